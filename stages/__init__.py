@@ -1,0 +1,1 @@
+"""The pipeline's stages and commands: `python -m stages.<name> --help`."""

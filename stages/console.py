@@ -1,0 +1,52 @@
+"""What a person at the terminal sees: one clear line for an error, progress bars, and only the warnings that concern them."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+__all__ = ["UserError", "progress", "quiet_libraries", "run_command", "say"]
+
+
+class UserError(Exception):
+    """Something the user can mend. The message is one line: what is wrong, where, and what to do."""
+
+
+def quiet_libraries() -> None:
+    """Keeps TensorFlow's start-up notices and third-party deprecation chatter off the terminal. Errors stay.
+
+    Call before TensorFlow is imported: its C++ side reads the environment once.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    for name in ("tensorflow", "absl", "mlflow", "alembic", "h5py"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def say(message: str) -> None:
+    """Prints a line without breaking a progress bar."""
+    tqdm.write(message, file=sys.stderr)
+
+
+def progress(iterable=None, *, total: int | None = None, describe: str, unit: str, **options) -> tqdm:
+    """A progress bar with a rate; where there is no terminal it prints seldom, so that logs stay short."""
+    interactive = sys.stderr.isatty()
+    options.setdefault("mininterval", 0.1 if interactive else 10)
+    return tqdm(iterable, total=total, desc=describe, unit=unit, dynamic_ncols=interactive, file=sys.stderr, **options)
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Runs a command's `main`; a UserError becomes one line on stderr and exit status 1, an interrupt status 130."""
+    quiet_libraries()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
