@@ -32,7 +32,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         with _disk_errors(path):
             yield part
-            os.replace(part, path)
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -50,7 +50,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             yield part
             if path.exists():
                 shutil.rmtree(path)
-            os.replace(part, path)
+            part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

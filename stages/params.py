@@ -79,6 +79,7 @@ class Model(Section):
     fps: Annotated[float, Field(gt=0)]
     resolution: PositiveInt
     weights: str
+    convolutions: Literal["auto", "fast", "stock"]
 
 
 class Augment(Section):

@@ -1,0 +1,39 @@
+# The everyday commands. Everything lives in .venv; nothing is installed outside this folder.
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# The interpreter .venv is made with: the first of these that is Python 3.11 or 3.12. Override: make run PYTHON=/path/to/python3.12
+PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && { echo $$name; break; }; done)
+
+.PHONY: help env run test lint ui lock
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
+
+env: $(VENV)/installed  ## the environment in .venv, from requirements.lock
+
+$(VENV)/installed: requirements.lock
+	@test -n "$(PYTHON)" || { echo "error: needs Python 3.11 or 3.12 (make $(MAKECMDGOALS) PYTHON=/path/to/python3.12)"; exit 1; }
+	@echo "installing into $(VENV) with $(PYTHON); about 4 GB, a few minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+run: env  ## the whole pipeline on the default data set; ends with the report's path
+	@dvc repro
+	@echo "report: $(CURDIR)/results/report/index.html"
+
+test: env  ## all tests, on all cores
+	@pytest -n auto --dist loadgroup
+
+lint: env  ## ruff
+	@ruff check . && ruff format --check .
+
+ui: env  ## MLflow on the runs of this folder, at http://127.0.0.1:5000
+	@python -m stages.ui
+
+lock: env  ## requirements.lock anew from pyproject.toml; needs uv
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements.lock

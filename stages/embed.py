@@ -1,0 +1,145 @@
+"""Runs the frozen trunk once over every clip, so that nothing downstream ever runs it again.
+
+Only head-only fine-tuning has a frozen trunk; when more than the head trains, this stage says so in `embed.json` and ends.
+Written to `data/embeddings`:
+
+- `<split>.npy` float32 (clips, views, features): the pooled output of the trunk. A training clip's first view is the one of
+  testing, the others are augmented; validation and test clips have the views of testing.
+- `<split>_labels.npy` int32 (clips, views): a mirrored view may be of another class.
+- `<split>.csv`: clip and group of each row.
+- `ckpt-1.*`: the classifier in the published layout, its last layer new; `trunk/`: the trunk as a SavedModel.
+- `embed.json`: what all this was made with.
+
+A killed run goes on where it was: finished rows are kept in a scratch folder. Memory does not grow with the data set.
+"""
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stages.console import UserError, progress, run_command, say
+from stages.files import content_key, read_json, scratch, sha256, whole_folder, write_json
+from stages.params import Params, load_params
+
+FRAMES = Path("data/frames")
+EMBEDDINGS = Path("data/embeddings")
+SAVE_EVERY = 30.0  # seconds between notes of how far it is
+
+
+def is_cached(embeddings: Path) -> bool:
+    """Whether `embeddings` holds features, that is, whether the trunk is frozen."""
+    return read_json(Path(embeddings) / "embed.json")["mode"] == "cached"
+
+
+def _settings(params: Params, classes: list[str]) -> dict:
+    return {
+        "mode": "cached",
+        "classes": classes,
+        "seed": params.seed,
+        "model": params.model.model_dump(),
+        "count": params.frames.count,
+        "size": params.frames.size,
+        "views": {"train": params.embed.views, "validation": params.evaluate.views, "test": params.evaluate.views},
+        "augment": params.augment.model_dump(),
+        "flip": params.data.flip,
+    }
+
+
+def _text(block: dict) -> tuple[np.ndarray, np.ndarray]:
+    return block["clip"].numpy(), block["group"].numpy()
+
+
+def _embed_split(split: str, files: list[Path], clips: int, params: Params, classes: list[str], trunk, store: Path) -> None:
+    """Fills `store`/<split>.npy row by row; rows noted as done by an earlier, killed run are not computed again."""
+    from stages.training.datasets import embedding_views
+
+    views = params.embed.views if split == "train" else params.evaluate.views
+    note = store / f"{split}.json"
+    features_file, labels_file = store / f"{split}.npy", store / f"{split}_labels.npy"
+    rows = read_json(note) if note.exists() else []
+    mode = "r+" if rows else "w+"
+    features = np.lib.format.open_memmap(features_file, mode, np.float32, (clips, views, trunk.width))
+    labels = np.lib.format.open_memmap(labels_file, mode, np.int32, (clips, views))
+    if len(rows) == clips:
+        return
+
+    def save() -> None:
+        features.flush()
+        labels.flush()
+        write_json(note, rows)
+
+    dataset = embedding_views(files, split, views, params, classes, first=len(rows))
+    batch = max(1, params.embed.batch_size // views)
+    saved = time.monotonic()
+    with progress(total=clips, initial=len(rows), describe=f"embedding {split}", unit="clip") as bar:
+        for block in dataset.batch(batch).prefetch(2):
+            start, stop = len(rows), len(rows) + len(block["label"])
+            pixels = block["views"]
+            computed = trunk.features(np.reshape(pixels, (-1, *pixels.shape[2:])))
+            features[start:stop] = np.reshape(computed, (stop - start, views, -1))
+            labels[start:stop] = block["label"]
+            rows += [[clip.decode(), group.decode()] for clip, group in zip(*_text(block), strict=True)]
+            bar.update(stop - start)
+            if time.monotonic() - saved > SAVE_EVERY:
+                save()
+                saved = time.monotonic()
+    if len(rows) != clips:
+        raise UserError(f"{FRAMES}: {split} has {len(rows)} clips, frames.json says {clips}; run `dvc repro --force extract`")
+    save()
+
+
+def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
+    """Embeds every split of `frames` into `out`, which appears whole; returns it."""
+    if params.finetune.trainable != "head":
+        with whole_folder(out) as part:
+            write_json(part / "embed.json", {"mode": "none", "reason": f"finetune.trainable is {params.finetune.trainable}"})
+        say("nothing to embed: the trunk trains")
+        return Path(out)
+    import tensorflow as tf
+
+    from stages.movinet.checkpoints import weights_digest
+    from stages.movinet.classifier import initial_classifier, variant_of
+    from stages.movinet.head import head_keys
+    from stages.movinet.serving import Trunk, save_trunk
+
+    summary = read_json(frames / "frames.json")
+    classes = summary["classes"]
+    settings = _settings(params, classes)
+    variant = variant_of(params.model)
+    classifier, prefix = initial_classifier(params.model, len(classes), seed=params.seed)
+    settings |= {"features": variant.features, "activation": variant.activation, "dropout": variant.dropout}
+    settings["weights_digest"] = weights_digest(prefix)
+    trunk = Trunk(classifier.backbone, variant.features)
+    trunk.width = variant.features
+
+    files = {split: [frames / name for name in part["files"]] for split, part in summary["splits"].items()}
+    key = content_key(settings, {split: [sha256(path) for path in paths] for split, paths in files.items()})
+    store = scratch("embed", key)
+    for split, paths in files.items():
+        _embed_split(split, paths, summary["splits"][split]["clips"], params, classes, trunk, store)
+
+    with whole_folder(out) as part:
+        for split in files:
+            shutil.move(store / f"{split}.npy", part)
+            shutil.move(store / f"{split}_labels.npy", part)
+            pd.DataFrame(read_json(store / f"{split}.json"), columns=["clip", "group"]).to_csv(part / f"{split}.csv", index=False)
+        saved = tf.train.Checkpoint(model=classifier).write(str(part / "ckpt-1"))
+        (part / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\nall_model_checkpoint_paths: "ckpt-1"\n')
+        settings["head_keys"] = head_keys(tf.train.load_checkpoint(saved).get_variable_to_shape_map())
+        save_trunk(trunk, part / "trunk")
+        write_json(part / "embed.json", settings)
+    shutil.rmtree(store)
+    return Path(out)
+
+
+def main() -> None:
+    argparse.ArgumentParser(prog="python -m stages.embed", description=__doc__.splitlines()[0]).parse_args()
+    run(load_params())
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,255 @@
+"""Decodes every clip once into TFRecords of JPEG frames, so that no later stage opens a video.
+
+What always holds: the frames follow from the clip's bytes and frames.fps, size and quality alone, whatever the number of
+workers; `out_dir` appears whole, with every shard and frames.json; memory does not grow with the data set. Finished shards are
+kept outside the output until all are done, so that a killed run goes on where it stopped.
+"""
+
+import argparse
+import shutil
+import statistics
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import joblib
+import pandas as pd
+from filelock import FileLock
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from stages.console import UserError, progress, run_command, say
+from stages.files import content_key, read_json, scratch, whole_folder, write_json
+from stages.params import Frames, load_params
+from stages.sources.manifest import SPLITS, read_manifest
+from stages.video.decode import BrokenVideo, EncodedClip, encode_clip
+
+RECORDS_VERSION = 1  # raise when the records' content changes, so that shards of a killed older run are not taken over
+CLIPS_IN_FLIGHT = 16  # a worker: enough that workers seldom wait at the end of a batch, few enough to hold in memory
+BYTES_IN_FLIGHT = 256 * 2**20  # of videos in a batch; their JPEG frames take about as much
+
+
+class Clip(NamedTuple):
+    """A row of the manifest, as far as it goes into the records."""
+
+    id: str
+    label: int
+    text: str
+    group: str
+    bytes: int
+
+
+class Shard(NamedTuple):
+    """One TFRecord file and the clips it is to hold."""
+
+    name: str
+    split: str
+    clips: list[Clip]
+
+    @property
+    def report(self) -> str:
+        """The file beside it in the scratch folder that says what it holds; written last, so that it marks a finished shard."""
+        return f"{self.name}.json"
+
+
+def plan_shards(manifest: pd.DataFrame, shards: int) -> list[Shard]:
+    """Every clip's place: splits in order, in each the clips by the hash of their ids, dealt out to the shards in turn."""
+    from stages.video.records import shard_names, shard_order  # brings TensorFlow
+
+    columns = ["clip", "label", "class", "group", "bytes"]
+    plan = []
+    for split in SPLITS:
+        rows = manifest.loc[manifest["split"] == split, columns]
+        clips = {row[0]: Clip(row[0], int(row[1]), row[2], str(row[3]), int(row[4])) for row in rows.itertuples(index=False)}
+        order = shard_order(clips)
+        names = shard_names(split, len(order), shards)
+        plan += [Shard(name, split, [clips[clip] for clip in order[i :: len(names)]]) for i, name in enumerate(names)]
+    return plan
+
+
+def _batches(clips: list[Clip], workers: int) -> Iterator[list[Clip]]:
+    """Runs of clips that may be in memory together, as JPEG frames."""
+    batch: list[Clip] = []
+    size = 0
+    for clip in clips:
+        if batch and (len(batch) == workers * CLIPS_IN_FLIGHT or size + clip.bytes > BYTES_IN_FLIGHT):
+            yield batch
+            batch, size = [], 0
+        batch.append(clip)
+        size += clip.bytes
+    if batch:
+        yield batch
+
+
+def encode_clips(clips: list[Clip], params: Frames, clips_dir: Path) -> Iterator[EncodedClip | BrokenVideo]:
+    """Decodes in parallel, yields in order. The processes are joblib's: `joblib.parallel_config` chooses another backend.
+
+    joblib runs ahead of a slow reader (or of one slow clip) without bound, so it gets the clips in batches.
+    """
+    workers = min(params.workers or joblib.cpu_count(), len(clips))
+    arguments = (params.fps, params.size, params.quality)
+    if workers <= 1:
+        yield from (encode_clip(clips_dir / clip.id, *arguments) for clip in clips)
+        return
+    task = joblib.delayed(encode_clip)
+    with joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="all") as parallel:
+        for batch in _batches(clips, workers):
+            try:
+                yield from parallel(task(clips_dir / clip.id, *arguments) for clip in batch)
+            except TerminatedWorkerError:
+                raise UserError(
+                    f"a decoding process was killed (no memory left, or a video that crashes the decoder) between {batch[0].id} "
+                    f"and {batch[-1].id}; finished shards are kept: run again, with frames.workers: 1 if it recurs"
+                ) from None
+
+
+def _unwanted(broken: BrokenVideo) -> UserError:
+    """What frames.on_error: fail raises."""
+    return UserError(f"{broken}; replace the file, or leave it out with frames.on_error: skip")
+
+
+def _records(shard: Shard, encoded: Iterator[EncodedClip | BrokenVideo], report: dict, bar, on_error: str) -> Iterator[bytes]:
+    """A shard's records in order; notes in `report` what became of each clip."""
+    from stages.video.records import serialize_clip
+
+    for clip in shard.clips:
+        result = next(encoded)
+        if isinstance(result, BrokenVideo):
+            if on_error == "fail":
+                raise _unwanted(result)
+            report["skipped"][clip.id] = result.reason
+        else:
+            yield serialize_clip(clip.id, clip.label, clip.text, clip.group, result.jpegs, result.timestamps)
+            report["frames"][clip.id] = len(result.jpegs)
+        bar.update()
+
+
+@contextmanager
+def _quiet_exit() -> Iterator[None]:
+    """joblib warns of the tasks it cancels when an error ends the work; the error says enough."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*tasks which were still being processed", category=UserWarning)
+        yield
+
+
+def _write_missing(plan: list[Shard], params: Frames, clips_dir: Path, folder: Path) -> None:
+    """Writes the shards that `folder` does not hold yet."""
+    from stages.video.records import write_shard
+
+    done = [shard for shard in plan if (folder / shard.report).is_file()]
+    for shard in done if params.on_error == "fail" else ():
+        for clip, reason in read_json(folder / shard.report)["skipped"].items():
+            raise _unwanted(BrokenVideo(clips_dir / clip, reason))
+    missing = [shard for shard in plan if shard not in done]
+    clips = [clip for shard in missing for clip in shard.clips]
+    total = sum(len(shard.clips) for shard in plan)
+    if done:
+        say(f"{total - len(clips)} of {total} clips were decoded by an earlier run that did not finish")
+    encoded = encode_clips(clips, params, clips_dir)
+    with (
+        _quiet_exit(),
+        closing(encoded),
+        progress(total=total, initial=total - len(clips), describe="extract", unit="clip") as bar,
+    ):
+        for shard in missing:
+            report: dict = {"frames": {}, "skipped": {}}
+            write_shard(folder / shard.name, _records(shard, encoded, report, bar, params.on_error))
+            write_json(folder / shard.report, report)
+
+
+def _check_classes(plan: list[Shard], kept: set[str], skipped: list[dict]) -> None:
+    """No class may vanish from a split: what is left would be another problem, with the same labels."""
+    hint = f"first reason: {skipped[0]['clip']}: {skipped[0]['reason']}" if skipped else ""
+    if not kept:
+        raise UserError(f"none of the {len(skipped)} clips can be decoded; {hint}")
+    for split, shards in groupby(plan, key=lambda shard: shard.split):
+        clips = [clip for shard in shards for clip in shard.clips]
+        lost = sorted({clip.text for clip in clips} - {clip.text for clip in clips if clip.id in kept})
+        if lost:
+            names = ", ".join(lost)
+            raise UserError(f"no {split} clip of {names} can be decoded; {hint}; replace files or drop the class (data.classes)")
+
+
+def _summary(plan: list[Shard], classes: list[str], params: Frames, folder: Path) -> dict:
+    """The content of frames.json."""
+    reports = {shard.name: read_json(folder / shard.report) for shard in plan}
+    frames = {clip: count for report in reports.values() for clip, count in report["frames"].items()}
+    skipped = [
+        {"clip": clip, "split": shard.split, "reason": reason}
+        for shard in plan
+        for clip, reason in sorted(reports[shard.name]["skipped"].items())
+    ]
+    _check_classes(plan, set(frames), skipped)
+    splits = {}
+    for split in SPLITS:
+        shards = [shard for shard in plan if shard.split == split]
+        clips = [clip for shard in shards for clip in shard.clips if clip.id in frames]
+        counts = [frames[clip.id] for clip in clips]
+        per_class = Counter(clip.text for clip in clips)
+        splits[split] = {
+            "clips": len(clips),
+            "frames": sum(counts),
+            "groups": len({clip.group for clip in clips}),
+            "bytes": sum((folder / shard.name).stat().st_size for shard in shards),
+            "frames_per_clip": {"min": min(counts), "median": statistics.median(counts), "max": max(counts)} if counts else None,
+            "per_class": {name: per_class[name] for name in classes},
+            "files": [shard.name for shard in shards],
+        }
+    settings = {"fps": params.fps, "size": params.size, "quality": params.quality}
+    return {"classes": classes, **settings, "splits": splits, "skipped": skipped}
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file, or a copy where the file system has no hard links or is another one."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path) -> dict:
+    """Decodes the manifest's clips from `clips_dir` into `out_dir`; returns what it writes to `out_dir`/frames.json.
+
+    A clip that cannot be decoded is left out and listed (frames.on_error: skip), or raises UserError (fail). Raises UserError
+    also when clips are absent, or when a class has no clip left in a split.
+    """
+    clips_dir, out_dir = Path(clips_dir), Path(out_dir)
+    absent = [clip for clip in manifest["clip"] if not (clips_dir / clip).is_file()]
+    if absent:
+        raise UserError(f"{clips_dir / absent[0]}: not found (absent clips: {len(absent)}); run `dvc repro -f download`")
+    classes = sorted(set(manifest["class"]))
+    plan = plan_shards(manifest, params.shards)
+    rows = manifest[["clip", "sha256", "label", "class", "group", "split"]].astype(str).sort_values("clip").to_numpy().tolist()
+    key = content_key(RECORDS_VERSION, cv2.__version__, params.model_dump(include={"fps", "size", "quality", "shards"}), rows)
+    folder = scratch("frames", key)
+    with FileLock(folder.with_suffix(".lock")):  # another experiment may be extracting the same clips
+        folder.mkdir(exist_ok=True)
+        _write_missing(plan, params, clips_dir, folder)
+        summary = _summary(plan, classes, params, folder)
+        with whole_folder(out_dir) as part:
+            for shard in plan:
+                _link(folder / shard.name, part / shard.name)
+            write_json(part / "frames.json", summary)
+        shutil.rmtree(folder)
+    if summary["skipped"]:
+        say(f"{len(summary['skipped'])} of {len(manifest)} clips cannot be decoded and are left out:")
+        for item in summary["skipped"]:
+            say(f"  {item['clip']} ({item['split']}): {item['reason']}")
+    return summary
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, default=Path("data/clips"), help="folder of the clips (default: %(default)s)")
+    parser.add_argument("--manifest", type=Path, default=Path("data/manifest.csv"), help="their list (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("data/frames"), help="folder to make (default: %(default)s)")
+    arguments = parser.parse_args()
+    run(load_params().frames, read_manifest(arguments.manifest), arguments.clips, arguments.out)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,93 @@
+"""Builds MoViNets through the Model Garden. Importing this module takes seconds and 0.75 GB: only embed and finetune need it."""
+
+import logging
+
+import tensorflow as tf
+import tf_keras
+from official.projects.movinet.modeling import movinet, movinet_model
+from official.vision.modeling.layers import nn_layers
+
+from stages.movinet.fast_conv import use_fast_convolutions
+from stages.movinet.variants import KINETICS_CLASSES, Variant
+
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+KERAS_BATCH_NORM_MOMENTUM = 0.99  # the Model Garden's, and that of the published weights
+
+
+def build_backbone(
+    variant: Variant,
+    *,
+    stochastic_depth: float = 0.0,
+    batch_norm_momentum: float = KERAS_BATCH_NORM_MOMENTUM,
+    convolutions: str = "auto",
+) -> movinet.Movinet:
+    """The trunk of `variant`, with random weights.
+
+    Called with {"image": float32 (B, T, H, W, 3) in [0, 1]} it gives (endpoints, states), endpoints["head"] being
+    (B, 1, 1, 1, features). T, H and W are free.
+
+    Args:
+      stochastic_depth: drop rate of the last block; earlier blocks' rates rise to it linearly.
+      batch_norm_momentum: of the moving statistics, when batch norm trains.
+      convolutions: "auto" (fast unless there is a GPU), "fast" or "stock"; see `fast_conv`.
+    """
+    backbone = movinet.Movinet(
+        model_id=variant.family,
+        stochastic_depth_drop_rate=stochastic_depth,
+        norm_momentum=batch_norm_momentum,
+        **variant.builder,
+    )
+    if convolutions == "fast" or (convolutions == "auto" and not tf.config.list_physical_devices("GPU")):
+        use_fast_convolutions(backbone)
+    return backbone
+
+
+def build_classifier(
+    variant: Variant, backbone: movinet.Movinet, num_classes: int = KINETICS_CLASSES, *, dropout: float | None = None
+) -> movinet_model.MovinetClassifier:
+    """A classifier on `backbone`, which it shares; float32 (B, num_classes) logits of {"image": (B, T, H, W, 3)}.
+
+    Args:
+      dropout: before the last layer; None = as published.
+    """
+    return movinet_model.MovinetClassifier(
+        backbone,
+        num_classes=num_classes,
+        activation=variant.activation,
+        dropout_rate=variant.dropout if dropout is None else dropout,
+    )
+
+
+def set_rezero(backbone: movinet.Movinet, value: float) -> None:
+    """Sets the learnt scale of every residual branch. The Model Garden starts them at 0, where each block is an identity."""
+    for layer in backbone.submodules:
+        if isinstance(layer, nn_layers.Scale):
+            layer.trainable_weights[0].assign(value)
+
+
+def batch_norm_layers(model: tf_keras.Model) -> list[tf_keras.layers.Layer]:
+    return [layer for layer in model.submodules if isinstance(layer, tf_keras.layers.BatchNormalization)]
+
+
+def freeze(backbone: movinet.Movinet, *, trainable_blocks: int | None, batch_norm: bool) -> None:
+    """Chooses what trains: the last `trainable_blocks` blocks and what follows them (None = everything), batch norm or not.
+
+    A frozen batch norm uses its moving statistics in training too.
+
+    Raises:
+      ValueError: the trunk has fewer blocks.
+    """
+    backbone.trainable = True
+    if trainable_blocks is not None:
+        blocks = [layer.name for layer in backbone.layers if layer.name.startswith("block")]
+        if trainable_blocks > len(blocks):
+            raise ValueError(f"finetune.blocks = {trainable_blocks}, but this model has {len(blocks)} blocks")
+        first = blocks[len(blocks) - trainable_blocks]
+        for layer in backbone.layers:
+            if layer.name == first:
+                break
+            layer.trainable = False
+    if not batch_norm:
+        for layer in batch_norm_layers(backbone):
+            layer.trainable = False

@@ -1,0 +1,1 @@
+"""What the report is made of: its inputs, figures, tables and page."""

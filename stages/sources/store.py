@@ -1,0 +1,133 @@
+"""The clips fetched so far: a folder that outlives a killed run, a failed one, and DVC, which deletes outputs before it runs a
+stage.
+
+One file a member, under its path in the archive. A file is used again only if its size and CRC are those in the archive's index;
+all of it is read for that each time, because the SHA-256 is needed anyway, and a record of earlier checks could outlive what it
+vouches for.
+"""
+
+import hashlib
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import filelock
+
+from stages.console import progress, say
+from stages.sources.archives import Archive
+from stages.sources.naming import Clip
+
+__all__ = ["Stored", "fetch_clips", "in_threads"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_READ = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the store holds after a fetch. sha256: by `Clip.source`. fetched, reused: the sources that came now, and that were
+    there.
+    """
+
+    sha256: dict[str, str]
+    fetched: frozenset[str]
+    reused: frozenset[str]
+
+
+def in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, on_failure: Callable[[], None] = lambda: None
+) -> dict[Item, Result]:
+    """The results of `work` by item. After the first failure nothing new starts, `on_failure` is called, and the failure is
+    raised.
+    """
+    results = {}
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = {pool.submit(work, item): item for item in items}
+        try:
+            for future in as_completed(futures):
+                results[futures[future]] = future.result()
+        except BaseException:
+            on_failure()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return results
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the folder for this process: two runs at once would fetch the same members twice."""
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        say(f"another run is fetching into {folder}; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _checked(path: Path, crc: int, advance: Callable[[int], None]) -> str | None:
+    """The SHA-256 of a file if its CRC is `crc`, else None."""
+    digest, found = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_READ):
+            digest.update(chunk)
+            found = zlib.crc32(chunk, found)
+            advance(len(chunk))
+    return digest.hexdigest() if found == crc else None
+
+
+def fetch_clips(archive: Archive, clips: Sequence[Clip], folder: Path, workers: int) -> Stored:
+    """Brings the clips' members into `folder`, at `folder / clip.source`, fetching only what is not there whole.
+
+    workers: threads, each with its own connection. Raises UserError for the first member that cannot be had; the others stay.
+    """
+    with _alone(folder):
+        # Parts are named `.<file>.<process>.part` (see stages.files); nobody else is at work here, so they are a killed run's.
+        for part in sorted(folder.rglob(".*.part")):
+            part.unlink()
+        there = [clip for clip in clips if _size(folder / clip.source) == clip.size]
+        hashes = {}
+        if there:
+            with _bytes_bar("checking", there) as advance:
+
+                def check(clip: Clip) -> str | None:
+                    return _checked(folder / clip.source, archive.members[clip.source].CRC, advance)
+
+                hashes = {clip.source: digest for clip, digest in in_threads(check, there, workers).items() if digest}
+        reused = frozenset(hashes)
+        missing = [clip for clip in clips if clip.source not in reused]
+        if missing:
+            with _bytes_bar("fetching", missing) as advance:
+
+                def fetch(clip: Clip) -> str:
+                    return archive.copy(clip.source, folder / clip.source, advance)
+
+                hashes |= {clip.source: digest for clip, digest in in_threads(fetch, missing, workers, archive.stop).items()}
+        return Stored(hashes, frozenset(clip.source for clip in missing), reused)
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+@contextmanager
+def _bytes_bar(describe: str, clips: Sequence[Clip]) -> Iterator[Callable[[int], None]]:
+    """A bar of bytes with their rate, to be advanced from any thread."""
+    lock = threading.Lock()
+    total = sum(clip.size for clip in clips)
+    with progress(total=total, describe=describe, unit="B", unit_scale=True, unit_divisor=1000) as bar:
+
+        def advance(count: int) -> None:
+            with lock:
+                bar.update(count)
+
+        yield advance

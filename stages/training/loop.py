@@ -1,0 +1,211 @@
+"""The training loop: Keras's own `fit`, an epoch at a time, that goes on exactly where a killed run stopped.
+
+What always holds: equal parameters, data and machine give equal numbers, whether or not the run was interrupted. Orders and
+augmentations follow from (seed, epoch, position), dropout from (seed, step), and a checkpoint holds weights, optimizer and place.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import tf_keras
+
+from stages.console import UserError, progress, say
+from stages.files import whole_file
+from stages.movinet.random_layers import draw_from_steps
+from stages.params import Finetune
+from stages.training.optimizer import build_optimizer
+
+HISTORY = [
+    "epoch",
+    "loss",
+    "accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "learning_rate",
+    "seconds",
+    "examples_per_second",
+]
+
+
+@dataclass
+class Place:
+    """How far a training is; JSON inside its checkpoint.
+
+    `examples` counts those of the unfinished epoch, `loss` and `accuracy` are their means, `seconds` what they took.
+    """
+
+    epoch: int = 0
+    examples: int = 0
+    loss: float = 0.0
+    accuracy: float = 0.0
+    seconds: float = 0.0
+    history: list[dict] = field(default_factory=list)
+    best_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to train on. `epoch(number, first)` gives the batches of epoch `number` (from 0) after its first `first` examples."""
+
+    examples: int
+    epoch: Callable[[int, int], tf.data.Dataset]
+    validation: tf.data.Dataset
+
+
+class _Saver:
+    """Keeps an unfinished training in `folder`: weights, optimizer and place as one checkpoint, the best weights beside it."""
+
+    def __init__(self, model: tf_keras.Model, optimizer, folder: Path):
+        self.model = model
+        self.optimizer = optimizer
+        self.folder = folder
+        self.state = tf.Variable("", trainable=False, shape=[], dtype=tf.string)
+        self.checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, place=self.state)
+        self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder), max_to_keep=1)
+        self.best: list[np.ndarray] | None = None
+        self.saved = time.monotonic()
+
+    def _best_file(self, epoch: int) -> Path:
+        return self.folder / f"best-{epoch}.npz"
+
+    def restore(self) -> Place:
+        if self.manager.latest_checkpoint is None:
+            return Place()
+        self.optimizer.build(self.model.trainable_variables)
+        self.checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
+        place = Place(**json.loads(self.state.numpy()))
+        if place.best_epoch:
+            with np.load(self._best_file(place.best_epoch)) as arrays:
+                self.best = [arrays[name] for name in arrays.files]
+        return place
+
+    def save(self, place: Place) -> None:
+        if place.best_epoch and not self._best_file(place.best_epoch).exists():
+            with whole_file(self._best_file(place.best_epoch)) as part, open(part, "wb") as file:
+                np.savez(file, *self.best)
+        self.state.assign(json.dumps(asdict(place)))
+        self.manager.save()
+        for old in self.folder.glob("best-*.npz"):
+            if old != self._best_file(place.best_epoch):
+                old.unlink()
+        self.saved = time.monotonic()
+
+
+class _Batches(tf_keras.callbacks.Callback):
+    """Moves the bar, keeps the running means of an epoch, stops a training that has diverged, and saves now and then."""
+
+    def __init__(self, saver: _Saver, place: Place, examples: int, batch_size: int, interval: float, bar):
+        super().__init__()
+        self.saver, self.place, self.total, self.batch_size, self.interval, self.bar = (
+            saver,
+            place,
+            examples,
+            batch_size,
+            interval,
+            bar,
+        )
+        self.before, self.started = (place.examples, place.loss, place.accuracy, place.seconds), time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        done, loss, accuracy, seconds = self.before
+        new = min(self.place.examples + self.batch_size, self.total) - self.place.examples
+        self.place.examples += new
+        fresh = self.place.examples - done
+        self.place.loss = (loss * done + float(logs["cross_entropy"]) * fresh) / self.place.examples
+        self.place.accuracy = (accuracy * done + float(logs["accuracy"]) * fresh) / self.place.examples
+        self.place.seconds = seconds + time.monotonic() - self.started
+        if not np.isfinite(self.place.loss):
+            raise UserError(
+                f"the loss is {self.place.loss} in epoch {self.place.epoch + 1}; lower finetune.learning_rate or set clip_norm"
+            )
+        self.bar.update(new)
+        self.bar.set_postfix_str(f"loss {self.place.loss:.3f}, accuracy {self.place.accuracy:.3f}", refresh=False)
+        if time.monotonic() - self.saver.saved > self.interval:
+            self.saver.save(self.place)
+
+
+def _learning_rate(optimizer) -> float:
+    rate = optimizer.learning_rate
+    return float(rate(optimizer.iterations) if callable(rate) else rate)
+
+
+def train(
+    model: tf_keras.Model,
+    task: Task,
+    settings: Finetune,
+    *,
+    seed: int,
+    folder: Path,
+    on_epoch: Callable[[dict], None] = lambda row: None,
+) -> tuple[pd.DataFrame, int]:
+    """Trains `model`, which gives logits, and leaves the weights of the best epoch in it.
+
+    Args:
+      folder: where the unfinished training is kept; a checkpoint found there is gone on from.
+      on_epoch: called with each finished epoch's row of the history, those of a run that was gone on from included.
+
+    Returns:
+      The history, a row an epoch (columns HISTORY; losses are cross entropies in nats, without label smoothing), and the best
+      epoch, counted from 1: that with the lowest validation loss, the earliest of equals.
+
+    Raises:
+      UserError: the loss is no longer a number.
+    """
+    steps = -(-task.examples // settings.batch_size)
+    optimizer = build_optimizer(settings, steps * settings.epochs)
+    model.compile(
+        optimizer,
+        loss=tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
+        metrics=[
+            tf_keras.metrics.CategoricalCrossentropy(name="cross_entropy", from_logits=True),
+            tf_keras.metrics.CategoricalAccuracy(name="accuracy"),
+        ],
+    )
+    draw_from_steps(model, seed, model.optimizer.iterations)
+    saver = _Saver(model, model.optimizer, folder)
+    place = saver.restore()
+    if place.epoch or place.examples:
+        say(f"going on in epoch {place.epoch + 1} after {place.examples} of {task.examples} examples")
+        for row in place.history:
+            on_epoch(row)
+
+    done = place.epoch * task.examples + place.examples
+    with progress(total=settings.epochs * task.examples, initial=done, describe="training", unit="clip") as bar:
+        while place.epoch < settings.epochs and not _is_over(place, settings):
+            bar.set_description(f"epoch {place.epoch + 1}/{settings.epochs}")
+            batches = _Batches(saver, place, task.examples, settings.batch_size, settings.checkpoint_minutes * 60, bar)
+            if place.examples < task.examples:
+                model.fit(task.epoch(place.epoch, place.examples), epochs=1, verbose=0, callbacks=[batches])
+            validation = model.evaluate(task.validation, verbose=0, return_dict=True)
+            values = [
+                place.epoch + 1,
+                place.loss,
+                place.accuracy,
+                validation["cross_entropy"],
+                validation["accuracy"],
+                _learning_rate(model.optimizer),
+                place.seconds,
+                task.examples / max(place.seconds, 1e-9),
+            ]
+            row = dict(zip(HISTORY, values, strict=True))
+            place.history.append(row)
+            best = min(place.history, key=lambda item: item["validation_loss"])["epoch"]
+            if best == row["epoch"]:
+                place.best_epoch, saver.best = best, model.get_weights()
+            place.epoch, place.examples, place.loss, place.accuracy, place.seconds = place.epoch + 1, 0, 0.0, 0.0, 0.0
+            on_epoch(row)
+            if time.monotonic() - saver.saved > settings.checkpoint_minutes * 60:
+                saver.save(place)
+    model.set_weights(saver.best)
+    return pd.DataFrame(place.history, columns=HISTORY), place.best_epoch
+
+
+def _is_over(place: Place, settings: Finetune) -> bool:
+    """Whether `patience` epochs have gone by without a better validation loss."""
+    return settings.patience is not None and place.epoch - place.best_epoch >= settings.patience

@@ -1,0 +1,98 @@
+"""The cluster bootstrap: exact cases, and its coverage by simulation."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from stages.evaluation.bootstrap import cluster_intervals, group_sums
+
+
+def _accuracy(sums: np.ndarray) -> np.ndarray:
+    return sums[:, 1:2] / sums[:, :1]
+
+
+def _interval(right: np.ndarray, groups: np.ndarray, **options) -> tuple:
+    options = {"resamples": 500, "confidence": 0.95, "seed": 0} | options
+    return cluster_intervals(np.column_stack([np.ones(len(right)), right]), groups, _accuracy, **options)[0]
+
+
+def test_group_sums_adds_the_clips_of_each_group():
+    sums = group_sums([[1, 2], [3, 4], [5, 6]], np.array(["b", "a", "b"]))
+    assert sums.tolist() == [[3, 4], [6, 8]]
+
+
+def test_the_interval_is_that_of_all_possible_resamples_of_three_groups():
+    """Three groups have 27 equally likely resamples: with many draws the quantiles must be theirs."""
+    right, sizes = np.array([1.0, 2.0, 4.0]), np.array([4.0, 4.0, 4.0])
+    scores = [right[list(draw)].sum() / sizes[list(draw)].sum() for draw in itertools.product(range(3), repeat=3)]
+    clips = np.concatenate([np.arange(4) < count for count in right])
+    low, high = _interval(clips, np.repeat(["a", "b", "c"], 4), resamples=20_000, confidence=0.6)
+    assert low == pytest.approx(np.quantile(scores, 0.2))
+    assert high == pytest.approx(np.quantile(scores, 0.8))
+
+
+def test_whole_groups_are_drawn():
+    """Two groups, one all right and one all wrong: only 0, 1/2 and 1 can come up, so the interval is everything."""
+    assert _interval(np.repeat([1, 0], 50), np.repeat(["a", "b"], 50)) == (0, 1)
+
+
+def test_the_seed_decides_and_the_order_of_clips_does_not():
+    random = np.random.default_rng(3)
+    right, groups = random.integers(0, 1000, 60), np.repeat([f"g{i:02d}" for i in range(12)], 5)
+    order = random.permutation(60)
+    assert _interval(right, groups) == _interval(right[order], groups[order])
+    assert _interval(right, groups) != _interval(right, groups, seed=1)
+
+
+def test_blocks_do_not_change_the_draws(monkeypatch):
+    right, groups = np.random.default_rng(3).random(60) < 0.7, np.repeat(np.arange(12), 5)
+    whole = _interval(right, groups)
+    monkeypatch.setattr("stages.evaluation.bootstrap._BLOCK", 100)
+    assert _interval(right, groups) == whole
+
+
+def test_one_group_has_no_interval():
+    assert _interval(np.array([1, 0, 1]), np.array(["a"] * 3)) == (None, None)
+
+
+def test_undefined_resamples_are_left_out():
+    """A score that is undefined where group `a` is not drawn keeps its interval."""
+    values, groups = np.array([[1.0], [0.0], [0.0]]), np.array(["a", "b", "c"])
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        return np.where(sums > 0, 0.5, np.nan)
+
+    (interval,) = cluster_intervals(values, groups, statistic, resamples=200, confidence=0.9, seed=0)
+    assert interval == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(("option", "value"), [("confidence", 1.0), ("confidence", 0.0), ("resamples", 0)])
+def test_impossible_settings_are_refused(option, value):
+    with pytest.raises(ValueError, match=option):
+        _interval(np.array([1, 0]), np.array(["a", "b"]), **{option: value})
+
+
+def test_groups_must_match_the_values():
+    with pytest.raises(ValueError, match="groups"):
+        group_sums(np.ones((3, 2)), np.array(["a", "b"]))
+
+
+def test_coverage_on_clustered_data():
+    """Clips of a group succeed together. Drawing groups, about 95% of intervals hold the truth; drawing clips, far fewer."""
+    random = np.random.default_rng(11)
+    trials, groups, clips, truth = 300, 50, 8, 0.7
+    held = {"groups": 0, "clips": 0}
+    widths = {"groups": [], "clips": []}
+    for trial in range(trials):
+        chance = random.beta(truth * 1.5, (1 - truth) * 1.5, groups)  # strongly clustered: intra-group correlation 0.4
+        right = (random.random((groups, clips)) < chance[:, None]).ravel()
+        for unit, names in (("groups", np.repeat(np.arange(groups), clips)), ("clips", np.arange(groups * clips))):
+            low, high = _interval(right, names, resamples=300, seed=trial)
+            held[unit] += low <= truth <= high
+            widths[unit].append(high - low)
+    # Three standard errors of a share of 300 trials are 0.04; the percentile interval itself falls a little short at 50 groups.
+    assert 0.90 <= held["groups"] / trials <= 0.98
+    assert held["clips"] / trials < 0.80
+    # The variance of clustered means is larger by 1 + 7 * 0.4 = 3.8, the width by its root.
+    assert 1.7 < np.mean(widths["groups"]) / np.mean(widths["clips"]) < 2.2

@@ -1,0 +1,201 @@
+"""Scores held against scikit-learn and against cases worked out by hand."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as reference
+
+from stages.console import UserError
+from stages.evaluation.metrics import (
+    LOG_LOSS_FLOOR,
+    confusion,
+    expected_calibration_error,
+    hits,
+    log_loss,
+    most_confused,
+    per_class,
+    reliability,
+    score,
+)
+
+SETTINGS = SimpleNamespace(bootstrap=300, confidence=0.95, bins=15)
+
+
+def _made(clips: int = 240, classes: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, clips)
+    scores = random.normal(0, 1, (clips, classes))
+    scores[np.arange(clips), labels] += 1.5
+    chances = np.exp(scores)
+    return chances / chances.sum(1, keepdims=True), labels, np.array([f"g{i % 40:02d}" for i in range(clips)])
+
+
+def test_scores_equal_scikit_learns():
+    chances, labels, groups = _made()
+    result = score(chances, labels, groups, SETTINGS, seed=1)
+    predicted = chances.argmax(1)
+    assert result["top1"] == pytest.approx(reference.accuracy_score(labels, predicted))
+    assert result["top5"] == pytest.approx(reference.top_k_accuracy_score(labels, chances, k=5))
+    assert result["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert result["log_loss"] == pytest.approx(reference.log_loss(labels, chances))
+    assert (result["clips"], result["groups"]) == (240, 40)
+
+
+def test_score_has_the_keys_of_metrics_json_as_plain_numbers():
+    result = score(*_made(), SETTINGS, seed=1)
+    intervals = [f"{name}{end}" for name in ("top1", "top5", "macro_f1") for end in ("", "_low", "_high")]
+    assert list(result) == [*intervals, "log_loss", "ece", "clips", "groups"]
+    assert json.loads(json.dumps(result)) == result
+    assert {type(value) for value in result.values()} == {float, int}
+    for name in ("top1", "top5", "macro_f1"):
+        assert result[f"{name}_low"] < result[name] < result[f"{name}_high"]
+
+
+def test_score_follows_the_seed():
+    made = _made()
+    assert score(*made, SETTINGS, seed=1) == score(*made, SETTINGS, seed=1)
+    assert score(*made, SETTINGS, seed=1)["top1_low"] != score(*made, SETTINGS, seed=3)["top1_low"]
+
+
+def test_clips_that_stand_and_fall_together_widen_the_interval():
+    chances, labels, _ = _made(clips=60)
+    chances, labels = np.repeat(chances, 6, axis=0), np.repeat(labels, 6)
+    by_group = score(chances, labels, np.repeat(np.arange(60), 6).astype(str), SETTINGS, seed=1)
+    by_clip = score(chances, labels, np.arange(360).astype(str), SETTINGS, seed=1)
+    for name in ("top1", "macro_f1"):
+        assert by_group[name] == by_clip[name]
+        ratio = (by_group[f"{name}_high"] - by_group[f"{name}_low"]) / (by_clip[f"{name}_high"] - by_clip[f"{name}_low"])
+        assert 1.8 < ratio < 3.2  # in theory the square root of 6
+
+
+def test_one_group_has_scores_but_no_interval():
+    chances, labels, _ = _made()
+    result = score(chances, labels, np.full(len(labels), "only"), SETTINGS, seed=1)
+    assert result["top1"] > 0.5
+    assert [result[f"{name}_{end}"] for name in ("top1", "top5", "macro_f1") for end in ("low", "high")] == [None] * 6
+
+
+def test_top5_of_fewer_classes_is_always_right():
+    chances, labels, groups = _made(classes=3)
+    result = score(chances, labels, groups, SETTINGS, seed=1)
+    assert (result["top5"], result["top5_low"], result["top5_high"]) == (1, 1, 1)
+
+
+def test_macro_f1_is_over_the_classes_that_have_clips():
+    """Class 2 has no clips and draws one wrong prediction: F1 is 2/3 for class 0, 1 for class 1, and class 2 has no say."""
+    chances = np.eye(3)[[0, 2, 1, 1]]
+    result = score(chances, np.array([0, 0, 1, 1]), np.array(["a", "b", "c", "d"]), SETTINGS, seed=1)
+    assert result["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_ties_go_to_the_lower_label():
+    chances = np.array([[0.4, 0.4, 0.2], [0.4, 0.4, 0.2]])
+    assert hits(chances, np.array([0, 1]), 1).tolist() == [True, False]
+    assert hits(chances, np.array([0, 1]), 2).tolist() == [True, True]
+    assert hits(np.full((6, 6), 1 / 6), np.arange(6), 5).tolist() == [True] * 5 + [False]
+
+
+def test_log_loss_is_finite_where_a_probability_is_zero():
+    chances = np.array([[1.0, 0.0], [0.5, 0.5]])
+    assert log_loss(chances, np.array([1, 0])) == pytest.approx((-np.log(LOG_LOSS_FLOOR) + np.log(2)) / 2)
+
+
+def test_reliability_and_ece_by_hand():
+    """Confidences 0.55 (right), 0.6 (wrong) and 0.9 (right) in five bins: 0.6 belongs to the bin that ends there."""
+    chances = np.array([[0.55, 0.45], [0.4, 0.6], [0.9, 0.1]])
+    bins = reliability(chances, np.array([0, 0, 0]), 5)
+    assert bins["clips"].tolist() == [0, 0, 2, 0, 1]
+    assert bins["low"].tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    assert bins["confidence"][2] == pytest.approx(0.575)
+    assert bins["accuracy"][2] == pytest.approx(0.5)
+    assert bins["confidence"].isna().tolist() == [True, True, False, True, False]
+    assert expected_calibration_error(bins) == pytest.approx((2 * 0.075 + 1 * 0.1) / 3)
+
+
+def test_certainty_falls_into_the_last_bin_and_a_calibrated_classifier_has_no_error():
+    bins = reliability(np.eye(4), np.arange(4), 15)
+    assert bins["clips"].tolist() == [0] * 14 + [4]
+    assert expected_calibration_error(bins) == 0
+
+
+def test_per_class_equals_scikit_learns_and_names_empty_classes():
+    labels, predicted = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 1])
+    table = per_class(labels, predicted, ["a", "b", "c", "d"])
+    assert table.columns.tolist() == ["class", "clips", "precision", "recall", "f1"]
+    assert table["class"].tolist() == ["a", "b", "c", "d"]
+    assert table["clips"].tolist() == [2, 3, 1, 0]
+    assert table["precision"].tolist() == pytest.approx([1 / 2, 1 / 2, 0, 0])
+    assert table["recall"].tolist() == pytest.approx([1 / 2, 2 / 3, 0, 0])
+    assert table["f1"].tolist() == pytest.approx([1 / 2, 4 / 7, 0, 0])
+
+
+def test_confusion_has_actual_classes_as_rows():
+    matrix = confusion(np.array([0, 0, 1]), np.array([0, 2, 2]), 3)
+    assert matrix.tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0]]
+    assert np.issubdtype(matrix.dtype, np.integer)
+    assert confusion(np.array([], int), np.array([], int), 2).tolist() == [[0, 0], [0, 0]]
+
+
+def test_most_confused_orders_by_clips_then_share():
+    matrix = np.array([[10, 2, 0], [1, 0, 2], [0, 5, 1]])
+    table = most_confused(matrix, ["a", "b", "c"], 3)
+    assert table[["actual", "predicted", "clips"]].to_numpy().tolist() == [["c", "b", 5], ["b", "c", 2], ["a", "b", 2]]
+    assert table["share"].tolist() == pytest.approx([5 / 6, 2 / 3, 2 / 12])
+    assert len(most_confused(matrix, ["a", "b", "c"], 99)) == 4
+
+
+def test_nothing_is_confused_by_a_perfect_classifier():
+    table = most_confused(np.diag([3, 2]), ["a", "b"], 5)
+    assert table.empty
+    assert table.columns.tolist() == ["actual", "predicted", "clips", "share"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p: p.__setitem__((3, 1), np.nan), "1 of 240 clips .* row 3; the training diverged"),
+        (lambda p: p.__setitem__((4, slice(None)), 0.5), r"row 4 is not a distribution \(sum 4"),
+        (lambda p: p.__setitem__((5, slice(0, 2)), [-0.5, p[5, :2].sum() + 0.5]), "row 5 is not a distribution .* -0.5"),
+    ],
+)
+def test_what_is_not_a_probability_is_named(spoil, message):
+    chances, labels, groups = _made()
+    spoil(chances)
+    with pytest.raises(UserError, match=message):
+        score(chances, labels, groups, SETTINGS, seed=1)
+
+
+def test_an_empty_split_is_named():
+    with pytest.raises(UserError, match=r"no clips to score; check data\.split"):
+        score(np.zeros((0, 3)), np.zeros(0, int), np.zeros(0, str), SETTINGS, seed=1)
+
+
+def test_shapes_and_labels_must_fit():
+    chances, labels, groups = _made()
+    with pytest.raises(ValueError, match="240 integer labels"):
+        score(chances, labels[:-1], groups, SETTINGS, seed=1)
+    with pytest.raises(ValueError, match="integer labels"):
+        score(chances, labels.astype(float), groups, SETTINGS, seed=1)
+    with pytest.raises(ValueError, match=r"must lie in 0\.\.7"):
+        score(chances, labels + 1, groups, SETTINGS, seed=1)
+    with pytest.raises(ValueError, match="240 groups"):
+        score(chances, labels, groups[:5], SETTINGS, seed=1)
+    with pytest.raises(ValueError, match="clips, classes"):
+        score(chances[0], labels, groups, SETTINGS, seed=1)
+    with pytest.raises(ValueError, match="2 classes"):
+        most_confused(np.zeros((3, 3)), ["a", "b"], 1)
+
+
+def test_most_confused_is_a_frame_that_csv_can_hold(tmp_path):
+    most_confused(np.array([[1, 1], [0, 1]]), ["a", "b"], 1).to_csv(tmp_path / "pairs.csv", index=False)
+    assert pd.read_csv(tmp_path / "pairs.csv").to_dict("records") == [{"actual": "a", "predicted": "b", "clips": 1, "share": 0.5}]
+
+
+def test_neither_metrics_nor_the_report_import_tensorflow():
+    code = "import sys, stages.evaluation.metrics, stages.report; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,137 @@
+"""Writes the files that a report is made of, as the stages before it would, for any number of classes."""
+
+import functools
+import hashlib
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from stages.evaluation.metrics import score
+from stages.evaluation.predictions import predictions_frame, write_predictions
+from stages.files import write_json
+from stages.params import Params, parse_params
+from stages.sources.manifest import write_manifest
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@functools.cache
+def some_params() -> Params:
+    """The default configuration with few resamples, and with an archive whose address carries credentials."""
+    with initialize_config_dir(str(CONF), version_base=None):
+        content = OmegaConf.to_container(compose("config"), resolve=True)
+    content["data"] |= {"name": "made", "archive": "https://someone:secret@example.org/made.zip?token=secret"}
+    content["evaluate"]["bootstrap"] = 200
+    return parse_params(content)
+
+
+def _distributions(random: np.random.Generator, labels: np.ndarray, classes: int, skill: float) -> np.ndarray:
+    """Softmax scores that favour the actual class by `skill`, and one look-alike of each class a little."""
+    scores = random.normal(0, 1, (len(labels), classes))
+    rows = np.arange(len(labels))
+    scores[rows, labels] += skill * random.uniform(0.5, 1.3, classes)[labels]
+    scores[rows, random.permutation(classes)[labels]] += 0.4 * min(skill, 6)
+    chances = np.exp(scores)
+    return (chances / chances.sum(1, keepdims=True)).astype(np.float32)
+
+
+def write_results(
+    root: Path,
+    classes: list[str],
+    *,
+    skill: float = 6.0,
+    leak: bool = False,
+    skipped: int = 0,
+    validation: bool = True,
+    groups: int = 7,
+    clips: int = 4,
+) -> tuple[Path, Path]:
+    """Writes data/ and results/ below `root`; returns both. Each class tests on `groups` groups of `clips` clips."""
+    random = np.random.default_rng(7)
+    params = some_params()
+    data, results = root / "data", root / "results"
+    sizes = {"test": groups, "train": 2 * groups, "validation": 2 if validation else 0}
+    rows = []
+    for label, name in enumerate(classes):
+        place = itertools.count(1)
+        for split, size in sizes.items():
+            for group, clip in itertools.product([next(place) for _ in range(size)], range(clips)):
+                stem = f"v_{name}_g{group:02d}_c{clip + 1:02d}"
+                rows.append(
+                    {
+                        "clip": f"{name}/{stem}.avi",
+                        "class": name,
+                        "label": label,
+                        "group": f"{name}_g{group:02d}",
+                        "split": split,
+                        "source": f"all/{stem}.avi",
+                        "bytes": 1000,
+                        "sha256": hashlib.sha256(stem.encode()).hexdigest(),
+                    }
+                )
+    manifest = pd.DataFrame(rows).sort_values("clip", ignore_index=True)
+    if leak:  # the first training clip comes from a tested group, and is a copy of a tested clip
+        train, test = (int(np.flatnonzero(manifest["split"] == split)[0]) for split in ("train", "test"))
+        manifest.loc[train, ["group", "sha256"]] = manifest.loc[test, ["group", "sha256"]].to_numpy()
+    data.mkdir(parents=True)
+    write_manifest(manifest, data / "manifest.csv")
+
+    lost = manifest[manifest["split"] == "train"].head(skipped)
+    parts = {split: manifest[manifest["split"] == split].drop(lost.index, errors="ignore") for split in sizes}
+    write_json(
+        data / "frames/frames.json",
+        {
+            "classes": classes,
+            "fps": 5.0,
+            "size": 64,
+            "quality": 95,
+            "splits": {
+                split: {
+                    "clips": len(part),
+                    "frames": 40 * len(part),
+                    "groups": part["group"].nunique(),
+                    "per_class": part["class"].value_counts().sort_index().to_dict(),
+                    "files": [],
+                }
+                for split, part in parts.items()
+            },
+            "skipped": [{"clip": clip, "split": "train", "reason": "no frame could be decoded"} for clip in lost["clip"]],
+        },
+    )
+    metrics, frames = {}, []
+    for split in ("test", "validation"):
+        part = parts[split]
+        if len(part):
+            labels = part["label"].to_numpy()
+            chances = _distributions(random, labels, len(classes), skill)
+            frames.append(predictions_frame(part["clip"], part["group"], split, labels, chances, classes))
+            metrics[split] = score(chances, labels, part["group"].to_numpy(dtype=str), params.evaluate, params.seed)
+    write_predictions(results / "predictions.csv", *frames)
+    write_json(results / "metrics.json", metrics)
+    epochs = np.arange(1, 13)
+    history = pd.DataFrame(
+        {
+            "epoch": epochs,
+            "loss": 2.0 / epochs,
+            "accuracy": 1 - 0.8 / epochs,
+            "validation_loss": (2.2 / epochs + 0.06 * epochs) if validation else np.nan,
+            "validation_accuracy": (0.92 - 0.8 / epochs) if validation else np.nan,
+            "learning_rate": 0.001 * (1 + np.cos(np.pi * epochs / 12)) / 2,
+            "seconds": 1.5,
+            "examples_per_second": 800.0,
+        }
+    )
+    history.to_csv(results / "history.csv", index=False)
+    write_json(
+        results / "run.json",
+        {
+            "run_id": "0123456789abcdef0123456789abcdef",
+            "experiment": "made",
+            "tracking_uri": "https://me:secret@mlflow.example.org",
+        },
+    )
+    return data, results

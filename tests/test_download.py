@@ -1,0 +1,243 @@
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas
+import pytest
+import yaml
+
+from stages import download
+from stages.console import UserError
+from stages.download import run, summary
+from stages.params import Data
+from stages.sources import archives
+from stages.sources.manifest import duplicated_across, leaking_groups, read_manifest
+from tests.range_server import RangeServer, wait_until
+from tests.sources.clips import CLASSES, archive, data, digest, directory_start, noise, split, ucf_members
+
+MEMBERS = ucf_members()
+CONTENT = archive(MEMBERS)
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path, monkeypatch):
+    """An empty repository to run in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setattr(archives, "FIRST_WAIT", 0.01)
+    return tmp_path
+
+
+@pytest.fixture
+def server():
+    with RangeServer({"a.zip": CONTENT}) as running:
+        yield running
+
+
+def check_clips(manifest: pandas.DataFrame, folder: Path = Path("data/clips")) -> None:
+    """The folder holds exactly what the manifest says, byte for byte."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert files == list(manifest["clip"])
+    for row in manifest.itertuples():
+        content = (folder / row.clip).read_bytes()
+        assert (len(content), digest(content)) == (row.bytes, row.sha256)
+
+
+def served_members(server: RangeServer) -> int:
+    return sum(last < directory_start(CONTENT) for _, last in server.ranges)
+
+
+def test_a_subset_of_a_remote_archive(server):
+    done = run(data(archive=server.url("a.zip"), num_classes=2, split=split(train_per_class=10, test_per_class=4)), seed=1)
+    manifest = read_manifest("data/manifest.csv")
+    pandas.testing.assert_frame_equal(manifest, done.manifest)
+    check_clips(manifest)
+    assert Counter(manifest["class"]) == {"ApplyEyeMakeup": 14, "ApplyLipstick": 14}
+    assert dict(zip(manifest["class"], manifest["label"], strict=True)) == {"ApplyEyeMakeup": 0, "ApplyLipstick": 1}
+    assert served_members(server) == 28
+    row = manifest[manifest["clip"] == "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi"].iloc[0]
+    assert (row["group"], row["split"], row["source"]) == ("ApplyEyeMakeup_g01", "test", "UCF101/v_ApplyEyeMakeup_g01_c01.avi")
+    assert leaking_groups(manifest) == []
+    text = summary(done)
+    assert "together           2      28" in text and "fetched 0.1 MB, already there 0.0 MB; 1 other files ignored" in text
+
+
+def test_a_second_run_fetches_only_what_is_new_and_gives_the_same_bytes(server):
+    one = data(archive=server.url("a.zip"), split=split(train_per_class=10, test_per_class=4))
+    run(one, seed=1)
+    first = Path("data/manifest.csv").read_bytes()
+    server.reset_counts()
+    again = run(one, seed=1)
+    assert Path("data/manifest.csv").read_bytes() == first
+    assert served_members(server) == 0 and again.fetched == 0
+    bigger = run(data(archive=server.url("a.zip")), seed=1)
+    assert served_members(server) == 150 - 3 * 14
+    assert (len(bigger.manifest), bigger.reused) == (150, 3 * 14 * 3000)
+    check_clips(bigger.manifest)
+
+
+def test_clips_are_links_into_the_store_and_a_changed_clip_is_fetched_again(server):
+    source = data(archive=server.url("a.zip"), num_classes=2)
+    done = run(source, seed=1)
+    clip = Path("data/clips") / done.manifest["clip"][0]
+    assert clip.stat().st_nlink == 2
+    clip.write_bytes(b"edited in place, and so in the store")
+    server.reset_counts()
+    check_clips(run(source, seed=1).manifest)
+    assert served_members(server) == 1
+
+
+def test_local_archive_and_remote_archive_agree(server, tmp_path):
+    (tmp_path / "a.zip").write_bytes(CONTENT)
+    local = run(data(archive="a.zip"), seed=1, clips=tmp_path / "l/clips", manifest=tmp_path / "l/m.csv")
+    remote = run(data(archive=server.url("a.zip")), seed=1, clips=tmp_path / "r/clips", manifest=tmp_path / "r/m.csv")
+    pandas.testing.assert_frame_equal(local.manifest, remote.manifest)
+    check_clips(local.manifest, tmp_path / "l/clips")
+
+
+@pytest.mark.parametrize("scheme", ["official", "grouped", "random"])
+def test_schemes_leak_or_do_not(server, scheme):
+    manifest = run(data(archive=server.url("a.zip"), split=split(scheme=scheme)), seed=1).manifest
+    assert bool(leaking_groups(manifest)) == (scheme == "random")
+    assert set(manifest["split"]) == {"train", "validation", "test"}
+
+
+def test_identical_clips_on_both_sides_are_reported(server):
+    members = {**MEMBERS, "UCF101/v_Archery_g20_c01.avi": MEMBERS["UCF101/v_Archery_g03_c01.avi"]}
+    server.files["b.zip"] = archive(members)
+    done = run(data(archive=server.url("b.zip")), seed=1)
+    assert duplicated_across(done.manifest) == [("Archery/v_Archery_g20_c01.avi", "Archery/v_Archery_g03_c01.avi")]
+    assert "training or validation: 1 (Archery/v_Archery_g20_c01.avi = Archery/v_Archery_g03_c01.avi)" in summary(done)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for category in ("jump", "run"):
+        (tmp_path / "videos" / category).mkdir(parents=True)
+        for n in range(10):
+            (tmp_path / "videos" / category / f"{n}.mp4").write_bytes(noise(f"{category}{n}", 100))
+    return tmp_path / "videos"
+
+
+def state(folder: Path) -> dict:
+    return {
+        path: (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_folder_of_videos_is_linked_or_copied_and_left_alone(folder, monkeypatch, link):
+    monkeypatch.setattr(download, "links_may_be_shared", lambda: link)
+    before = state(folder)
+    done = run(data(folder=str(folder), split=split(scheme="grouped")), seed=1)
+    check_clips(done.manifest)
+    assert Counter(done.manifest["split"]) == {"train": 12, "validation": 2, "test": 6}
+    assert Path("data/clips/jump/0.mp4").samefile(folder / "jump/0.mp4") == link
+    assert state(folder) == before
+
+
+def test_a_listing_gives_labels_groups_and_splits(folder, tmp_path):
+    rows = [f"{c}/{n}.mp4,{c.upper()},p{n},{'test' if n < 3 else 'train'}" for c in ("jump", "run") for n in range(10)]
+    (tmp_path / "list.csv").write_text("path,label,group,split\n" + "\n".join(rows))
+    source = {"folder": str(folder), "listing": "list.csv"}
+    manifest = run(data(**source, split=split(scheme="given")), seed=1).manifest
+    check_clips(manifest)
+    assert set(manifest.loc[manifest["split"] == "test", "group"]) == {"p0", "p1", "p2"}
+    assert list(manifest["class"].unique()) == ["JUMP", "RUN"] and leaking_groups(manifest) == []
+    (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(row.rsplit(",", 2)[0] for row in rows))
+    with pytest.raises(UserError, match="split column"):
+        run(data(**source, split=split(scheme="given")), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (lambda f: {"archive": "x.zip", "split": split(scheme="given")}, r"takes the splits from data\.listing"),
+        (lambda f: {"folder": str(f), "classes": ["jmup", "run"]}, "did you mean jump"),
+        (lambda f: {"folder": str(f)}, "needs UCF-101's names"),
+        (lambda f: {"folder": str(f.parent / "data")}, "not found"),
+        (lambda f: {"folder": str(f.parent / "bare")}, "no videos in class folders .0 other files."),
+    ],
+)
+def test_errors_leave_earlier_outputs_as_they_are(folder, tmp_path, source, message):
+    (tmp_path / "bare").mkdir()
+    run(data(folder=str(folder), split=split(scheme="grouped")), seed=1, clips=Path("out/clips"), manifest=Path("out/m.csv"))
+    before = state(Path("out"))
+    with pytest.raises(UserError, match=message) as caught:
+        run(data(**source(folder)), seed=1, clips=Path("out/clips"), manifest=Path("out/m.csv"))
+    assert "\n" not in str(caught.value)
+    assert state(Path("out")) == before and sorted(p.name for p in Path("out").iterdir()) == ["clips", "m.csv"]
+
+
+def start(workspace: Path, source: Data) -> subprocess.Popen:
+    """The stage as DVC starts it: with the configuration in params.yaml."""
+    root = Path(download.__file__).parents[1]
+    code = (
+        "import sys, yaml; from stages import download; from stages.console import run_command\n"
+        "from stages.params import Data, Params\n"
+        "content = yaml.safe_load(open('params.yaml'))\n"
+        "download.load_params = lambda: Params.model_construct(seed=1, data=Data(**content))\n"
+        "sys.argv = ['download']; run_command(download.main)"
+    )
+    (workspace / "params.yaml").write_text(yaml.safe_dump(source.model_dump()))
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=workspace, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was(server, workspace):
+    server.stall = 30.0
+    start_of_last = directory_start(CONTENT) * 2 // 3
+    server.misbehave("stall", times=100, where=lambda first, last: start_of_last < first and last < directory_start(CONTENT))
+    source = data(archive=server.url("a.zip"), timeout=60.0, workers=1)
+    process = start(workspace, source)
+    store = workspace / ".cache/clips"
+    wait_until(lambda: len(list(store.rglob("*.avi"))) >= 20 and list(store.rglob("*.part")), seconds=30)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (workspace / "data/clips").exists() and not (workspace / "data/manifest.csv").exists()
+    kept = len(list(store.rglob("*.avi")))
+    server._faults.clear()
+    server.reset_counts()
+    process = start(workspace, source)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    manifest = read_manifest(workspace / "data/manifest.csv")
+    check_clips(manifest)
+    assert len(manifest) == 150 and served_members(server) == 150 - kept
+    assert not list(workspace.rglob("*.part")) and "already there" in errors
+
+
+def test_an_error_is_one_line_and_status_one(server, workspace):
+    process = start(workspace, data(archive=server.url("none.zip")))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.strip() == f"error: {server.url('none.zip')}: not found (HTTP 404); check data.archive"
+
+
+@pytest.fixture(scope="session")
+def real_archive() -> bytes:
+    folder = os.environ.get("MOVINET_REAL_DATA")
+    if not folder:
+        pytest.skip("MOVINET_REAL_DATA names no folder with UCF101_videos.zip")
+    return (Path(folder) / "UCF101_videos.zip").read_bytes()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("changes", [{}, {"num_classes": 2, "split": split(train_per_class=4, test_per_class=1)}])
+def test_real_clips_cost_at_most_five_percent_more_than_their_bytes(real_archive, changes):
+    with RangeServer({"a.zip": real_archive}) as server:
+        with archives.Archive(server.url("a.zip"), 0, 5.0) as archive_:
+            sizes = {name: info.compress_size for name, info in archive_.members.items()}
+        server.reset_counts()
+        manifest = run(data(archive=server.url("a.zip"), workers=8, **changes), seed=1).manifest
+        wanted = sum(sizes[name] for name in manifest["source"])
+        assert wanted <= server.bytes <= 1.05 * wanted, (server.bytes, wanted)
+        assert server.requests <= len(manifest) + 3
+        check_clips(manifest)
+    if not changes:
+        assert Counter(manifest["split"]) == {"test": 5 * 21, "train": 5 * 14 * 2, "validation": 5 * 4 * 2}
+        assert manifest["class"].nunique() == 5 and set(CLASSES) <= set(manifest["class"])

@@ -1,0 +1,104 @@
+"""The schema: what conf/ composes fits it, params.yaml is the default, and what does not fit is named."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from stages.console import UserError
+from stages.movinet.variants import VARIANTS
+from stages.params import MODEL_IDS, load_params, parse_params
+
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
+
+
+def composed(*overrides: str) -> dict:
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("config", overrides=list(overrides))
+        OmegaConf.resolve(config)
+        return OmegaConf.to_container(config)
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def test_params_yaml_is_the_composed_default():
+    assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed()
+
+
+def test_every_model_configuration_agrees_with_the_table_of_variants():
+    assert names("model") == sorted(VARIANTS) == sorted(MODEL_IDS)
+    for name in names("model"):
+        model = parse_params(composed(f"model={name}", "data=ucf101_subset")).model
+        variant = VARIANTS[name]
+        assert (model.id, model.fps, model.resolution, model.weights) == (name, variant.fps, variant.resolution, "pretrained")
+
+
+@pytest.mark.parametrize("data", sorted(set(names("data")) - {"source"}))
+@pytest.mark.parametrize("finetune", names("finetune"))
+def test_every_data_set_composes_with_every_kind_of_training(data, finetune):
+    extra = ["data.folder=/videos"] if data == "folder" else []
+    params = parse_params(composed(f"data={data}", f"finetune={finetune}", *extra))
+    assert params.data.name == data
+    expected = {"head": "head", "last_blocks": "last_blocks"}.get(finetune, "full")
+    assert params.finetune.trainable == expected
+
+
+def test_frames_follow_the_model_unless_they_are_set():
+    frames = parse_params(composed("data=ucf101_subset", "model=a3")).frames
+    assert (frames.fps, frames.size) == (12, 256)
+    frames = parse_params(composed("data=ucf101_subset", "model=a3", "frames.size=128")).frames
+    assert (frames.fps, frames.size) == (12, 128)
+
+
+def changed(key: str, value) -> dict:
+    content = composed()
+    *parents, last = key.split(".")
+    section = content
+    for parent in parents:
+        section = section[parent]
+    section[last] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("finetune.learning_rte", 0.1, "finetune.learning_rte: unknown key; did you mean finetune.learning_rate?"),
+        ("modle", {}, "modle: unknown key; did you mean model?"),
+        ("data.split.flod", 1, "data.split.flod: unknown key; did you mean data.split.fold?"),
+        ("finetune.learning_rate", -1, "finetune.learning_rate = -1: "),
+        ("finetune.learning_rate", "fast", "finetune.learning_rate = 'fast': "),
+        ("finetune.epochs", 1.5, "finetune.epochs = 1.5: "),
+        ("model.id", "a6", "model.id = 'a6': "),
+        ("data.split.fold", 4, "data.split.fold = 4: "),
+        ("data.num_classes", 0, "data.num_classes = 0: "),
+        ("data.folder", "/videos", "give one of data.archive"),
+        ("seed", None, "seed = None: "),
+        ("evaluate.confidence", 95, "evaluate.confidence = 95: "),
+    ],
+)
+def test_what_does_not_fit_is_named(key, value, message):
+    with pytest.raises(UserError) as caught:
+        parse_params(changed(key, value))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named():
+    content = composed()
+    del content["frames"]["fps"]
+    with pytest.raises(UserError, match=r"frames\.fps: missing"):
+        parse_params(content)
+
+
+def test_unreadable_files_are_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match="not found"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("a: [1,\nb: {")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_params(tmp_path / "params.yaml")

@@ -1,0 +1,70 @@
+"""Fixtures of the tests that track: a repository of their own with an MLflow database in it, and processes that share it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from stages.tracking import configure
+from stages.tracking.store import DEFAULTS
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def composed():
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+        return OmegaConf.to_container(compose("config", overrides=["tracking.system_metrics=false"]), resolve=True)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A repository of its own, which is also the current directory; nothing tracked outside it."""
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
+        monkeypatch.delenv(name)
+    for name, value in DEFAULTS.items():  # so that what `configure` sets is undone afterwards
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    splits = ("train", "train", "validation", "test")
+    rows = [
+        (f"{c}/{c}_{i}.avi", c, k, f"{c}_{i}", s, "zip", 1, f"{k}{i}") for k, c in enumerate("ab") for i, s in enumerate(splits)
+    ]
+    columns = ["clip", "class", "label", "group", "split", "source", "bytes", "sha256"]
+    pd.DataFrame(rows, columns=columns).to_csv("data/manifest.csv", index=False)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """Creating MLflow's tables takes seconds; the tests copy these."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            patch.delenv(name)
+        patch.setenv("DVC_ROOT", str(path.parent))
+        configure()
+    return path
+
+
+@pytest.fixture
+def store(place, empty_database):
+    shutil.copy(empty_database, place / "mlflow.db")
+    return place
+
+
+def run_python(code, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
