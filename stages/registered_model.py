@@ -25,6 +25,8 @@ class Classifier(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input: np.ndarray, params=None) -> pd.DataFrame:
         """uint8 frames (B, T, H, W, 3), RGB, at the model's frame rate -> DataFrame, B rows, a column of probabilities a class.
 
+        Whole clips of any length and size: views and crops are chosen inside the model, as in evaluation.
+
         Raises MlflowException (HTTP status 400 when served) for input of another shape, type or range.
         """
         import tensorflow as tf
@@ -34,9 +36,8 @@ class Classifier(mlflow.pyfunc.PythonModel):
         return pd.DataFrame(probabilities.numpy(), columns=self.description["classes"])
 
     def _checked(self, frames):
-        size, fps = self.description.get("size"), self.description.get("fps")
-        shape = f"(clips, frames, {size or 'height'}, {size or 'width'}, 3)"
-        wanted = f"this model takes uint8 frames {shape}, RGB in 0..255, {fps} a second"
+        fps = self.description.get("fps")
+        wanted = f"this model takes uint8 frames (clips, frames, height, width, 3), RGB in 0..255, {fps} a second"
         if not isinstance(frames, np.ndarray):
             raise _bad_input(f"{type(frames).__name__} given, not an array; {wanted}")
         if frames.ndim != 5 or frames.shape[-1] != 3:
@@ -45,8 +46,6 @@ class Classifier(mlflow.pyfunc.PythonModel):
             raise _bad_input(f"dtype {frames.dtype} given; {wanted}")
         if 0 in frames.shape:
             raise _bad_input(f"shape {frames.shape} given, which is empty; {wanted}")
-        if size is not None and frames.shape[2:4] != (size, size):
-            raise _bad_input(f"frames of {frames.shape[2]} x {frames.shape[3]} pixels given; {wanted}")
         if frames.max() <= 1:  # a server has cast 0..1 to uint8 by now, which leaves black frames
             raise _bad_input(f"no value above 1 given, as if scaled to 0..1; {wanted}")
         return frames

@@ -38,13 +38,21 @@ FPS = 5  # as the sampled frames, so that each of them shows one picture and non
 PERIOD = 7  # pictures of a scene
 FRAMES = 2 * PERIOD + 1  # so that views of 8 frames can start at any picture, and the first and the last start alike
 GROUPS = 25  # as in UCF-101, whose folds test groups 1-7, 8-14 and 15-21
-CLIPS = 3  # of each class in each group
-QUALITY = 80  # of the JPEG frames, 0-100
+CLIPS = 2  # of each class in each group
+QUALITY = 25  # of the JPEG frames, on OpenCV's scale of 0-100: about 30 dB here, 1.1 kB a frame
+BLUR = 2.0  # pixels over which an object's edge fades: softer than pixels, and much smaller files
 
 # By angle, in steps of 60 degrees from the right; y points down, so that angles grow clockwise.
 DIRECTIONS = ("Right", "DownRight", "DownLeft", "Left", "UpLeft", "UpRight")
 CLASSES = tuple(sorted(DIRECTIONS))
-FLIP = {"DownLeft": "DownRight", "DownRight": "DownLeft", "Left": "Right", "Right": "Left", "UpLeft": "UpRight", "UpRight": "UpLeft"}
+FLIP = {
+    "DownLeft": "DownRight",
+    "DownRight": "DownLeft",
+    "Left": "Right",
+    "Right": "Left",
+    "UpLeft": "UpRight",
+    "UpRight": "UpLeft",
+}
 # How many steps to the right shift the pattern as one step in each of DIRECTIONS does, by the lattice's handedness.
 STEPS = {1: (1, 5, 4, 6, 2, 3), -1: (1, 3, 2, 6, 4, 5)}
 
@@ -113,7 +121,7 @@ def render_pictures(group: int, clip: int) -> Clip:
     """The seven pictures of a scene."""
     scene = draw_scene(group)
     random = np.random.default_rng([SEED, group, clip])
-    length, slant = random.uniform(6.5, 8.5), random.uniform(-0.15, 0.15)
+    length, slant = random.uniform(7.5, 9.5), random.uniform(-0.15, 0.15)
     hand = int(random.choice([-1, 1]))
     step = length * np.array([np.cos(slant), np.sin(slant)])
     first = 2 * step + _turned(step, hand)
@@ -126,7 +134,8 @@ def render_pictures(group: int, clip: int) -> Clip:
     for index, picture in enumerate(pictures):
         centres = places @ lattice + index * step
         for cx, cy in centres[((centres > -length) & (centres < SIDE + length)).all(axis=1)]:
-            cover = np.clip(0.5 - _distance(scene.shape, x - cx, y - cy, scene.radius * length), 0, 1)[..., None]
+            distance = _distance(scene.shape, x - cx, y - cy, scene.radius * length)
+            cover = np.clip(0.5 - distance / BLUR, 0, 1)[..., None]
             picture += cover * (scene.colour - picture)
     return Clip(np.clip(np.rint(pictures), 0, 255).astype(np.uint8), hand, step)
 
@@ -138,9 +147,8 @@ def order_pictures(name: str, hand: int) -> np.ndarray:
 
 def write_video(path: Path, frames: np.ndarray) -> None:
     """Writes RGB frames (T, SIDE, SIDE, 3) uint8 as motion JPEG in an AVI, each frame coded by itself."""
-    quality = [cv2.VIDEOWRITER_PROP_QUALITY, QUALITY]
-    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), FPS, (SIDE, SIDE), quality)
-    if not writer.isOpened():
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), FPS, (SIDE, SIDE))
+    if not (writer.isOpened() and writer.set(cv2.VIDEOWRITER_PROP_QUALITY, QUALITY)):  # as a constructor's option it is ignored
         raise UserError(f"{path}: this OpenCV ({cv2.__version__}) cannot write motion JPEG; install opencv-python-headless")
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))

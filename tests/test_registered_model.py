@@ -143,7 +143,6 @@ def test_registering_is_tried_again_when_the_database_is_locked():
         (frames(shape=(4, 8, 8, 3)), r"shape \(4, 8, 8, 3\) given"),
         (frames(shape=(1, 4, 8, 8, 1)), r"shape \(1, 4, 8, 8, 1\) given"),
         (frames(shape=(1, 0, 8, 8, 3)), "which is empty"),
-        (frames(shape=(1, 4, 8, 9, 3)), "frames of 8 x 9 pixels given"),
         (frames() / np.float32(255), "dtype float32 given"),
         ((frames() / 255).astype(np.uint8), "as if scaled to 0..1"),
         (pd.DataFrame({"a": [1]}), "DataFrame given, not an array"),

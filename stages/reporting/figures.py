@@ -62,9 +62,12 @@ def shorten(name: str, limit: int = 26) -> str:
 
 def _sequential() -> LinearSegmentedColormap:
     """Viridis from pale to dark, without its palest part: a single clip must stand out from an empty, white cell."""
-    colours = LinearSegmentedColormap.from_list("confusion", matplotlib.colormaps["viridis_r"](np.linspace(0.06, 1, 256)))
-    colours.set_bad("white")
-    return colours
+    colours = matplotlib.colormaps["viridis_r"](np.linspace(0.06, 1, 256))
+    return LinearSegmentedColormap.from_list("confusion", colours).with_extremes(bad="white")
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.0f}%" if value >= 0.01 else "<1%"
 
 
 def _label_cells(axes: Axes, matrix: np.ndarray, texts: Callable[[float], str], size: float, colours) -> None:
@@ -126,7 +129,7 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str], *, normalised: 
     else:
         bar.ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     if annotated:
-        texts = (lambda value: f"{100 * value:.0f}%") if normalised else (lambda value: f"{value:.0f}")
+        texts = _share if normalised else "{:.0f}".format
         _label_cells(axes, values, texts, font if count <= 12 else 8, lambda value: colours(norm(value)))
     return figure
 

@@ -138,6 +138,8 @@ def test_confusion_has_actual_classes_as_rows():
     matrix = confusion(np.array([0, 0, 1]), np.array([0, 2, 2]), 3)
     assert matrix.tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0]]
     assert np.issubdtype(matrix.dtype, np.integer)
+    chances, labels, _ = _made()
+    assert np.array_equal(confusion(labels, chances.argmax(1), 8), reference.confusion_matrix(labels, chances.argmax(1)))
     assert confusion(np.array([], int), np.array([], int), 2).tolist() == [[0, 0], [0, 0]]
 
 

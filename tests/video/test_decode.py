@@ -212,10 +212,10 @@ def test_sizes(tmp_path, width, height, size):
 
 
 def test_shrinking_averages_areas(tmp_path):
-    """Stripes of one pixel become grey; picking or interpolating pixels would keep stripes."""
+    """Of every four columns the outer two are bright: grey when averaged, black when only the nearest pixels count."""
     writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"FFV1"), 5, (128, 128))
     stripes = np.zeros((128, 128, 3), np.uint8)
-    stripes[:, ::2] = 240
+    stripes[:, 0::4] = stripes[:, 3::4] = 240
     writer.write(stripes)
     writer.release()
     image = decode_clip(tmp_path / "a.avi", 5, 32).images[0].astype(int)
@@ -301,6 +301,15 @@ def test_the_headers_frame_count_is_not_trusted(tmp_path):
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) == 35
     assert shown(decode_clip(path, 25, 48).images) == list(range(20))
     assert "truncated: 20 of the 41" in broken(patch_avi(path, frames=41))
+
+
+def test_truncated_means_both_few_frames_and_little_time():
+    promise = type("Capture", (), {"get": lambda self, what: 20})()
+    period = Fraction(1, 25)
+    for frames, seconds in ((9, 0.5), (15, 0.2), (10, 0.4)):
+        decode._check_length(Path("a.avi"), promise, frames, Fraction(seconds), period)
+    with pytest.raises(BrokenVideo, match="truncated: 9 of the 20"):
+        decode._check_length(Path("a.avi"), promise, 9, Fraction(9, 25), period)
 
 
 def test_a_broken_stretch_keeps_the_timing(tmp_path):

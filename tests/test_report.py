@@ -1,0 +1,208 @@
+"""The report stage: every file, a page that needs nothing else, and the same bytes for the same input."""
+
+import base64
+import re
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from stages import report
+from stages.console import UserError
+from stages.files import read_json
+from tests.reporting.results import some_params, write_results
+
+FIGURES = {"confusion.png", "confusion_normalised.png", "learning_curves.png", "confused_pairs.png", "reliability.png"}
+TABLES = {"confusion.csv", "per_class.csv", "confused_pairs.csv"}
+CLASSES = ["down", "left", "right", "turn & <b>twist</b>", "up"]
+VOID = {"meta", "link", "img", "input", "br"}
+
+
+class _Page(HTMLParser):
+    """Checks that elements are closed in order, and keeps what a reader or a browser would fetch and see."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.addresses, self.words = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def _run(root: Path, classes: list[str] = CLASSES, **options) -> tuple[Path, str, _Page]:
+    data, results = write_results(root, classes, **options)
+    index = report.run(some_params(), data=data, results=results)
+    text = index.read_text(encoding="utf-8")
+    page = _Page(text)
+    assert page.open == []
+    return index.parent, text, page
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, str, _Page]:
+    return _run(tmp_path_factory.mktemp("made"), leak=True, skipped=2, skill=2.5)
+
+
+def test_all_files_are_there_and_nothing_else(made):
+    folder, *_ = made
+    assert folder.name == "report"
+    assert {file.name for file in folder.iterdir()} == FIGURES | TABLES | {"index.html"}
+    assert [path.name for path in folder.parent.iterdir() if path.name.endswith(".part")] == []
+
+
+def test_the_page_needs_nothing_but_itself(made):
+    folder, text, page = made
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    assert not re.search(r"url\(|@import|<script[^>]+src", text)
+    anchors = {address[1:] for address in page.addresses if address.startswith("#")}
+    assert anchors and all(f'id="{anchor}"' in text for anchor in anchors)
+    embedded = [base64.b64decode(address.partition(",")[2]) for address in page.addresses if address.startswith("data:image/png")]
+    assert sorted(embedded) == sorted((folder / name).read_bytes() for name in FIGURES)
+
+
+def test_names_from_the_data_are_escaped(made):
+    _, text, page = made
+    assert "<b>twist" not in text
+    assert "turn & <b>twist</b>" in page.text
+
+
+def test_the_headline_says_the_score_and_what_it_rests_on(made):
+    folder, _, page = made
+    test = read_json(folder.parent / "metrics.json")["test"]
+    assert f"{100 * test['top1']:.1f}% of test clips right" in page.text
+    assert f"95% interval {100 * test['top1_low']:.1f}% – {100 * test['top1_high']:.1f}%" in page.text
+    assert "rests on 140 clips of 35 groups; always naming the largest class gives 20.0%" in page.text
+    assert "We are 95% sure" in page.text
+
+
+def test_validation_stands_beside_test_with_a_note(made):
+    folder, _, page = made
+    validation = read_json(folder.parent / "metrics.json")["validation"]
+    assert "chosen by the validation clips alone" in page.text
+    assert f"{validation['log_loss']:.3f}" in page.text
+
+
+def test_the_data_section_names_leaks_and_skipped_clips(made):
+    _, _, page = made
+    assert "Groups on both sides of the test split: 1 of 35 test groups, with 4 test clips." in page.text
+    assert "Byte-identical clips on both sides: 1 pair." in page.text
+    assert "no frame could be decoded" in page.text
+    assert "Do not trust this score for new scenes" in page.text
+
+
+def test_training_names_the_kept_epoch(made):
+    _, _, page = made
+    assert "12 epochs in 18 s. Kept: epoch 6, with the lowest validation loss" in page.text
+
+
+def test_run_configuration_and_environment_are_there_without_credentials(made):
+    _, text, page = made
+    assert "0123456789abcdef0123456789abcdef" in page.text
+    assert "store https://mlflow.example.org" in page.text
+    assert "secret" not in text
+    block = re.search(r"<pre>(.*?)</pre>", text, re.S).group(1)
+    assert yaml.safe_load(block)["finetune"] == some_params().finetune.model_dump()
+    assert "scikit-learn" in page.text
+
+
+def test_the_tables_agree_with_the_predictions(made):
+    folder, *_ = made
+    predictions = pd.read_csv(folder.parent / "predictions.csv")
+    test = predictions[predictions["split"] == "test"]
+    matrix = pd.read_csv(folder / "confusion.csv", index_col="actual")
+    assert matrix.index.tolist() == matrix.columns.tolist() == CLASSES
+    assert matrix.loc["up", "left"] == ((test["actual"] == "up") & (test["predicted"] == "left")).sum()
+    assert matrix.to_numpy().sum() == len(test)
+    per_class = pd.read_csv(folder / "per_class.csv")
+    assert per_class.columns.tolist() == ["class", "clips", "precision", "recall", "f1"]
+    assert per_class["clips"].tolist() == [28] * 5
+    pairs = pd.read_csv(folder / "confused_pairs.csv")
+    assert pairs.columns.tolist() == ["actual", "predicted", "clips", "share"]
+    assert pairs["clips"].sum() == (test["actual"] != test["predicted"]).sum()
+
+
+def test_equal_input_gives_equal_files(tmp_path):
+    first, *_ = _run(tmp_path / "first", ["a", "b"], skill=2)
+    second, *_ = _run(tmp_path / "second", ["a", "b"], skill=2)
+    for name in FIGURES | TABLES | {"index.html"}:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_an_old_report_is_replaced_whole(tmp_path):
+    stale = tmp_path / "results/report/old.png"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    _run(tmp_path, ["a", "b"])
+    assert not stale.exists()
+
+
+def test_no_mistakes_and_no_validation(tmp_path):
+    _, _, page = _run(tmp_path, ["no", "yes"], skill=40, validation=False)
+    assert "100.0% of test clips right" in page.text
+    assert "No test clip was mistaken for another class." in page.text
+    assert "No test clip went wrong." in page.text
+    assert "This run has no validation clips, so nothing was chosen" in page.text
+    assert "Kept: epoch 12, the last" in page.text
+
+
+def test_one_group_has_no_interval_on_the_page(tmp_path):
+    _, _, page = _run(tmp_path, ["only"], groups=1, skill=40)
+    assert "no interval" in page.text
+    assert "None" not in page.text
+
+
+@pytest.mark.slow
+def test_a_hundred_and_one_classes(tmp_path):
+    classes = [f"Class{i:03d}WithName" for i in range(101)]
+    folder, text, page = _run(tmp_path, classes, skill=7, groups=2, clips=2)
+    assert all(name in page.text for name in classes)
+    assert len(text) < 6_000_000
+    assert len(pd.read_csv(folder / "confused_pairs.csv")) <= 15
+
+
+def test_nothing_is_written_when_the_inputs_do_not_fit(tmp_path):
+    data, results = write_results(tmp_path, ["a", "b"])
+    (results / "history.csv").unlink()
+    with pytest.raises(UserError, match=r"history\.csv: not found"):
+        report.run(some_params(), data=data, results=results)
+    assert not (results / "report").exists()
+
+
+def test_main_logs_the_folder_and_prints_the_page_last(tmp_path, monkeypatch, capsys):
+    write_results(tmp_path, ["a", "b"])
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(some_params().model_dump()))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["report"])
+    logged = []
+
+    class Tracked:
+        def log_artifacts(self, folder, target):
+            logged.append((Path(folder), target, (Path(folder) / "index.html").is_file()))
+
+    @contextmanager
+    def stage_run(params, *, stage, run_file):
+        assert (params, stage, run_file) == (some_params(), "report", Path("results/run.json"))
+        yield Tracked()
+
+    monkeypatch.setattr(report.tracking, "stage_run", stage_run)
+    report.main()
+    assert logged == [(Path("results/report"), "report", True)]
+    assert capsys.readouterr().out.splitlines()[-1] == "results/report/index.html"

@@ -1,0 +1,178 @@
+"""The loop: it learns, it is deterministic, and a killed training goes on to the very same numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from stages.console import UserError
+from stages.params import Finetune
+from stages.training.datasets import feature_epoch
+from stages.training.loop import HISTORY, Task, train
+from stages.training.optimizer import build_optimizer, schedule
+
+SETTINGS = Finetune(
+    trainable="head",
+    blocks=1,
+    reuse_projection=False,
+    epochs=4,
+    batch_size=8,
+    learning_rate=0.01,
+    warmup=0.1,
+    weight_decay=0.01,
+    clip_norm=1.0,
+    label_smoothing=0.0,
+    dropout=0.5,
+    stochastic_depth=0.0,
+    batch_norm="auto",
+    batch_norm_momentum=0.99,
+    rezero=0.5,
+    patience=None,
+    precision="float32",
+    checkpoint_minutes=1e-9,
+)
+CLASSES, WIDTH, EXAMPLES = 3, 6, 50
+
+
+def data(seed: int, examples: int = EXAMPLES):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, examples).astype(np.int32)
+    return (rng.normal(size=(examples, WIDTH)) + 2 * np.eye(CLASSES, WIDTH)[labels]).astype(np.float32), labels
+
+
+def task(stop_after: int | None = None) -> Task:
+    """The training data; with `stop_after`, an exception once that many batches have been asked for, as a kill would."""
+    features, labels = data(1)
+    seen = 0
+
+    def epoch(number: int, first: int) -> tf.data.Dataset:
+        nonlocal seen
+        dataset = feature_epoch(features, labels, CLASSES, batch_size=SETTINGS.batch_size, seed=1, epoch=number, first=first)
+        if stop_after is None:
+            return dataset
+        left = stop_after - seen
+        batches = -(-(EXAMPLES - first) // SETTINGS.batch_size)
+        seen += batches
+        if batches <= left:
+            return dataset
+
+        def fail(x):
+            raise RuntimeError("killed")
+
+        def killed(x, y):
+            return tf.ensure_shape(tf.numpy_function(fail, [x], tf.float32), x.shape), y
+
+        return dataset.take(left).concatenate(dataset.take(1).map(killed))
+
+    held_out = data(2)
+    return Task(EXAMPLES, epoch, tf.data.Dataset.from_tensor_slices((held_out[0], np.eye(CLASSES)[held_out[1]])).batch(8))
+
+
+def model() -> tf_keras.Model:
+    return tf_keras.Sequential(
+        [
+            tf_keras.layers.InputLayer([WIDTH]),
+            tf_keras.layers.Dense(16, "relu", kernel_initializer=tf_keras.initializers.HeNormal(seed=1)),
+            tf_keras.layers.BatchNormalization(),
+            tf_keras.layers.Dropout(SETTINGS.dropout),
+            tf_keras.layers.Dense(CLASSES, kernel_initializer=tf_keras.initializers.HeNormal(seed=2)),
+        ]
+    )
+
+
+def trained(folder, settings=SETTINGS, seed=1, **options):
+    network = model()
+    history, best = train(network, task(), settings, seed=seed, folder=folder, **options)
+    return network, history, best
+
+
+def numbers(history: pd.DataFrame) -> np.ndarray:
+    """The columns that do not depend on the clock."""
+    return history.drop(columns=["seconds", "examples_per_second"]).to_numpy()
+
+
+def test_it_learns_and_says_so(tmp_path):
+    rows = []
+    _, history, best = trained(tmp_path, SETTINGS.model_copy(update={"epochs": 12}), on_epoch=rows.append)
+    assert list(history.columns) == HISTORY
+    assert list(history["epoch"]) == list(range(1, 13))
+    assert history["validation_accuracy"].iloc[-1] > 0.7
+    assert best == history["epoch"][history["validation_loss"].idxmin()]
+    pd.testing.assert_frame_equal(pd.DataFrame(rows), history)
+
+
+def test_the_model_keeps_the_best_epoch(tmp_path):
+    given = task()
+    wrong = Task(EXAMPLES, given.epoch, given.validation.map(lambda x, y: (x, tf.roll(y, 1, axis=1))))  # learning makes it worse
+    network = model()
+    history, best = train(network, wrong, SETTINGS, seed=1, folder=tmp_path)
+    assert best < SETTINGS.epochs
+    network.compile(metrics=[tf_keras.metrics.CategoricalCrossentropy(name="cross_entropy", from_logits=True)])
+    loss = network.evaluate(wrong.validation, verbose=0, return_dict=True)["cross_entropy"]
+    assert loss == pytest.approx(history["validation_loss"].min())
+    assert loss != pytest.approx(history["validation_loss"].iloc[-1])
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(tmp_path):
+    one, history, _ = trained(tmp_path / "a")
+    two, again, _ = trained(tmp_path / "b")
+    np.testing.assert_array_equal(numbers(history), numbers(again))
+    for x, y in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
+    _, other, _ = trained(tmp_path / "c", seed=2)
+    assert np.abs(numbers(history) - numbers(other)).max() > 1e-4
+
+
+@pytest.mark.parametrize("batches", [3, 7, 9, 20])
+def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, batches, capsys):
+    """Seven batches are an epoch: killed inside the first, at its end, inside the second, near the end of the third."""
+    whole, history, best = trained(tmp_path / "whole")
+    with pytest.raises(tf.errors.UnknownError, match="killed"):
+        train(model(), task(stop_after=batches), SETTINGS, seed=1, folder=tmp_path / "killed")
+    rows = []
+    network = model()
+    resumed, best_resumed = train(network, task(), SETTINGS, seed=1, folder=tmp_path / "killed", on_epoch=rows.append)
+    assert "going on in epoch" in capsys.readouterr().err
+    np.testing.assert_allclose(numbers(resumed), numbers(history), rtol=1e-6)
+    assert best_resumed == best
+    assert len(rows) == SETTINGS.epochs
+    for x, y in zip(whole.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_patience_stops_a_training_that_gets_no_better(tmp_path):
+    settings = SETTINGS.model_copy(update={"learning_rate": 0.5, "clip_norm": None, "epochs": 40, "patience": 2, "warmup": 0.0})
+    _, history, best = trained(tmp_path, settings)
+    assert len(history) == best + 2 < 40
+
+
+def test_a_training_that_diverges_says_so(tmp_path):
+    broken = task()
+    worse = Task(EXAMPLES, lambda number, first: broken.epoch(number, first).map(lambda x, y: (x * np.inf, y)), broken.validation)
+    with pytest.raises(UserError, match=r"the loss is nan in epoch 1; lower finetune\.learning_rate"):
+        train(model(), worse, SETTINGS, seed=1, folder=tmp_path)
+
+
+def test_the_learning_rate_rises_then_falls_along_a_cosine():
+    settings = SETTINGS.model_copy(update={"learning_rate": 1.0, "warmup": 0.2})
+    rates = [float(schedule(settings, 100)(step)) for step in range(101)]
+    assert rates[0] == 0.0
+    assert rates[10] == pytest.approx(0.5)
+    assert rates[20] == pytest.approx(1.0)
+    assert rates[60] == pytest.approx(0.5, abs=1e-6)
+    assert rates[100] == pytest.approx(0.0, abs=1e-6)
+    without = schedule(settings.model_copy(update={"warmup": 0.0}), 10)
+    assert float(without(0)) == pytest.approx(1.0)
+
+
+def test_weight_decay_spares_biases_and_batch_norm():
+    network = model()
+    optimizer = build_optimizer(SETTINGS.model_copy(update={"weight_decay": 0.5, "warmup": 0.0}), 10)
+    before = [variable.numpy() for variable in network.trainable_variables]
+    optimizer.apply_gradients((tf.zeros_like(variable), variable) for variable in network.trainable_variables)
+    for variable, old in zip(network.trainable_variables, before, strict=True):
+        if "kernel" in variable.name:
+            np.testing.assert_allclose(variable, old * (1 - 0.5 * 0.01), rtol=1e-5)
+        else:
+            np.testing.assert_array_equal(variable, old)

@@ -1,0 +1,122 @@
+"""Views: exact indices, the crop, what augmentation may and may not do."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stages.params import Augment
+from stages.video.views import centre_square, mirrored_labels, test_indices, test_views, train_indices, train_view
+
+test_indices.__test__ = test_views.__test__ = False
+NOTHING = Augment(crop=1.0, flip=False, brightness=0.0, contrast=0.0, saturation=0.0, jitter=False)
+
+
+@pytest.mark.parametrize(
+    ("total", "count", "views", "starts"),
+    [(10, 4, 1, [3]), (10, 4, 2, [1, 4]), (10, 4, 3, [1, 3, 5]), (4, 4, 3, [0, 0, 0]), (100, 1, 2, [24, 74])],
+)
+def test_views_start_evenly(total, count, views, starts):
+    indices = test_indices(total, count, views).numpy()
+    np.testing.assert_array_equal(indices, np.array(starts)[:, None] + np.arange(count))
+
+
+def test_a_clip_shorter_than_a_view_starts_again():
+    np.testing.assert_array_equal(test_indices(3, 7, 1).numpy(), [[0, 1, 2, 0, 1, 2, 0]])
+    np.testing.assert_array_equal(train_indices(1, 3, [0, 0]).numpy(), [0, 0, 0])
+
+
+def test_training_views_start_anywhere_and_stay_inside():
+    starts = [train_indices(10, 4, [1, number]).numpy() for number in range(200)]
+    assert {int(indices[0]) for indices in starts} == set(range(7))
+    assert all(np.array_equal(indices, indices[0] + np.arange(4)) for indices in starts)
+
+
+def frames(shape=(4, 20, 32, 3), seed=0) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(seed).integers(0, 256, shape), tf.uint8)
+
+
+def test_the_centre_square_is_exact_where_sizes_agree():
+    given = frames()
+    np.testing.assert_allclose(centre_square(given, 20), given.numpy()[:, :, 6:26] / 255.0, rtol=1e-6)
+    assert centre_square(given, 10).shape == (4, 10, 10, 3)
+    assert centre_square(frames((4, 32, 20, 3)), 20).shape == (4, 20, 20, 3)
+
+
+def test_clips_in_a_batch_get_the_views_they_would_get_alone():
+    batch = tf.stack([frames(seed=1), frames(seed=2)])
+    together = test_views(batch, count=2, views=3, size=16)
+    assert together.shape == (2, 3, 2, 16, 16, 3)
+    for number in range(2):
+        np.testing.assert_array_equal(together[number], test_views(batch[number : number + 1], count=2, views=3, size=16)[0])
+    indices = test_indices(4, 2, 3).numpy()
+    for view in range(3):
+        np.testing.assert_allclose(together[0, view], centre_square(tf.gather(batch[0], indices[view]), 16), rtol=1e-5)
+
+
+def view(given, label=0, *, seed, augment=NOTHING, size=20, mirrored=(1, 0)):
+    return train_view(given, label, size=size, augment=augment, mirrored=list(mirrored), seed=tf.constant([3, seed], tf.int64))
+
+
+def test_without_augmentation_a_training_view_is_the_centre():
+    np.testing.assert_allclose(view(frames(), seed=1).frames, centre_square(frames(), 20), rtol=1e-6)
+
+
+def test_equal_seeds_give_equal_views_and_others_do_not():
+    augment = Augment(crop=0.3, flip=True, brightness=0.2, contrast=0.2, saturation=0.2, jitter=True)
+    one, same, other = (view(frames(), seed=seed, augment=augment) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.frames, same.frames)
+    assert np.abs(one.frames - other.frames).max() > 0.05
+    assert one.frames.shape == (4, 20, 20, 3)
+    assert 0.0 <= float(tf.reduce_min(one.frames)) and float(tf.reduce_max(one.frames)) <= 1.0
+
+
+def test_a_mirrored_view_takes_the_mirrored_class():
+    augment = NOTHING.model_copy(update={"flip": True})
+    plain = centre_square(frames(), 20).numpy()
+    labels = []
+    for seed in range(40):
+        result = view(frames(), 0, seed=seed, augment=augment)
+        labels.append(int(result.label))
+        np.testing.assert_allclose(result.frames, plain[:, :, ::-1] if result.label == 1 else plain, rtol=1e-6)
+    assert 8 < sum(labels) < 32
+
+
+def test_a_class_that_may_not_be_mirrored_never_is():
+    augment = NOTHING.model_copy(update={"flip": True})
+    for seed in range(20):
+        result = view(frames(), 0, seed=seed, augment=augment, mirrored=(-1, 1))
+        assert int(result.label) == 0
+        np.testing.assert_allclose(result.frames, centre_square(frames(), 20), rtol=1e-6)
+
+
+def test_the_crop_is_the_same_in_every_frame_and_within_its_bounds():
+    column, row = np.meshgrid(np.arange(32), np.arange(20))
+    place = np.broadcast_to(np.stack([column * 8, row * 12, column * 0], -1), (4, 20, 32, 3)).astype(np.uint8)
+    augment = NOTHING.model_copy(update={"crop": 0.25})
+    widths = []
+    for seed in range(60):
+        result = view(tf.constant(place), seed=seed, augment=augment, size=40).frames.numpy()
+        for number in range(1, 4):
+            np.testing.assert_array_equal(result[0], result[number])
+        widths.append((result[0, 0, -1, 0] - result[0, 0, 0, 0]) * 255 / 8 + 1)
+    assert 9 <= min(widths) < 12 and 18 < max(widths) <= 21  # sides from sqrt(0.25) * 20 to 20
+
+
+def test_colours_shift_alike_in_every_frame_and_grey_keeps_its_tint():
+    grey = tf.constant(np.full((3, 20, 20, 3), 100), tf.uint8)
+    augment = NOTHING.model_copy(update={"brightness": 0.3, "saturation": 0.5})
+    values = []
+    for seed in range(30):
+        result = view(grey, seed=seed, augment=augment).frames.numpy()
+        assert np.ptp(result) < 1e-6
+        values.append(float(result[0, 0, 0, 0]))
+    assert min(values) < 100 / 255 - 0.15 and max(values) > 100 / 255 + 0.15
+    assert min(values) >= 100 / 255 - 0.3 - 1e-6 and max(values) <= 100 / 255 + 0.3 + 1e-6
+
+
+def test_mirrored_labels():
+    assert mirrored_labels(["a", "b", "c"], True) == [0, 1, 2]
+    assert mirrored_labels(["a", "b", "c"], False) == [-1, -1, -1]
+    assert mirrored_labels(["a", "b", "c"], {"a": "b", "b": "a"}) == [1, 0, 2]
+    with pytest.raises(ValueError, match="'d'"):
+        mirrored_labels(["a", "b"], {"a": "d"})
