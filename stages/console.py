@@ -16,12 +16,11 @@ class UserError(Exception):
 
 
 def quiet_libraries() -> None:
-    """Keeps TensorFlow's start-up notices and third-party deprecation chatter off the terminal. Errors stay.
+    """Keeps TensorFlow's start-up notices and third-party deprecation chatter off the terminal. What fails is raised as an exception all the same.
 
     Call before TensorFlow is imported: its C++ side reads the environment once.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -54,7 +54,7 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
 
     Reads manifest.csv and frames/frames.json of `data`, and metrics.json, predictions.csv, history.csv and run.json of `results`.
     The folder then holds index.html (self-contained), confusion.png, confusion_normalised.png, learning_curves.png,
-    confused_pairs.png, reliability.png, confusion.csv, per_class.csv and confused_pairs.csv. Raises UserError where the files
+    confused_pairs.png, reliability.png, confusion.csv, per_class.csv, confused_pairs.csv and test_labels.csv (for `dvc plots`). Raises UserError where the files
     are absent, broken or do not belong together.
     """
     inputs = read_inputs(data, results)
@@ -95,6 +95,8 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
         pd.DataFrame(matrix, index=pd.Index(classes, name="actual"), columns=classes).to_csv(folder / "confusion.csv")
         per_class(test.labels, test.predicted, classes).to_csv(folder / "per_class.csv", index=False)
         pairs.to_csv(folder / "confused_pairs.csv", index=False)
+        labels = {"actual": [classes[label] for label in test.labels], "predicted": [classes[label] for label in test.predicted]}
+        pd.DataFrame(labels).to_csv(folder / "test_labels.csv", index=False)
         write_text(folder / "index.html", html)
     return results / "report" / "index.html"
 

@@ -68,7 +68,10 @@ def test_keys_are_those_tensorflow_writes(tmp_path):
     model = small_model()
     folder = saved(tmp_path / "w", model)
     written = tf.train.load_checkpoint(str(folder / "ckpt-1")).get_variable_to_shape_map()
-    assert set(variable_keys(model=model)) == set(written) - {"save_counter/.ATTRIBUTES/VARIABLE_VALUE", "_CHECKPOINTABLE_OBJECT_GRAPH"}
+    assert set(variable_keys(model=model)) == set(written) - {
+        "save_counter/.ATTRIBUTES/VARIABLE_VALUE",
+        "_CHECKPOINTABLE_OBJECT_GRAPH",
+    }
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_equal_seeds_give_equal_views_and_others_do_not():
     np.testing.assert_array_equal(one.frames, same.frames)
     assert np.abs(one.frames - other.frames).max() > 0.05
     assert one.frames.shape == (4, 20, 20, 3)
-    assert 0.0 <= float(tf.reduce_min(one.frames)) and float(tf.reduce_max(one.frames)) <= 1.0
+    assert float(tf.reduce_min(one.frames)) >= 0.0 and float(tf.reduce_max(one.frames)) <= 1.0
 
 
 def test_a_mirrored_view_takes_the_mirrored_class():

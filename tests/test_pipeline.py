@@ -1,0 +1,352 @@
+"""The stages one after another on tiny clips, at a small size: what each hands on, and that they agree with each other."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from stages.console import UserError
+from stages.files import read_json
+from stages.params import Params, parse_params
+from tests.test_params import composed
+
+ROOT = Path(__file__).parent.parent
+CLASSES = ["Dark", "Bright"]
+SMALL = (
+    "data=folder",
+    "model=a0_stream",
+    "frames.size=32",
+    "frames.count=3",
+    "frames.shards=2",
+    "embed.views=3",
+    "evaluate.views=2",
+    "evaluate.bootstrap=100",
+    "finetune.batch_size=8",
+)
+
+
+def render(folder: Path) -> Path:
+    """Clips of two classes that differ in brightness, six groups of two clips each, in UCF-101's names."""
+    import cv2
+
+    rng = np.random.default_rng(1)
+    for level, name in ((60, "Dark"), (180, "Bright")):
+        (folder / name).mkdir(parents=True)
+        for group in range(1, 7):
+            for clip in (1, 2):
+                path = folder / name / f"v_{name}_g{group:02d}_c{clip:02d}.avi"
+                writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (40, 32))
+                for _ in range(6):
+                    writer.write(rng.integers(level - 50, level + 50, (32, 40, 3)).astype(np.uint8))
+                writer.release()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A full-size random checkpoint of A0 stream in the published layout, its residual branches on."""
+    import tensorflow as tf
+    import tf_keras
+
+    from stages.movinet.build import build_backbone, build_classifier, set_rezero
+    from stages.movinet.variants import VARIANTS
+
+    tf_keras.utils.set_random_seed(7)
+    backbone = build_backbone(VARIANTS["a0_stream"])
+    set_rezero(backbone, 0.3)
+    folder = tmp_path_factory.mktemp("weights")
+    tf.train.Checkpoint(model=build_classifier(VARIANTS["a0_stream"], backbone)).save(str(folder / "ckpt"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> Path:
+    return render(tmp_path_factory.mktemp("videos"))
+
+
+class Repository:
+    """A working directory with params.yaml in which stages run as a user runs them, each in a process of its own."""
+
+    def __init__(self, folder: Path, *overrides: str):
+        self.folder = folder
+        self.configure(*overrides)
+
+    def configure(self, *overrides: str) -> None:
+        self.overrides = overrides
+        content = composed(*SMALL, *overrides)
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+    @property
+    def params(self) -> Params:
+        return parse_params(composed(*SMALL, *self.overrides))
+
+    def environment(self) -> dict:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
+        return kept | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(self.folder), "TF_NUM_INTRAOP_THREADS": "1"}
+
+    def start(self, stage: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", f"stages.{stage}"]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment(), stderr=subprocess.PIPE, text=True)
+
+    def run(self, *stages: str) -> str:
+        errors = ""
+        for stage in stages:
+            process = self.start(stage)
+            errors = process.communicate(timeout=400)[1]
+            assert process.returncode == 0, errors[-3000:]
+        return errors
+
+
+@pytest.fixture(scope="module")
+def head_run(tmp_path_factory, clips, weights) -> Repository:
+    """The whole pipeline with a head on the frozen trunk."""
+    repository = Repository(tmp_path_factory.mktemp("head"), f"data.folder={clips}", f"model.weights={weights}")
+    repository.run("download", "extract", "embed", "finetune", "evaluate", "report")
+    return repository
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
+
+
+def test_every_promised_file_is_there(head_run):
+    folder = head_run.folder
+    metrics = read_json(folder / "results/metrics.json")
+    assert set(metrics) == {"test", "validation"}
+    assert {"top1", "top1_low", "top1_high", "top5", "macro_f1", "log_loss", "ece", "clips", "groups"} <= set(metrics["test"])
+    page = (folder / "results/report/index.html").read_text()
+    assert "Dark" in page and "Bright" in page
+    for name in ("confusion.png", "learning_curves.png", "confusion.csv", "per_class.csv", "confused_pairs.csv"):
+        assert (folder / "results/report" / name).stat().st_size > 0
+    manifest = pd.read_csv(folder / "data/manifest.csv")
+    assert set(manifest["split"]) == {"train", "validation", "test"}
+    sides = manifest.groupby("group")["split"].nunique()
+    assert sides.max() == 1
+
+
+def test_the_head_learns_what_brightness_tells(head_run):
+    assert read_json(head_run.folder / "results/metrics.json")["test"]["top1"] == 1.0
+    predictions = pd.read_csv(head_run.folder / "results/predictions.csv")
+    np.testing.assert_allclose(predictions.filter(like="p_").sum(axis=1), 1.0, atol=1e-5)
+    assert (predictions["actual"] == predictions["clip"].str.split("/").str[0]).all()
+
+
+def test_embeddings_are_the_trunks_features_of_the_views(head_run):
+    import tensorflow as tf
+
+    from stages.video.records import parse_clip, read_clips
+    from stages.video.views import test_views
+
+    folder = head_run.folder / "data"
+    rows = pd.read_csv(folder / "embeddings/test.csv")
+    features = np.load(folder / "embeddings/test.npy")
+    trunk = tf.saved_model.load(str(folder / "embeddings/trunk"))
+    files = [folder / "frames" / name for name in read_json(folder / "frames/frames.json")["splits"]["test"]["files"]]
+    for number, clip in enumerate(map(parse_clip, read_clips(files))):
+        assert clip["clip"].numpy().decode() == rows["clip"][number]
+        expected = trunk.features(test_views(clip["frames"][None], count=3, views=2, size=32)[0])
+        np.testing.assert_allclose(features[number], expected, rtol=1e-4, atol=1e-5)
+    assert number == len(rows) - 1 == len(features) - 1
+    train = np.load(folder / "embeddings/train.npy")
+    assert train.shape[1:] == (3, 480)
+    assert np.abs(train[:, 0] - train[:, 1]).max() > 1e-3  # the second view is augmented
+
+
+def test_the_saved_model_gives_the_probabilities_that_evaluation_found(head_run):
+    import tensorflow as tf
+
+    from stages.video.records import parse_clip, read_clips
+
+    folder = head_run.folder
+    predictions = pd.read_csv(folder / "results/predictions.csv").set_index("clip")
+    serve = tf.saved_model.load(str(folder / "models/classifier/saved_model")).signatures["serving_default"]
+    files = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
+    for clip in map(parse_clip, read_clips(files)):
+        served = serve(frames=clip["frames"][None])["probabilities"].numpy()[0]
+        expected = predictions.loc[clip["clip"].numpy().decode()].filter(like="p_").to_numpy(float)
+        np.testing.assert_allclose(served, expected, atol=1e-5)
+
+
+def test_the_checkpoint_restores_in_the_published_layout_and_agrees(head_run):
+    import tensorflow as tf
+
+    from stages.movinet.build import build_backbone, build_classifier
+    from stages.movinet.checkpoints import restore
+    from stages.movinet.variants import VARIANTS
+
+    folder = head_run.folder
+    variant = VARIANTS["a0_stream"]
+    classifier = build_classifier(variant, build_backbone(variant), 2)
+    restore(classifier, folder / "models/classifier/ckpt-1", "mine")
+    views = tf.random.uniform([2, 3, 32, 32, 3], seed=1)
+    saved = tf.saved_model.load(str(folder / "models/classifier/saved_model"))
+    expected = tf.nn.softmax(classifier({"image": views}, training=False))
+    np.testing.assert_allclose(saved.probabilities(views), expected, atol=1e-5)
+
+
+def test_the_registered_model_answers_alike_in_another_process(head_run):
+    """By its alias, in a process that knows nothing of this project."""
+    code = """
+import json, sys
+import mlflow, numpy as np
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/folder-a0_stream@latest")
+print(json.dumps(model.predict(np.load(sys.argv[2])).iloc[0].to_dict()))
+"""
+    from stages.video.records import parse_clip, read_clips
+
+    folder = head_run.folder
+    files = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
+    clip = parse_clip(next(iter(read_clips(files))))
+    np.save(folder / "clip.npy", clip["frames"].numpy()[None])
+    command = [sys.executable, "-c", code, f"sqlite:///{folder}/mlflow.db", str(folder / "clip.npy")]
+    environment = {key: value for key, value in head_run.environment().items() if key != "PYTHONPATH"}
+    result = subprocess.run(
+        command, cwd=folder / "data", env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    answer = json.loads(result.stdout.splitlines()[-1])
+    row = pd.read_csv(folder / "results/predictions.csv").set_index("clip").loc[clip["clip"].numpy().decode()]
+    for name in CLASSES:
+        assert answer[name] == pytest.approx(row[f"p_{name}"], abs=1e-5)
+
+
+def test_one_mlflow_run_holds_the_whole_execution(head_run):
+    from mlflow import MlflowClient
+
+    folder = head_run.folder
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (experiment,) = [item for item in client.search_experiments() if item.name == "folder"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_id == read_json(folder / "models/run.json")["run_id"] == read_json(folder / "results/run.json")["run_id"]
+    assert run.info.status == "FINISHED"
+    metrics = read_json(folder / "results/metrics.json")
+    assert run.data.metrics["test/top1"] == metrics["test"]["top1"]
+    history = client.get_metric_history(run.info.run_id, "validation/loss")
+    assert [point.step for point in history] == list(range(1, head_run.params.finetune.epochs + 1))
+    assert run.data.params["finetune.learning_rate"] == "0.001"
+    names = {item.path for item in client.list_artifacts(run.info.run_id, "report")}
+    assert {"report/index.html", "report/confusion.png"} <= names
+    assert len(run.inputs.dataset_inputs) == 3
+
+
+def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
+    """Killed after its first note of progress, it computes only the rest, and the result is the same."""
+    from stages import embed
+    from stages.movinet.serving import Trunk
+
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr(embed, "SAVE_EVERY", 0.0)
+    calls = []
+    init = Trunk.__init__
+
+    def counted(self, backbone, features):
+        init(self, backbone, features)
+        compute = self.features
+
+        def limited(views):
+            calls.append(len(views))
+            if len(calls) == 4:
+                raise KeyboardInterrupt
+            return compute(views)
+
+        self.features = limited
+
+    monkeypatch.setattr(Trunk, "__init__", counted)
+    monkeypatch.setattr("stages.movinet.serving.save_trunk", lambda trunk, folder: None)
+    frames = head_run.folder / "data/frames"
+    with pytest.raises(KeyboardInterrupt):
+        embed.run(head_run.params, frames, tmp_path / "embeddings")
+    assert not (tmp_path / "embeddings").exists()
+    embed.run(head_run.params, frames, tmp_path / "embeddings")
+    total = sum(np.load(tmp_path / f"embeddings/{split}.npy").shape[0] for split in ("train", "validation", "test"))
+    views = [np.load(tmp_path / f"embeddings/{split}.npy").shape[1] for split in ("train", "validation", "test")]
+    assert total == 24 and views == [3, 2, 2]
+    everything = sum(
+        np.prod(np.load(tmp_path / f"embeddings/{split}.npy").shape[:2]) for split in ("train", "validation", "test")
+    )
+    assert sum(calls) - calls[3] == everything  # nothing twice but the batch that was cut off
+    for split in ("train", "validation", "test"):
+        mine, theirs = (
+            np.load(folder / f"{split}.npy") for folder in (tmp_path / "embeddings", head_run.folder / "data/embeddings")
+        )
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_classifier_made_otherwise_is_refused(head_run):
+    from stages import evaluate, finetune
+
+    folder = head_run.folder
+    places = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
+    full = parse_params(composed(*SMALL, *head_run.overrides, "finetune=full"))
+    with pytest.raises(UserError, match=r"not made for finetune\.trainable=full"):
+        finetune.run(full, **places, out=folder / "elsewhere")
+    assert not (folder / "elsewhere").exists()
+    other = parse_params(composed(*SMALL, *head_run.overrides, "frames.count=4"))
+    with pytest.raises(UserError, match="made with count 3, but params say 4"):
+        evaluate.run(other, **places, classifier=folder / "models/classifier")
+
+
+@pytest.fixture(scope="module")
+def full_run(tmp_path_factory, clips, weights, head_run) -> Repository:
+    """The last blocks trained on the records that head_run extracted, killed by SIGKILL on the way and run again."""
+    options = ("finetune=last_blocks", "finetune.epochs=3", "finetune.checkpoint_minutes=0.00001")
+    folder = tmp_path_factory.mktemp("full")
+    (folder / "data").mkdir()
+    for name in ("frames", "manifest.csv"):
+        (folder / "data" / name).symlink_to(head_run.folder / "data" / name)
+    repository = Repository(folder, f"data.folder={clips}", f"model.weights={weights}", *options)
+    repository.run("embed")
+    assert read_json(folder / "data/embeddings/embed.json")["mode"] == "none"
+    process = repository.start("finetune")
+    deadline = time.monotonic() + 300
+    while not list(folder.glob(".cache/finetune/*/checkpoint")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()[-3000:]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "models/classifier").exists()
+    assert "going on in epoch" in repository.run("finetune")
+    repository.run("evaluate")
+    return repository
+
+
+def test_a_killed_training_of_the_network_gives_the_numbers_of_a_whole_one(full_run, tmp_path):
+    from stages import finetune
+
+    folder = full_run.folder
+    history = pd.read_csv(folder / "results/history.csv")
+    assert len(history) == 3
+    os.environ["DVC_ROOT"] = str(tmp_path)
+    try:
+        whole = finetune.run(
+            full_run.params, frames=folder / "data/frames", embeddings=folder / "data/embeddings", out=tmp_path / "classifier"
+        )
+    finally:
+        del os.environ["DVC_ROOT"]
+    clock = ["seconds", "examples_per_second"]
+    np.testing.assert_allclose(history.drop(columns=clock), whole.drop(columns=clock), rtol=1e-4)
+    read = read_json(tmp_path / "classifier/classifier.json")
+    assert read == read_json(folder / "models/classifier/classifier.json")
+
+
+def test_the_trained_network_is_what_is_served(full_run):
+    import tensorflow as tf
+
+    from stages.video.records import parse_clip, read_clips
+
+    folder = full_run.folder
+    predictions = pd.read_csv(folder / "results/predictions.csv").set_index("clip")
+    serve = tf.saved_model.load(str(folder / "models/classifier/saved_model")).signatures["serving_default"]
+    files = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
+    for clip in map(parse_clip, read_clips(files)):
+        served = serve(frames=clip["frames"][None])["probabilities"].numpy()[0]
+        expected = predictions.loc[clip["clip"].numpy().decode()].filter(like="p_").to_numpy(float)
+        np.testing.assert_allclose(served, expected, atol=1e-5)
