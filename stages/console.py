@@ -16,7 +16,9 @@ class UserError(Exception):
 
 
 def quiet_libraries() -> None:
-    """Keeps TensorFlow's start-up notices and third-party deprecation chatter off the terminal. What fails is raised as an exception all the same.
+    """Keeps TensorFlow's start-up notices and third-party deprecation chatter off the terminal.
+
+    What fails is raised as an exception all the same.
 
     Call before TensorFlow is imported: its C++ side reads the environment once.
     """

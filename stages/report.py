@@ -54,8 +54,8 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
 
     Reads manifest.csv and frames/frames.json of `data`, and metrics.json, predictions.csv, history.csv and run.json of `results`.
     The folder then holds index.html (self-contained), confusion.png, confusion_normalised.png, learning_curves.png,
-    confused_pairs.png, reliability.png, confusion.csv, per_class.csv, confused_pairs.csv and test_labels.csv (for `dvc plots`). Raises UserError where the files
-    are absent, broken or do not belong together.
+    confused_pairs.png, reliability.png, confusion.csv, per_class.csv, confused_pairs.csv and test_labels.csv
+    (for `dvc plots`). Raises UserError where the files are absent, broken or do not belong together.
     """
     inputs = read_inputs(data, results)
     test, classes = inputs.test, inputs.classes

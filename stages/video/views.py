@@ -1,7 +1,7 @@
 """The views of a clip: which frames a model sees, and how they are cropped, in training and in testing.
 
 The same functions serve embed, finetune, evaluate and the exported model, so that all of them see the same pixels. All of it is
-TensorFlow, so that it runs inside tf.data and inside a SavedModel. A view is `count` consecutive frames at the model's frame rate,
+TensorFlow, so that it runs inside tf.data and in a SavedModel. A view is `count` consecutive frames at the model's frame rate,
 cropped to a square of `size` pixels, float32 in [0, 1]. A clip shorter than a view starts again from its first frame.
 """
 
