@@ -15,6 +15,11 @@ logging.getLogger("absl").setLevel(logging.ERROR)
 KERAS_BATCH_NORM_MOMENTUM = 0.99  # the Model Garden's, and that of the published weights
 
 
+def _choose_convolutions(model: tf_keras.Model, convolutions: str) -> None:
+    if convolutions == "fast" or (convolutions == "auto" and not tf.config.list_physical_devices("GPU")):
+        use_fast_convolutions(model)
+
+
 def build_backbone(
     variant: Variant,
     *,
@@ -38,25 +43,32 @@ def build_backbone(
         norm_momentum=batch_norm_momentum,
         **variant.builder,
     )
-    if convolutions == "fast" or (convolutions == "auto" and not tf.config.list_physical_devices("GPU")):
-        use_fast_convolutions(backbone)
+    _choose_convolutions(backbone, convolutions)
     return backbone
 
 
 def build_classifier(
-    variant: Variant, backbone: movinet.Movinet, num_classes: int = KINETICS_CLASSES, *, dropout: float | None = None
+    variant: Variant,
+    backbone: movinet.Movinet,
+    num_classes: int = KINETICS_CLASSES,
+    *,
+    dropout: float | None = None,
+    convolutions: str = "auto",
 ) -> movinet_model.MovinetClassifier:
     """A classifier on `backbone`, which it shares; float32 (B, num_classes) logits of {"image": (B, T, H, W, 3)}.
 
     Args:
       dropout: before the last layer; None = as published.
+      convolutions: of the head; the trunk keeps its own.
     """
-    return movinet_model.MovinetClassifier(
+    classifier = movinet_model.MovinetClassifier(
         backbone,
         num_classes=num_classes,
         activation=variant.activation,
         dropout_rate=variant.dropout if dropout is None else dropout,
     )
+    _choose_convolutions(classifier.layers[-1], convolutions)
+    return classifier
 
 
 def set_rezero(backbone: movinet.Movinet, value: float) -> None:

@@ -51,7 +51,7 @@ def initial_classifier(
         batch_norm_momentum=batch_norm_momentum,
         convolutions=model.convolutions,
     )
-    classifier = build_classifier(variant, backbone, num_classes, dropout=dropout)
+    classifier = build_classifier(variant, backbone, num_classes, dropout=dropout, convolutions=model.convolutions)
     if prefix is None:
         if rezero is not None:
             set_rezero(backbone, rezero)

@@ -77,7 +77,6 @@ class _Saver:
     def restore(self) -> Place:
         if self.manager.latest_checkpoint is None:
             return Place()
-        self.optimizer.build(self.model.trainable_variables)
         self.checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
         place = Place(**json.loads(self.state.numpy()))
         if place.best_epoch:
@@ -167,6 +166,7 @@ def train(
             tf_keras.metrics.CategoricalAccuracy(name="accuracy"),
         ],
     )
+    model.optimizer.build(model.trainable_variables)  # else Keras traces the whole step a second time
     draw_from_steps(model, seed, model.optimizer.iterations)
     saver = _Saver(model, model.optimizer, folder)
     place = saver.restore()

@@ -20,7 +20,10 @@ def schedule(settings: Finetune, steps: int) -> tf_keras.optimizers.schedules.Le
 def build_optimizer(settings: Finetune, steps: int) -> tf_keras.optimizers.Optimizer:
     """The optimizer of a training of `steps` steps; Keras scales the loss around it under mixed_float16."""
     optimizer = tf_keras.optimizers.AdamW(
-        schedule(settings, steps), weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm
+        schedule(settings, steps),
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+        jit_compile=False,  # XLA would compile the update of each variable anew, for half a minute, and gain nothing on a CPU
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer

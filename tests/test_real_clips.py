@@ -1,0 +1,91 @@
+"""The whole pipeline on real UCF-101 clips and real Kinetics-600 weights, fetched over HTTP by range, split by official fold 1."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.files import read_json
+from tests.range_server import RangeServer
+from tests.test_pipeline import Repository
+
+REAL = os.environ.get("MOVINET_REAL_DATA")
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("real"),
+    pytest.mark.skipif(not REAL, reason="MOVINET_REAL_DATA names no folder of real clips and weights"),
+]
+
+
+class RealRepository(Repository):
+    """Native size and rate: none of the small settings of the other tests, but few views, to be done in minutes."""
+
+    def configure(self, *overrides: str) -> None:
+        self.overrides = overrides
+        import yaml
+
+        from tests.test_params import composed
+
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(composed(*overrides), sort_keys=False))
+
+    def environment(self) -> dict:
+        return {key: value for key, value in super().environment().items() if key != "TF_NUM_INTRAOP_THREADS"}
+
+
+@pytest.fixture(scope="module")
+def real_run(tmp_path_factory) -> tuple[RealRepository, int]:
+    """The pipeline run to the report, and the bytes the server sent."""
+    archive = (Path(REAL) / "UCF101_videos.zip").read_bytes()
+    with RangeServer({"UCF101_videos.zip": archive}) as server:
+        repository = RealRepository(
+            tmp_path_factory.mktemp("real"),
+            "data=ucf101_subset",
+            f"data.archive={server.url('UCF101_videos.zip')}",
+            "data.num_classes=5",
+            "data.split.train_per_class=null",
+            "data.split.test_per_class=null",
+            "model=a0_stream_relu6",
+            f"model.weights={REAL}/movinet_a0_stream_k600.tar.gz",
+            "embed.views=1",
+            "evaluate.views=1",
+        )
+        repository.run("download", "extract", "embed", "finetune", "evaluate", "report")
+        return repository, server.bytes
+
+
+def test_a_head_on_the_pretrained_trunk_tells_real_clips_apart(real_run):
+    test = read_json(real_run[0].folder / "results/metrics.json")["test"]
+    assert test["clips"] == 105
+    assert test["groups"] == 35
+    assert test["top1"] >= 0.97
+
+
+def test_only_the_members_bytes_are_fetched(real_run):
+    repository, sent = real_run
+    manifest = pd.read_csv(repository.folder / "data/manifest.csv")
+    assert len(manifest) == 285
+    assert sent <= 1.05 * manifest["bytes"].sum()
+
+
+def test_no_group_is_on_both_sides(real_run):
+    manifest = pd.read_csv(real_run[0].folder / "data/manifest.csv")
+    numbers = manifest["clip"].str.extract(r"_g(\d+)_")[0].astype(int)
+    assert set(numbers[manifest["split"] == "test"]) == set(range(1, 8))
+    assert manifest.groupby("group")["split"].nunique().max() == 1
+
+
+def test_the_probabilities_are_those_of_the_served_model(real_run):
+    import tensorflow as tf
+
+    from stages.video.decode import decode_clip
+
+    folder = real_run[0].folder
+    row = pd.read_csv(folder / "results/predictions.csv").query("split == 'test'").iloc[0]
+    frames = decode_clip(folder / "data/clips" / row["clip"], 5, 172).images
+    serve = tf.saved_model.load(str(folder / "models/classifier/saved_model")).signatures["serving_default"]
+    served = serve(frames=tf.constant(frames)[None])["probabilities"].numpy()[0]
+    # The records hold JPEGs of these frames, so the agreement is that of quality 95.
+    np.testing.assert_allclose(served, row.filter(like="p_").to_numpy(float), atol=0.05)
