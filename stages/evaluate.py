@@ -72,9 +72,9 @@ def run(
     Raises:
       UserError: a classifier that was trained for other views or classes than these.
     """
-    import tensorflow as tf
+    from stages.training.runtime import be_deterministic
 
-    tf.config.experimental.enable_op_determinism()
+    be_deterministic()
     description = read_json(classifier / "classifier.json")
     for key, asked in (("count", params.frames.count), ("trainable", params.finetune.trainable)):
         if description[key] != asked:

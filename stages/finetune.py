@@ -190,9 +190,10 @@ def run(
     Raises:
       UserError: embeddings made for another kind of training, weights that do not fit, a loss that is no longer a number.
     """
-    import tensorflow as tf
+    from stages.training.runtime import be_deterministic, start_training_sooner
 
-    tf.config.experimental.enable_op_determinism()
+    be_deterministic()
+    start_training_sooner()
     head_only = params.finetune.trainable == "head"
     if head_only != is_cached(embeddings):
         raise UserError(f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}; run `dvc repro`")
