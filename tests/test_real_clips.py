@@ -1,4 +1,4 @@
-"""The whole pipeline on real UCF-101 clips and real Kinetics-600 weights, fetched over HTTP by range, split by official fold 1."""
+"""The whole pipeline on real UCF-101 clips and real Kinetics-600 weights, fetched over HTTP by range, by official fold 1."""
 
 import os
 from pathlib import Path
