@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 # Okabe & Ito (2008), "Color Universal Design".
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b7280"
@@ -151,6 +151,7 @@ def learning_curves_figure(history: pd.DataFrame, best: int) -> Figure:
     finite = finite[np.isfinite(finite)]
     if finite.size and finite.min() > 0 and finite.max() / finite.min() > 50:
         panels[0].set_yscale("log")
+        panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     panels[1].set_ylim(-0.02, 1.02)
     panels[2].plot(epochs, history["learning_rate"], color=GREY, marker=marker, markersize=4)
