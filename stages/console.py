@@ -2,13 +2,16 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
-__all__ = ["UserError", "progress", "quiet_libraries", "run_command", "say"]
+__all__ = ["UserError", "progress", "quiet_libraries", "run_command", "say", "uninterrupted"]
 
 
 class UserError(Exception):
@@ -28,6 +31,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     for name in ("tensorflow", "absl", "mlflow", "alembic", "h5py"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the traceback of what it then raises
 
 
 def say(message: str) -> None:
@@ -43,11 +47,37 @@ def progress(iterable=None, *, total: int | None = None, describe: str, unit: st
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Runs a command's `main`; a UserError becomes one line on stderr and exit status 1, an interrupt status 130."""
+    """Runs a command's `main`; a UserError becomes one line on stderr and exit status 1, an interrupt a line and 130."""
     quiet_libraries()
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """A scheduler's or a shutdown's polite kill ends a stage as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Puts off Ctrl-C and SIGTERM until what is inside is done: for short work that must not be left half done."""
+    if threading.current_thread() is not threading.main_thread():  # signals only ever reach the main thread
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt

@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 
 from stages.console import UserError, progress, run_command, say
-from stages.files import content_key, read_json, scratch, sha256, whole_folder, write_json
+from stages.files import content_key, read_json, sha256, unfinished, whole_folder, write_json
 from stages.params import Params, load_params
 
 FRAMES = Path("data/frames")
 EMBEDDINGS = Path("data/embeddings")
+VERSION = 1  # of what is computed here; another one makes unfinished work of an older code worthless
 SAVE_EVERY = 30.0  # seconds between notes of how far it is
 
 
@@ -57,6 +58,8 @@ def _embed_split(split: str, files: list[Path], clips: int, params: Params, clas
     """Fills `store`/<split>.npy row by row; rows noted as done by an earlier, killed run are not computed again."""
     from stages.training.datasets import embedding_views
 
+    if clips == 0:
+        raise UserError(f"{FRAMES}: {split} has no clips")
     views = params.embed.views if split == "train" else params.evaluate.views
     note = store / f"{split}.json"
     features_file, labels_file = store / f"{split}.npy", store / f"{split}_labels.npy"
@@ -102,10 +105,13 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
     import tensorflow as tf
 
     from stages.movinet.checkpoints import weights_digest
-    from stages.movinet.classifier import initial_classifier, variant_of
+    from stages.movinet.classifier import initial_classifier
     from stages.movinet.head import head_keys
     from stages.movinet.serving import Trunk, save_trunk
+    from stages.movinet.variants import variant_of
+    from stages.training.runtime import be_deterministic
 
+    be_deterministic()
     summary = read_json(frames / "frames.json")
     classes = summary["classes"]
     settings = _settings(params, classes)
@@ -117,12 +123,11 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
     trunk.width = variant.features
 
     files = {split: [frames / name for name in part["files"]] for split, part in summary["splits"].items()}
-    key = content_key(settings, {split: [sha256(path) for path in paths] for split, paths in files.items()})
-    store = scratch("embed", key)
-    for split, paths in files.items():
-        _embed_split(split, paths, summary["splits"][split]["clips"], params, classes, trunk, store)
-
-    with whole_folder(out) as part:
+    digests = {split: [sha256(path) for path in paths] for split, paths in files.items()}
+    key = content_key(VERSION, tf.__version__, settings, digests)
+    with unfinished("embed", key) as store, whole_folder(out) as part:
+        for split, paths in files.items():
+            _embed_split(split, paths, summary["splits"][split]["clips"], params, classes, trunk, store)
         for split in files:
             shutil.move(store / f"{split}.npy", part)
             shutil.move(store / f"{split}_labels.npy", part)
@@ -132,7 +137,6 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
         settings["head_keys"] = head_keys(tf.train.load_checkpoint(saved).get_variable_to_shape_map())
         save_trunk(trunk, part / "trunk")
         write_json(part / "embed.json", settings)
-    shutil.rmtree(store)
     return Path(out)
 
 

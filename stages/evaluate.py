@@ -76,9 +76,15 @@ def run(
 
     be_deterministic()
     description = read_json(classifier / "classifier.json")
-    for key, asked in (("count", params.frames.count), ("trainable", params.finetune.trainable)):
+    for key, asked in (
+        ("count", params.frames.count),
+        ("size", params.frames.size),
+        ("views", params.evaluate.views),
+        ("trainable", params.finetune.trainable),
+        ("classes", read_json(frames / "frames.json")["classes"]),
+    ):
         if description[key] != asked:
-            raise UserError(f"{classifier}: made with {key} {description[key]}, but params say {asked}; run `dvc repro`")
+            raise UserError(f"{classifier}: made with {key} {description[key]}, but now it is {asked}; run `dvc repro`")
     metrics, predictions = {}, []
     for split in SPLITS:
         if is_cached(embeddings):

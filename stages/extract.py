@@ -9,7 +9,7 @@ import argparse
 import shutil
 import statistics
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import groupby
@@ -99,7 +99,13 @@ def encode_clips(clips: list[Clip], params: Frames, clips_dir: Path) -> Iterator
     with joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="all") as parallel:
         for batch in _batches(clips, workers):
             try:
-                yield from parallel(task(clips_dir / clip.id, *arguments) for clip in batch)
+                results = parallel(task(clips_dir / clip.id, *arguments) for clip in batch)
+                for result in results:
+                    try:
+                        yield result
+                    except GeneratorExit:
+                        deque(results, maxlen=0)  # joblib trips over its own threads when it is left in the middle of a batch
+                        raise
             except TerminatedWorkerError:
                 raise UserError(
                     f"a decoding process was killed (no memory left, or a video that crashes the decoder) between {batch[0].id} "
@@ -243,7 +249,9 @@ def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.extract", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", type=Path, default=Path("data/clips"), help="folder of the clips (default: %(default)s)")
     parser.add_argument("--manifest", type=Path, default=Path("data/manifest.csv"), help="their list (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("data/frames"), help="folder to make (default: %(default)s)")

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from stages.console import UserError
 
 
@@ -90,6 +92,16 @@ def content_key(*parts: Any) -> str:
 def repository_root() -> Path:
     """The repository's root, absolute: the original one when DVC runs an experiment in a temporary copy of it."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+@contextmanager
+def unfinished(kind: str, key: str) -> Iterator[Path]:
+    """A scratch folder for work that may be killed: one process at a time, gone once the work has succeeded, kept otherwise."""
+    folder = scratch(kind, key)
+    with FileLock(f"{folder}.lock"):
+        folder.mkdir(exist_ok=True)  # another process may have finished with it while this one waited
+        yield folder
+        shutil.rmtree(folder)
 
 
 def scratch(kind: str, key: str) -> Path:

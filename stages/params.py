@@ -83,7 +83,7 @@ class Model(Section):
 
 
 class Augment(Section):
-    crop: UnitInterval
+    crop: Annotated[float, Field(gt=0, le=1)]
     flip: bool
     brightness: UnitInterval
     contrast: UnitInterval

@@ -46,7 +46,7 @@ class Classifier(mlflow.pyfunc.PythonModel):
             raise _bad_input(f"dtype {frames.dtype} given; {wanted}")
         if 0 in frames.shape:
             raise _bad_input(f"shape {frames.shape} given, which is empty; {wanted}")
-        if frames.max() <= 1:  # a server has cast 0..1 to uint8 by now, which leaves black frames
+        if frames.max() == 1:  # cast from 0..1
             raise _bad_input(f"no value above 1 given, as if scaled to 0..1; {wanted}")
         return frames
 

@@ -103,7 +103,7 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
 
 def main() -> None:
     """Makes results/report/ of the results, adds it to the MLflow run they came from, and prints the page's path."""
-    argparse.ArgumentParser(description=main.__doc__).parse_args()
+    argparse.ArgumentParser(prog="python -m stages.report", description=main.__doc__).parse_args()
     params = load_params()
     index = run(params)
     with tracking.stage_run(params, stage="report", run_file=RESULTS / "run.json") as tracked:

@@ -90,7 +90,7 @@ class Repository:
 
     def environment(self) -> dict:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
-        return kept | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(self.folder), "TF_NUM_INTRAOP_THREADS": "1"}
+        return kept | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(self.folder)}
 
     def start(self, stage: str) -> subprocess.Popen:
         command = [sys.executable, "-m", f"stages.{stage}"]
@@ -287,10 +287,10 @@ def test_a_classifier_made_otherwise_is_refused(head_run):
     places = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
     full = parse_params(composed(*SMALL, *head_run.overrides, "finetune=full"))
     with pytest.raises(UserError, match=r"not made for finetune\.trainable=full"):
-        finetune.run(full, **places, out=folder / "elsewhere")
+        finetune.run(full, **places, out=folder / "elsewhere", folder=folder / "scratch")
     assert not (folder / "elsewhere").exists()
     other = parse_params(composed(*SMALL, *head_run.overrides, "frames.count=4"))
-    with pytest.raises(UserError, match="made with count 3, but params say 4"):
+    with pytest.raises(UserError, match="made with count 3, but now it is 4"):
         evaluate.run(other, **places, classifier=folder / "models/classifier")
 
 
@@ -314,25 +314,42 @@ def full_run(tmp_path_factory, clips, weights, head_run) -> Repository:
     process.communicate()
     assert not (folder / "models/classifier").exists()
     assert "going on in epoch" in repository.run("finetune")
+    assert not list(folder.glob(".cache/finetune/*/checkpoint"))
     repository.run("evaluate")
     return repository
 
 
+def test_a_killed_training_and_its_resumption_are_one_mlflow_run(full_run):
+    from mlflow import MlflowClient
+
+    folder = full_run.folder
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (experiment,) = [item for item in client.search_experiments() if item.name == "folder"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2, 3]
+
+
 def test_a_killed_training_of_the_network_gives_the_numbers_of_a_whole_one(full_run, tmp_path):
+    import tensorflow as tf
+
     from stages import finetune
 
     folder = full_run.folder
     history = pd.read_csv(folder / "results/history.csv")
     assert len(history) == 3
-    os.environ["DVC_ROOT"] = str(tmp_path)
-    try:
-        whole = finetune.run(
-            full_run.params, frames=folder / "data/frames", embeddings=folder / "data/embeddings", out=tmp_path / "classifier"
-        )
-    finally:
-        del os.environ["DVC_ROOT"]
+    places = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
+    whole = finetune.run(full_run.params, **places, folder=tmp_path / "scratch", out=tmp_path / "classifier")
     clock = ["seconds", "examples_per_second"]
-    np.testing.assert_allclose(history.drop(columns=clock), whole.drop(columns=clock), rtol=1e-4)
+    np.testing.assert_allclose(history.drop(columns=clock), whole.drop(columns=clock), rtol=1e-12)
+    one, other = (
+        tf.train.load_checkpoint(str(place / "ckpt-1")) for place in (folder / "models/classifier", tmp_path / "classifier")
+    )
+    keys = one.get_variable_to_shape_map()
+    assert set(keys) == set(other.get_variable_to_shape_map())
+    assert not [key for key in keys if "optimizer" in key]
+    for key in sorted(key for key in keys if key.endswith("VARIABLE_VALUE")):
+        np.testing.assert_array_equal(one.get_tensor(key), other.get_tensor(key))
     read = read_json(tmp_path / "classifier/classifier.json")
     assert read == read_json(folder / "models/classifier/classifier.json")
 

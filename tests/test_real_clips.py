@@ -31,9 +31,6 @@ class RealRepository(Repository):
 
         (self.folder / "params.yaml").write_text(yaml.safe_dump(composed(*overrides), sort_keys=False))
 
-    def environment(self) -> dict:
-        return {key: value for key, value in super().environment().items() if key != "TF_NUM_INTRAOP_THREADS"}
-
 
 @pytest.fixture(scope="module")
 def real_run(tmp_path_factory) -> tuple[RealRepository, int]:

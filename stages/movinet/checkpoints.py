@@ -8,6 +8,7 @@ import base64
 import hashlib
 import os
 import tarfile
+import zlib
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -81,8 +82,8 @@ def _unpacked(tarball: Path) -> Path:
             archive.extractall(part, members=members, filter="data")
     except tarfile.FilterError as error:
         raise UserError(f"{tarball}: unsafe path in the archive ({error}); not unpacked") from error
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"{tarball}: not a whole tar archive ({error})") from error
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise UserError(f"model.weights: {tarball} is not a whole tar archive ({' '.join(str(error).split())[:200]})") from error
     return folder
 
 
@@ -94,7 +95,7 @@ def _prefix_in(folder: Path) -> Path:
     found = sorted(path.with_suffix("") for path in folder.rglob("*.index"))
     if len(found) != 1:
         names = ", ".join(str(path.relative_to(folder)) for path in found) or "none"
-        raise UserError(f"{folder}: expected one checkpoint (a *.index file), found {names}")
+        raise UserError(f"model.weights: {folder} should hold one checkpoint (a *.index file); found {names}")
     return found[0]
 
 
@@ -218,6 +219,8 @@ def restore(classifier: tf.Module, prefix: Path, source: str) -> int:
         if problems:
             raise UserError(f"{source}: does not fit this model: {'; '.join(problems)}; {hint}")
     else:
+        if len(saved) != len(classifier.variables):
+            raise UserError(f"{source}: holds {len(saved)} variables, this model has {len(classifier.variables)}; {hint}")
         root = tf.train.Checkpoint(classifier)
     try:
         root.read(str(prefix)).assert_existing_objects_matched().expect_partial()

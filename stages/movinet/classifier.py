@@ -5,20 +5,11 @@ from pathlib import Path
 import tf_keras
 from official.projects.movinet.modeling.movinet_model import MovinetClassifier
 
-from stages.console import UserError
+from stages.console import say
 from stages.movinet.build import KERAS_BATCH_NORM_MOMENTUM, build_backbone, build_classifier, set_rezero
 from stages.movinet.checkpoints import find_weights, restore
-from stages.movinet.variants import VARIANTS, Variant
+from stages.movinet.variants import variant_of
 from stages.params import Model
-
-
-def variant_of(model: Model) -> Variant:
-    """The variant `model.id` names; raises UserError where params state another frame rate or resolution than it has."""
-    variant = VARIANTS[model.id]
-    for key, stated, actual in (("fps", model.fps, variant.fps), ("resolution", model.resolution, variant.resolution)):
-        if stated != actual:
-            raise UserError(f"model.{key} = {stated}, but {variant.id} was made for {actual}; to use another, set frames.*")
-    return variant
 
 
 def initial_classifier(
@@ -57,7 +48,7 @@ def initial_classifier(
             set_rezero(backbone, rezero)
         return classifier, None
     pretrained = build_classifier(variant, backbone)
-    restore(pretrained, prefix, model.weights)
+    say(f"restored all {restore(pretrained, prefix, model.weights)} variables of {variant.id} from {model.weights}")
     if reuse_projection:
         projection = pretrained.layers[-1].get_weights()[:2]
         classifier.layers[-1].set_weights(projection + classifier.layers[-1].get_weights()[2:])

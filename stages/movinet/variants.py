@@ -6,6 +6,9 @@ the Model Garden's MoViNet project (Kinetics-600, single clip). Pure data: nothi
 
 from dataclasses import dataclass
 
+from stages.console import UserError
+from stages.params import Model
+
 PUBLISHED_ROOT = "https://storage.googleapis.com/tf_model_garden/vision/movinet"
 KINETICS_CLASSES = 600
 HEAD_FILTERS = 2048  # of the head's first layer, in every variant
@@ -150,3 +153,12 @@ _A0_STREAM_RELU6 = Variant(
 VARIANTS: dict[str, Variant] = {
     variant.id: variant for variant in (*map(_base, _FAMILIES), *map(_stream, _FAMILIES), _A0_STREAM_RELU6)
 }
+
+
+def variant_of(model: Model) -> Variant:
+    """The variant `model.id` names; raises UserError where params state another frame rate or resolution than it has."""
+    variant = VARIANTS[model.id]
+    for key, stated, actual in (("fps", model.fps, variant.fps), ("resolution", model.resolution, variant.resolution)):
+        if stated != actual:
+            raise UserError(f"model.{key} = {stated}, but {variant.id} was made for {actual}; to use another, set frames.*")
+    return variant

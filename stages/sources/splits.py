@@ -49,7 +49,8 @@ def hold_out(clips: Iterable[Clip], fraction: float, seed: int, purpose: str) ->
     for category, own in groups.items():
         if len(own) < 2:
             raise UserError(
-                f"class {category!r} has only one group to divide ({own[0]}), so none can be held out for {purpose}; "
+                f"class {category!r} has only one group to divide ({own[0]}), so none can be held out for {purpose} "
+                "(training, validation and test need three in all); "
                 "add clips of other groups, raise data.split.train_per_class, or leave the class out of data.classes"
             )
     for attempt in range(_TRIES):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import psutil
 
-from stages.console import UserError, say
+from stages.console import UserError, say, uninterrupted
 from stages.files import read_json, write_json
 from stages.params import Params
 from stages.tracking.provenance import data_inputs, flatten, mlflow_name, param_values, run_tags
@@ -79,7 +79,7 @@ class Run:
     def set_tags(self, tags: dict[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        with clear_errors(self.tracking_uri):
+        with uninterrupted(), clear_errors(self.tracking_uri):
             self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)[:TAG_LENGTH]) for key, value in tags.items()])
 
     def log_params(self, values: dict[str, str]) -> None:
@@ -102,25 +102,35 @@ class Run:
         ]
         self.log_points(metrics)
 
-    def log_points(self, metrics: list["mlflow.entities.Metric"]) -> None:
+    def logged_epochs(self) -> int:
+        """The last epoch whose history is logged; 0 when none is."""
         with clear_errors(self.tracking_uri):
+            return max((point.step for point in self.client.get_metric_history(self.run_id, "train/loss")), default=0)
+
+    def log_points(self, metrics: list["mlflow.entities.Metric"]) -> None:
+        with uninterrupted(), clear_errors(self.tracking_uri):
             for start in range(0, len(metrics), BATCH_METRICS):
                 self.client.log_batch(self.run_id, metrics=metrics[start : start + BATCH_METRICS])
 
 
 @contextmanager
-def begin_run(params: Params, run_file: Path) -> Iterator[Run]:
+def begin_run(params: Params, run_file: Path, note: Path | None = None) -> Iterator[Run]:
     """Finetune's run: parameters, provenance and data set logged at once; `run_file` written when the stage succeeds.
 
-    Ends FINISHED, FAILED (tag `error`, artifact error.txt) or, on an interrupt, KILLED.
+    Ends FINISHED, FAILED (tag `error`, artifact error.txt) or, on an interrupt, KILLED. `note`, a file kept with an unfinished
+    training, holds the id of its run: where it exists that run goes on, so that a killed training and its resumption are one run.
     """
     client = open_client()
     inputs = data_inputs(params)
     with clear_errors(client.tracking_uri):
-        run = _create(params, "finetune", "begun", {})
+        old = _find(client, read_json(note)["run_id"]) if note is not None and note.exists() else None
+        run = _create(params, "finetune", "begun", {}) if old is None else _continue(client, old)
+    if note is not None:
+        write_json(note, {"run_id": run.run_id})
     with _stage(run, "finetune", run_file), _system_metrics(run, params.tracking.system_metrics):
-        run.log_params(_params_before(params, "evaluate"))
-        run.log_inputs(inputs)
+        if run.origin == "begun":
+            run.log_params(_params_before(params, "evaluate"))
+            run.log_inputs(inputs)
         yield run
 
 

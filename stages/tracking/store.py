@@ -128,7 +128,7 @@ def clear_errors(uri: str) -> Iterator[None]:
             ) from error
         if re.search(r"Max retries|Connection|timed out|resolve", text):
             raise UserError(
-                f"{where}: no answer; start the server, or unset MLFLOW_TRACKING_URI to track in mlflow.db ({text[-200:]})"
+                f"{where}: no answer; start the server, or unset MLFLOW_TRACKING_URI to track in mlflow.db"
             ) from error
         raise UserError(f"{where}: {text[:500]}") from error
 

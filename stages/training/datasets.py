@@ -14,7 +14,7 @@ from stages.params import Params
 from stages.video.records import decode_frames, parse_clip_header, read_clips
 from stages.video.views import centre_square, mirrored_labels, test_indices, train_indices, train_view
 
-SHUFFLE_CLIPS = 2048  # encoded clips held for shuffling: about 100 kB each at 172 pixels; files already mix the classes
+SHUFFLE_BYTES = 512 << 20  # of encoded clips held for shuffling; the files already mix the classes
 EPOCH_STRIDE = 1 << 24  # more than the examples of any epoch, so that no two draws share a seed
 
 
@@ -85,9 +85,9 @@ def training_epoch(
         pixels, label = _augmented_view(parse_clip_header(serialized), seed, params, mirrored)
         return {"image": pixels}, tf.one_hot(label, len(classes))
 
-    shuffled = read_clips(files).shuffle(
-        min(clips, SHUFFLE_CLIPS), seed=params.seed * EPOCH_STRIDE + epoch, reshuffle_each_iteration=False
-    )
+    clip_bytes = max(1, sum(path.stat().st_size for path in files) // clips)
+    held = min(clips, max(params.finetune.batch_size, SHUFFLE_BYTES // clip_bytes))
+    shuffled = read_clips(files).shuffle(held, seed=params.seed * EPOCH_STRIDE + epoch, reshuffle_each_iteration=False)
     examples = shuffled.enumerate().skip(first).map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.batch(params.finetune.batch_size).prefetch(tf.data.AUTOTUNE)
 
@@ -117,16 +117,16 @@ def test_clips(files: Sequence[Path], views: int, params: Params) -> tf.data.Dat
 
 
 def feature_epoch(
-    features: np.ndarray, labels: np.ndarray, num_classes: int, *, batch_size: int, seed: int, epoch: int, first: int = 0
+    features: tf.Tensor, labels: tf.Tensor, num_classes: int, *, batch_size: int, seed: int, epoch: int, first: int = 0
 ) -> tf.data.Dataset:
     """One epoch over cached views in an order of its own, from example `first` on.
 
     Elements, batched: (float32 (B, P), one-hot float32 (B, classes)).
 
     Args:
-      features: float32 (N, P); labels: int32 (N,).
+      features: float32 (N, P); labels: int32 (N,). Tensors, because TensorFlow would copy an array into every epoch's graph.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(len(features))[first:]
+    order = np.random.default_rng([seed, epoch]).permutation(int(features.shape[0]))[first:]
     return (
         tf.data.Dataset.from_tensor_slices(order)
         .batch(batch_size)

@@ -19,7 +19,7 @@ from stages.console import UserError, progress, say
 from stages.files import whole_file
 from stages.movinet.random_layers import draw_from_steps
 from stages.params import Finetune
-from stages.training.optimizer import build_optimizer
+from stages.training.optimizer import build_optimizer, schedule
 
 HISTORY = [
     "epoch",
@@ -129,11 +129,6 @@ class _Batches(tf_keras.callbacks.Callback):
             self.saver.save(self.place)
 
 
-def _learning_rate(optimizer) -> float:
-    rate = optimizer.learning_rate
-    return float(rate(optimizer.iterations) if callable(rate) else rate)
-
-
 def train(
     model: tf_keras.Model,
     task: Task,
@@ -141,22 +136,24 @@ def train(
     *,
     seed: int,
     folder: Path,
-    on_epoch: Callable[[dict], None] = lambda row: None,
+    on_epoch: Callable[[pd.DataFrame], None] = lambda history: None,
 ) -> tuple[pd.DataFrame, int]:
     """Trains `model`, which gives logits, and leaves the weights of the best epoch in it.
 
     Args:
       folder: where the unfinished training is kept; a checkpoint found there is gone on from.
-      on_epoch: called with each finished epoch's row of the history, those of a run that was gone on from included.
+      on_epoch: called with the history so far after each epoch, and when an earlier training is gone on from.
 
     Returns:
-      The history, a row an epoch (columns HISTORY; losses are cross entropies in nats, without label smoothing), and the best
+      The history, a row an epoch (columns HISTORY; losses are cross entropies in nats, without label smoothing; the learning rate
+      is that of the epoch's last step), and the best
       epoch, counted from 1: that with the lowest validation loss, the earliest of equals.
 
     Raises:
       UserError: the loss is no longer a number.
     """
     steps = -(-task.examples // settings.batch_size)
+    rates = schedule(settings, steps * settings.epochs)
     optimizer = build_optimizer(settings, steps * settings.epochs)
     model.compile(
         optimizer,
@@ -172,13 +169,12 @@ def train(
     place = saver.restore()
     if place.epoch or place.examples:
         say(f"going on in epoch {place.epoch + 1} after {place.examples} of {task.examples} examples")
-        for row in place.history:
-            on_epoch(row)
+        on_epoch(_table(place))
 
     done = place.epoch * task.examples + place.examples
     with progress(total=settings.epochs * task.examples, initial=done, describe="training", unit="clip") as bar:
         while place.epoch < settings.epochs and not _is_over(place, settings):
-            bar.set_description(f"epoch {place.epoch + 1}/{settings.epochs}")
+            bar.set_description(f"epoch {place.epoch + 1}/{settings.epochs}", refresh=False)
             batches = _Batches(saver, place, task.examples, settings.batch_size, settings.checkpoint_minutes * 60, bar)
             if place.examples < task.examples:
                 model.fit(task.epoch(place.epoch, place.examples), epochs=1, verbose=0, callbacks=[batches])
@@ -189,21 +185,29 @@ def train(
                 place.accuracy,
                 validation["cross_entropy"],
                 validation["accuracy"],
-                _learning_rate(model.optimizer),
+                float(rates(max(int(model.optimizer.iterations) - 1, 0))),
                 place.seconds,
                 task.examples / max(place.seconds, 1e-9),
             ]
             row = dict(zip(HISTORY, values, strict=True))
             place.history.append(row)
+            if not np.isfinite(row["validation_loss"]):
+                raise UserError(
+                    f"the validation loss is {row['validation_loss']} after epoch {row['epoch']}; lower finetune.learning_rate"
+                )
             best = min(place.history, key=lambda item: item["validation_loss"])["epoch"]
             if best == row["epoch"]:
                 place.best_epoch, saver.best = best, model.get_weights()
             place.epoch, place.examples, place.loss, place.accuracy, place.seconds = place.epoch + 1, 0, 0.0, 0.0, 0.0
-            on_epoch(row)
-            if time.monotonic() - saver.saved > settings.checkpoint_minutes * 60:
+            on_epoch(_table(place))
+            if time.monotonic() - saver.saved > settings.checkpoint_minutes * 60 or place.epoch == settings.epochs:
                 saver.save(place)
     model.set_weights(saver.best)
-    return pd.DataFrame(place.history, columns=HISTORY), place.best_epoch
+    return _table(place), place.best_epoch
+
+
+def _table(place: Place) -> pd.DataFrame:
+    return pd.DataFrame(place.history, columns=HISTORY)
 
 
 def _is_over(place: Place, settings: Finetune) -> bool:

@@ -105,7 +105,7 @@ def test_what_is_not_a_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match="no such tarball"):
         find_weights("nowhere", A0)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="expected one checkpoint"):
+    with pytest.raises(UserError, match="should hold one checkpoint"):
         find_weights("empty", A0)
     (tmp_path / "w.tar.gz").write_bytes(b"<html>not found</html>")
     with pytest.raises(UserError, match="not a whole tar archive"):
@@ -126,7 +126,7 @@ def test_a_tarball_cannot_write_outside_its_folder(tmp_path, name):
         member = tarfile.TarInfo(name)
         member.size = 4
         archive.addfile(member, io.BytesIO(b"evil"))
-    with pytest.raises(UserError, match=r"unsafe path|expected one checkpoint"):
+    with pytest.raises(UserError, match=r"unsafe path|should hold one checkpoint"):
         find_weights("w.tar", A0)
     assert not list(tmp_path.parent.glob("outside"))
     assert not Path("/outside").exists()

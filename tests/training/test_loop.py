@@ -43,7 +43,7 @@ def data(seed: int, examples: int = EXAMPLES):
 
 def task(stop_after: int | None = None) -> Task:
     """The training data; with `stop_after`, an exception once that many batches have been asked for, as a kill would."""
-    features, labels = data(1)
+    features, labels = map(tf.constant, data(1))
     seen = 0
 
     def epoch(number: int, first: int) -> tf.data.Dataset:
@@ -99,7 +99,8 @@ def test_it_learns_and_says_so(tmp_path):
     assert list(history["epoch"]) == list(range(1, 13))
     assert history["validation_accuracy"].iloc[-1] > 0.7
     assert best == history["epoch"][history["validation_loss"].idxmin()]
-    pd.testing.assert_frame_equal(pd.DataFrame(rows), history)
+    assert [len(table) for table in rows] == list(range(1, 13))
+    pd.testing.assert_frame_equal(rows[-1], history)
 
 
 def test_the_model_keeps_the_best_epoch(tmp_path):
@@ -130,13 +131,11 @@ def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, batches, capsys
     whole, history, best = trained(tmp_path / "whole")
     with pytest.raises(tf.errors.UnknownError, match="killed"):
         train(model(), task(stop_after=batches), SETTINGS, seed=1, folder=tmp_path / "killed")
-    rows = []
     network = model()
-    resumed, best_resumed = train(network, task(), SETTINGS, seed=1, folder=tmp_path / "killed", on_epoch=rows.append)
+    resumed, best_resumed = train(network, task(), SETTINGS, seed=1, folder=tmp_path / "killed")
     assert "going on in epoch" in capsys.readouterr().err
     np.testing.assert_allclose(numbers(resumed), numbers(history), rtol=1e-6)
     assert best_resumed == best
-    assert len(rows) == SETTINGS.epochs
     for x, y in zip(whole.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(x, y)
 

@@ -1,0 +1,294 @@
+"""The benchmark: its statistics, its turns, its tables, the plain way's clips, and a run with the smallest settings."""
+
+import csv
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from stages import benchmark
+from stages.benchmarking import growth, job, plain, table, timing
+from stages.benchmarking.clips import CLASSES, repeated, synthesise
+from stages.benchmarking.settings import job_params, split_scheme
+from stages.benchmarking.workers import one_side
+from stages.console import UserError
+from stages.files import read_json
+from stages.sources.folders import folder_clips
+
+ROOT = Path(__file__).parent.parent
+MACHINE = {"cores": 2, "processor": "a processor", "memory_gb": 24.0, "load_before": 0.1, "tensorflow": "2.20.0", "onednn": "1"}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> Path:
+    """15 clips, three groups a class."""
+    return synthesise(tmp_path_factory.mktemp("made") / "clips", 15, size=(64, 48), seconds=(1.0, 1.2))
+
+
+def write_video(path: Path, frames: list[np.ndarray], fps: float = 25) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, frames[0].shape[1::-1])
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def test_the_spread_is_median_and_extremes():
+    assert timing.spread([5.0, 1.0, 3.0]) == (3.0, 1.0, 5.0)
+    assert timing.spread([4.0, 2.0]).median == 3.0
+    with pytest.raises(ValueError, match="nothing"):
+        timing.spread([])
+
+
+def test_ratios_are_of_the_same_round():
+    assert timing.ratios([10.0, 40.0, 30.0], [1.0, 2.0, 2.0]) == (15.0, 10.0, 20.0)
+    with pytest.raises(ValueError, match="zip"):
+        timing.ratios([1.0], [1.0, 2.0])
+
+
+def test_the_ways_take_turns():
+    done: list[str] = []
+
+    def way(name: str):
+        def call() -> str:
+            done.append(name)
+            return f"{name}{len(done)}"
+
+        return call
+
+    rounds = []
+    found = timing.alternate([way("plain"), way("ours")], 3, seconds=60, on_round=lambda: rounds.append(len(done)))
+    assert done == ["plain", "ours"] * 3
+    assert found == [["plain1", "plain3", "plain5"], ["ours2", "ours4", "ours6"]]
+    assert rounds == [2, 4, 6]
+
+
+def test_no_round_begins_when_the_time_is_over_but_one_is_made():
+    assert timing.alternate([lambda: 1, lambda: 2], 5, seconds=-1) == [[1], [2]]
+
+
+def test_a_quick_call_is_repeated(monkeypatch):
+    clock = iter([0.0, 0.1, 0.2, 0.4])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+    calls = []
+    assert timing.seconds_a_call(lambda: calls.append(1)) == pytest.approx(0.4 / 3)
+    assert len(calls) == 3
+
+
+def rows() -> list[table.Row]:
+    return [
+        table.Row("forward", "speed", "forward a0", "a batch", (0.1, 0.2), (5.0, 8.0), "whole", "same"),
+        table.Row("decode", "limit", "extraction", "a clip", (0.012,), (0.010,), "60 clips"),
+        table.Row("stream", "time", "forward a0_stream", "a batch", (0.25,)),
+    ]
+
+
+def test_a_row_knows_which_way_its_ratio_goes():
+    speed, limit, alone = rows()
+    assert speed.ratio == (45.0, 40.0, 50.0)
+    assert limit.ratio.median == pytest.approx(1.2)
+    assert alone.ratio is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (1234.5, "1,234"), (99.96, "100.0"), (12.34, "12.3"), (1.0, "1.00"), (0.01234, "0.0123")]
+)
+def test_numbers_have_three_digits(value, text):
+    assert table.number(value) == text
+
+
+def test_the_table_is_saved_in_three_forms_that_agree(tmp_path):
+    text = table.save(tmp_path, rows(), MACHINE, "python -m stages.benchmark --quick", {"test accuracy": "plain 1, ours 1"})
+    assert text == (tmp_path / "benchmark.md").read_text()
+    for part in (
+        "| forward a0 | 45.0 (40.0 to 50.0) | 6.50",
+        "2 cores of a processor",
+        "TensorFlow 2.20.0",
+        "--quick`",
+        "ours 1",
+    ):
+        assert part in text
+    content = read_json(tmp_path / "benchmark.json")
+    assert content["machine"]["cores"] == 2
+    assert content["rows"][0]["ratio_median"] == 45.0
+    assert content["rows"][0]["other"] == [5.0, 8.0]
+    with open(tmp_path / "benchmark.csv") as file:
+        read = list(csv.DictReader(file))
+    assert [row["what"] for row in read] == ["forward a0", "extraction", "forward a0_stream"]
+    assert [row["repeats"] for row in read] == ["2", "1", "1"]
+    assert read[2]["ratio_median"] == ""
+
+
+def test_quick_and_full_choose_what_is_not_given():
+    quick = benchmark.parse_arguments(["--quick", "--repeats", "7"])
+    assert (quick.models, quick.repeats, quick.steps) == (("a0",), 7, 1)
+    full = benchmark.parse_arguments([])
+    assert full.models == ("a0", "a1", "a2", "a3", "a4", "a5")
+    assert (full.rows, full.steps) == (benchmark.ROWS, 0)
+    assert benchmark.parse_arguments(["--models", "a3,a0,a3", "--rows", "job"]).models == ("a3", "a0")
+    assert benchmark.parse_arguments(["--growth", "--sizes", "500,50"]).sizes == (50, 500)
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--rows", "sleep"], ["--models", "b0"], ["--repeats", "0"], ["--steps", "x"], ["--sizes", "1"]]
+)
+def test_wrong_options_are_named(wrong, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.parse_arguments(wrong)
+    assert wrong[1] in capsys.readouterr().err
+
+
+def test_options_that_do_not_go_together():
+    options = benchmark.parse_arguments(["--models", "a0_stream_relu6"])
+    with pytest.raises(UserError, match="a0_stream_relu6"):
+        benchmark.run(options, "command")
+    options = benchmark.parse_arguments(["--clips", "/no/such/folder"])
+    with pytest.raises(UserError, match="no such folder"):
+        benchmark.run(options, "command")
+
+
+def test_made_up_clips_are_of_their_classes_and_move(clips):
+    found = folder_clips(str(clips)).clips
+    assert len(found) == 15
+    assert {clip.category for clip in found} == set(CLASSES)
+    assert {clip.number for clip in found} == {5, 6, 7}
+    capture = cv2.VideoCapture(str(clips / "East" / "v_East_g05_c01.avi"))
+    frames = [capture.read()[1] for _ in range(11)]
+    assert frames[0].shape == (48, 64, 3)
+    assert 25 <= capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 30
+    moved, still = frames[10][:, :44].astype(int), frames[0].astype(int)  # 2 pixels a frame
+    assert np.abs(moved - still[:, 20:]).mean() < 0.7 * np.abs(moved - still[:, :44]).mean()
+
+
+def test_repeated_clips_keep_class_and_group(clips, tmp_path):
+    found = folder_clips(str(repeated(clips, 32, tmp_path / "many"))).clips
+    assert len(found) == len({clip.source for clip in found}) == 32
+    assert {(clip.category, clip.number) for clip in found} == {(name, group) for name in CLASSES for group in (5, 6, 7)}
+
+
+def test_the_split_follows_the_names(clips, tmp_path):
+    assert split_scheme(clips) == "grouped"  # the first fold tests groups 5, 6 and 7: nothing would be left
+    for name in ("One", "Two"):
+        (tmp_path / name).mkdir()
+        for group in (7, 8, 9):
+            (tmp_path / name / f"v_{name}_g{group:02d}_c01.avi").touch()
+    assert split_scheme(tmp_path) == "official"
+    (tmp_path / "Two" / "other.avi").touch()
+    assert split_scheme(tmp_path) == "grouped"
+    with pytest.raises(UserError, match="two classes"):
+        split_scheme(tmp_path / "One")
+
+
+def test_a_plain_view_is_padded_to_a_square(tmp_path):
+    path = write_video(tmp_path / "wide.avi", [np.full((32, 64, 3), (0, 0, 200), np.uint8)] * 30)  # red in BGR
+    view = plain.read_view(path, 4, 16, 5, random.Random(0))
+    assert view.shape == (4, 16, 16, 3)
+    assert view.dtype == np.float32
+    assert (view[:, :4] == 0).all() and (view[:, 12:] == 0).all()
+    inside = view[:, 5:11]
+    np.testing.assert_allclose(inside[..., 0], 200 / 255, atol=0.03)
+    np.testing.assert_allclose(inside[..., 1:], 0, atol=0.03)
+
+
+def test_a_plain_view_steps_through_the_video_and_ends_in_black(tmp_path):
+    path = write_video(tmp_path / "ramp.avi", [np.full((32, 32, 3), 20 * number, np.uint8) for number in range(12)])
+    view = plain.read_view(path, 4, 32, 5, random.Random(0))  # 25 frames a second: every fifth, from the first
+    np.testing.assert_allclose(view[:, 16, 16, 0], np.array([0, 100, 200, 0]) / 255, atol=0.02)
+    starts = {round(float(plain.read_view(path, 1, 32, 5, random.Random(seed))[0, 0, 0, 0]) * 255 / 20) for seed in range(20)}
+    assert len(starts) > 4
+    with pytest.raises(UserError, match="cannot read"):
+        plain.read_view(tmp_path / "none.avi", 1, 32, 5, random.Random(0))
+
+
+def test_the_plain_generator_gives_every_clip_once_in_a_new_order(clips):
+    labelled = tuple((str(path), number % 3) for number, path in enumerate(sorted(clips.rglob("*.avi"))))
+    views = plain.Views(labelled, 2, 32, 5, True, random.Random(1))
+    epochs = [[(pixels, labels.numpy().tolist()) for pixels, labels in views.batches(8)] for _ in range(2)]
+    assert [pixels.shape for pixels, _ in epochs[0]] == [(8, 2, 32, 32, 3), (7, 2, 32, 32, 3)]
+    first, second = ([label for _, labels in epoch for label in labels] for epoch in epochs)
+    assert sorted(first) == sorted(second) == [0] * 5 + [1] * 5 + [2] * 5
+    assert first != second
+    kept = plain.Views(labelled, 2, 32, 5, False, random.Random(1))
+    assert [label for _, label in kept()] == [number % 3 for number in range(15)]
+
+
+def test_the_plain_job_is_scaled_by_its_steps(clips):
+    params = job_params(clips, model="a0", weights="random", count=2, size=32, scheme="grouped")
+    labelled = tuple((str(number), 0) for number in range(20))
+    whole = plain.Job(labelled, labelled[:9], 2, params.model, 2, 32, 5, 8, 2, 1e-3, 1)
+    assert (whole.train_steps, whole.test_steps) == (3, 2)
+    first = {"build": [5.0], "train": [30.0], "evaluate": [20.0]}
+    result = job.scaled(whole, first, {"build": [5.0], "train": [9.0, 11.0, 10.0], "evaluate": [8.0]})
+    assert result["epoch"] == 30.0
+    assert result["seconds"] == 5 + (30 - 10) + (20 - 8) + 6 * 10 + 4 * 8
+
+
+def test_both_ways_do_the_same_job(clips):
+    params = job_params(clips, model="a0", weights="random", count=2, size=32, scheme="grouped")
+    assert params.embed.views == params.evaluate.views == 1
+    assert (params.finetune.epochs, params.finetune.batch_size, params.frames.size, params.frames.fps) == (2, 8, 32, 5)
+
+
+def _dies() -> None:
+    os._exit(9)
+
+
+def _large() -> int:
+    return len(bytearray(200 * 2**20))
+
+
+def _fails() -> None:
+    raise UserError("mend this")
+
+
+def test_a_side_says_what_went_wrong_and_sees_memory():
+    with one_side("a test") as side:
+        assert side.run(os.getpid) != os.getpid()
+        with pytest.raises(UserError, match="mend this"):
+            side.run(_fails)
+        before = side.run_watched(os.getpid)[1]
+        size, peak = side.run_watched(_large)
+        assert size == 200 * 2**20
+        assert peak >= before > 2**20
+        with pytest.raises(UserError, match="a test was killed"):
+            side.run(_dies)
+
+
+def test_growth_is_saved_and_drawn(tmp_path):
+    points = [
+        growth.Point("clips", "a0", clips, 0.7, 5.0, clips / 20, clips / 10, 2.0, 10**9, clips * 10**5) for clips in (50, 500)
+    ]
+    points += [
+        growth.Point("model", model, 20, flops, 5.0, 1.0, flops, 2.0, 10**9, 10**7) for model, flops in (("a0", 1), ("a1", 2))
+    ]
+    text = growth.save(tmp_path, points, MACHINE, "command")
+    assert "| a0 | 500 | 0.70 | 25.0 | 50.0 | 2.0 | 77.0 | 0.154 | 1.00 | 0.050 |" in text
+    assert read_json(tmp_path / "benchmark_growth.json")["points"][1]["seconds"] == 77.0
+    assert cv2.imread(str(tmp_path / "benchmark_growth.png")).shape[1] > 1000
+
+
+def test_tensorflow_stays_out_of_the_parent():
+    code = "import sys, stages.benchmark; sys.exit(any(name in sys.modules for name in ('tensorflow', 'tf_keras', 'mlflow')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_run_with_the_smallest_settings(clips, tmp_path):
+    command = [sys.executable, "-m", "stages.benchmark", "--quick", "--rows", "decode,forward", "--size", "32", "--frames", "2"]
+    command += ["--repeats", "1", "--job-clips", "15", "--clips", str(clips), "--out", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=550, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    content = read_json(tmp_path / "benchmark.json")
+    assert {row["section"] for row in content["rows"]} == {"decode", "forward", "arithmetic"}
+    assert all(row["repeats"] == 1 and row["ours_median"] > 0 for row in content["rows"])
+    difference = next(row["note"] for row in content["rows"] if row["section"] == "forward").split()[3]
+    assert float(difference) < 1e-4
+    assert done.stdout.strip() == (tmp_path / "benchmark.md").read_text().strip()
+    assert (tmp_path / "benchmark.csv").stat().st_size > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["benchmark.csv", "benchmark.json", "benchmark.md"]
