@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -50,6 +51,10 @@ class Side:
         return self.result(self.start(work, *arguments))
 
     def close(self) -> None:
+        try:
+            self._pool.submit(_end_decoders).result()
+        except BrokenProcessPool:  # it has ended already, and whoever waited for its work was told
+            pass
         self._pool.shutdown()
 
     def run_watched(self, work: Callable, *arguments) -> tuple[Any, int]:
@@ -66,10 +71,19 @@ class Side:
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            return self.run(work, *arguments), peak[0]
+            result = self.run(work, *arguments)
         finally:
             done.set()
             watcher.join()
+        return result, peak[0]
+
+
+def _end_decoders() -> None:
+    """Ends the decoding processes that joblib keeps for five minutes, and for which the process would wait."""
+    if "joblib" in sys.modules:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor(reuse=True).shutdown(wait=True)
 
 
 def _resident(process: psutil.Process) -> int:
