@@ -153,5 +153,5 @@ def test_bad_input_says_what_is_wrong_and_what_is_wanted(given, message):
     classifier.description = DESCRIPTION
     with pytest.raises(mlflow.MlflowException, match=message) as caught:
         classifier.predict(None, given)
-    assert "this model takes uint8 frames (clips, frames, 8, 8, 3), RGB in 0..255, 5.0 a second" in str(caught.value)
+    assert "this model takes uint8 frames (clips, frames, height, width, 3), RGB in 0..255, 5.0 a second" in str(caught.value)
     assert caught.value.get_http_status_code() == 400

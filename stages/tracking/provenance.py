@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.console import UserError
 from stages.files import content_key, repository_root
 from stages.params import Params
-from stages.sources.manifest import read_manifest
 from stages.tracking.store import without_credentials
 
 if TYPE_CHECKING:
@@ -100,10 +100,15 @@ def data_inputs(params: Params, manifest: Path = MANIFEST) -> list["DatasetInput
     The digest follows from the clips' content, labels and part, so equal data has an equal digest wherever it lies.
     """
     import mlflow.data
+    import pandas as pd
     from mlflow.data.http_dataset_source import HTTPDatasetSource
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    table = read_manifest(manifest)
+    text = dict.fromkeys(("clip", "class", "group", "split", "source", "sha256"), str)  # a class may be called NA or 001
+    try:
+        table = pd.read_csv(manifest, dtype=text, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{manifest}: not found; run `dvc repro download`, which makes it") from None
     origin = params.data.archive or params.data.folder
     remote = origin.startswith(("http://", "https://"))
     source = HTTPDatasetSource(without_credentials(origin)) if remote else str(repository_root() / origin)
