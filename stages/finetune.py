@@ -128,6 +128,7 @@ def train_network(params: Params, frames: Path, out: Path, folder: Path, on_epoc
     import tf_keras
 
     from stages.movinet.build import build_backbone, build_classifier, freeze
+    from stages.movinet.checkpoints import variable_keys
     from stages.movinet.classifier import initial_classifier
     from stages.movinet.serving import Trunk
     from stages.training.datasets import training_epoch, validation_views
@@ -167,13 +168,14 @@ def train_network(params: Params, frames: Path, out: Path, folder: Path, on_epoc
     )
     history, best_epoch = train(classifier, task, settings, seed=params.seed, folder=folder, on_epoch=on_epoch)
 
-    if settings.precision == "float32":
-        classifier.optimizer = None  # else the checkpoint would hold its state too
-        plain = classifier
-    else:
-        # What is kept computes in float32, on any machine.
-        plain = build_classifier(variant, build_backbone(variant, convolutions=params.model.convolutions), len(classes))
-        plain.set_weights(classifier.get_weights())
+    # What is kept has no optimizer in its checkpoint, and computes in float32, on any machine.
+    convolutions = params.model.convolutions
+    same = settings.precision == "float32"
+    backbone = classifier.backbone if same else build_backbone(variant, convolutions=convolutions)
+    plain = build_classifier(variant, backbone, len(classes), convolutions=convolutions)
+    trained = variable_keys(model=classifier)
+    for key, variable in variable_keys(model=plain).items():
+        variable.assign(trained[key])
     checkpoint = tf.train.Checkpoint(model=plain)
     trunk = Trunk(plain.backbone, variant.features)
     _write_classifier(out, params, classes, variant, best_epoch, lambda prefix: checkpoint.write(str(prefix)), trunk)

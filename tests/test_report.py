@@ -16,7 +16,7 @@ from stages.files import read_json
 from tests.reporting.results import some_params, write_results
 
 FIGURES = {"confusion.png", "confusion_normalised.png", "learning_curves.png", "confused_pairs.png", "reliability.png"}
-TABLES = {"confusion.csv", "per_class.csv", "confused_pairs.csv"}
+TABLES = {"confusion.csv", "per_class.csv", "confused_pairs.csv", "test_labels.csv"}
 CLASSES = ["down", "left", "right", "turn & <b>twist</b>", "up"]
 VOID = {"meta", "link", "img", "input", "br"}
 

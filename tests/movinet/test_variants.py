@@ -9,7 +9,7 @@ from stages.movinet.build import batch_norm_layers, build_backbone, build_classi
 from stages.movinet.checkpoints import restore
 from stages.movinet.head import build_head, head_keys, read_head
 from stages.movinet.serving import Trunk
-from stages.movinet.variants import VARIANTS
+from stages.movinet.variants import KINETICS_CLASSES, VARIANTS
 
 # Kondratyuk et al. 2021 and the Model Garden's results tables, Kinetics-600: top-1, top-5, frames, resolution.
 PUBLISHED = {
@@ -26,7 +26,6 @@ PUBLISHED = {
     "a4_stream": (81.49, 95.66, 80, 290),
     "a5_stream": (82.37, 95.79, 120, 320),
 }
-CLASSES = 3
 
 
 def test_the_table_states_the_published_figures():
@@ -49,29 +48,28 @@ def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
     variant = VARIANTS[name]
     tf_keras.utils.set_random_seed(1)
     backbone = build_backbone(variant)
-    pretrained = build_classifier(variant, backbone)
-    randomise(pretrained, seed=1)
-    saved = pretrained.get_weights()
-    prefix = tf.train.Checkpoint(model=pretrained).save(str(tmp_path / "ckpt"))
-    randomise(pretrained, seed=2)
-    assert restore(pretrained, prefix, name) == len(saved)
-    for one, other in zip(saved, pretrained.get_weights(), strict=True):
+    classifier = build_classifier(variant, backbone, dropout=0.0)
+    randomise(classifier, seed=1)
+    saved = classifier.get_weights()
+    prefix = tf.train.Checkpoint(model=classifier).save(str(tmp_path / "ckpt"))
+    randomise(classifier, seed=2)
+    assert restore(classifier, prefix, name) == len(saved)
+    for one, other in zip(saved, classifier.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
-    classifier = build_classifier(variant, backbone, CLASSES, dropout=0.0)
     tf_keras.utils.set_random_seed(1)
-    for variable in backbone.trainable_variables:
+    for variable in classifier.trainable_variables:
         if variable.shape.rank > 1:  # kernels small enough that nothing saturates
             variable.assign(tf.random.normal(variable.shape, stddev=0.05))
     set_rezero(backbone, 0.5)
     freeze(backbone, trainable_blocks=None, batch_norm=False)
-    x = tf.random.uniform([1, 3, 64, 64, 3], seed=3)
+    x = tf.random.uniform([1, 2, 48, 48, 3], seed=3)
     with tf.GradientTape() as tape:
         logits = classifier({"image": x}, training=True)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=[1], logits=logits))
     variables = classifier.trainable_variables
     gradients = tape.gradient(loss, variables)
-    assert logits.shape == (1, CLASSES)
+    assert logits.shape == (1, KINETICS_CLASSES)
     unused = [variable.name for variable, gradient in zip(variables, gradients, strict=True) if gradient is None]
     assert unused == []
     # A step against the gradient, small enough to be in its linear range, must lower the loss by about its squared norm.
@@ -88,7 +86,7 @@ def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
     # The plain head on the trunk's features is the classifier.
     prefix = tf.train.Checkpoint(model=classifier).write(str(tmp_path / "mine"))
     values = read_head(tmp_path / "mine")
-    head = build_head(variant.features, CLASSES, activation=variant.activation, dropout=0.0, seed=0)
+    head = build_head(variant.features, KINETICS_CLASSES, activation=variant.activation, dropout=0.0, seed=0)
     head.set_weights(list(vars(values).values()))
     flat = tf.reshape(features, [1, -1])
     np.testing.assert_allclose(head(flat), after, rtol=1e-4, atol=1e-5)
