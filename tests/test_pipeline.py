@@ -160,12 +160,12 @@ def test_embeddings_are_the_trunks_features_of_the_views(head_run):
     assert np.abs(train[:, 0] - train[:, 1]).max() > 1e-3  # the second view is augmented
 
 
-def test_the_saved_model_gives_the_probabilities_that_evaluation_found(head_run):
+def check_served_as_evaluated(folder: Path) -> None:
+    """The SavedModel gives each test clip the probabilities of predictions.csv."""
     import tensorflow as tf
 
     from stages.video.records import parse_clip, read_clips
 
-    folder = head_run.folder
     predictions = pd.read_csv(folder / "results/predictions.csv").set_index("clip")
     serve = tf.saved_model.load(str(folder / "models/classifier/saved_model")).signatures["serving_default"]
     files = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
@@ -173,6 +173,10 @@ def test_the_saved_model_gives_the_probabilities_that_evaluation_found(head_run)
         served = serve(frames=clip["frames"][None])["probabilities"].numpy()[0]
         expected = predictions.loc[clip["clip"].numpy().decode()].filter(like="p_").to_numpy(float)
         np.testing.assert_allclose(served, expected, atol=1e-5)
+
+
+def test_the_saved_model_gives_the_probabilities_that_evaluation_found(head_run):
+    check_served_as_evaluated(head_run.folder)
 
 
 def test_the_checkpoint_restores_in_the_published_layout_and_agrees(head_run):
@@ -360,15 +364,4 @@ def test_a_killed_training_of_the_network_gives_the_numbers_of_a_whole_one(full_
 
 
 def test_the_trained_network_is_what_is_served(full_run):
-    import tensorflow as tf
-
-    from stages.video.records import parse_clip, read_clips
-
-    folder = full_run.folder
-    predictions = pd.read_csv(folder / "results/predictions.csv").set_index("clip")
-    serve = tf.saved_model.load(str(folder / "models/classifier/saved_model")).signatures["serving_default"]
-    files = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
-    for clip in map(parse_clip, read_clips(files)):
-        served = serve(frames=clip["frames"][None])["probabilities"].numpy()[0]
-        expected = predictions.loc[clip["clip"].numpy().decode()].filter(like="p_").to_numpy(float)
-        np.testing.assert_allclose(served, expected, atol=1e-5)
+    check_served_as_evaluated(full_run.folder)
