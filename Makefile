@@ -8,10 +8,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && { echo $$name; break; }; done)
 
-.PHONY: help env run test lint ui lock
+.PHONY: help env run doctor test lint ui lock
 
 help:  ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 env: $(VENV)/installed  ## the environment in .venv, from requirements.lock
 
@@ -23,8 +23,12 @@ $(VENV)/installed: requirements.lock
 	@touch $@
 
 run: env  ## the whole pipeline on the default data set; ends with the report's path
+	@python -m stages.doctor --quiet
 	@dvc repro
 	@echo "report: $(CURDIR)/results/report/index.html"
+
+doctor: env  ## what would go wrong in a run, how long it takes and what it needs
+	@python -m stages.doctor
 
 test: env  ## all tests, on all cores
 	@pytest -n auto --dist loadgroup

@@ -6,6 +6,7 @@ import sys
 
 from stages import tracking
 from stages.console import run_command, say
+from stages.tracking.store import without_credentials
 
 
 def main() -> None:
@@ -15,11 +16,12 @@ def main() -> None:
     options = parser.parse_args()
     uri = tracking.configure()
     if uri.startswith(("http:", "https:")):
-        say(f"the runs are tracked by a server: {uri}")
+        say(f"the runs are tracked by a server: {without_credentials(uri)}")
         return
     say(f"MLflow at http://{options.host}:{options.port} (stop with Ctrl-C)")
-    arguments = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", options.host, "--port", str(options.port)]
-    os.execv(sys.executable, [sys.executable, *arguments])
+    arguments = ["-m", "mlflow", "ui", "--host", options.host, "--port", str(options.port)]
+    # In the environment, because everybody on the machine can read the arguments, and a database's address has a password in it.
+    os.execve(sys.executable, [sys.executable, *arguments], os.environ | {"MLFLOW_BACKEND_STORE_URI": uri})
 
 
 if __name__ == "__main__":

@@ -42,16 +42,17 @@ def configure() -> str:
     `sqlite:///<root>/mlflow.db`, created when absent.
     Raises UserError for a file store, which MLflow 3 no longer takes, and for a server that does not answer within seconds.
     """
-    uri = _resolve(os.environ.get("MLFLOW_TRACKING_URI", "").strip())
+    uri = tracking_uri()
     if uri in _ready:
         return uri
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    if _database(uri):
+    if is_database(uri):
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         _quiet_mlflow()
         with clear_errors(uri), _creation_lock(uri):
+            _connect(uri)
             SqlAlchemyStore(uri, artifact_root())
     else:
         with _environment(PROBE), clear_errors(uri):
@@ -72,7 +73,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         # A server decides for itself where artifacts go.
-        location = artifact_root() if _database(client.tracking_uri) else None
+        location = artifact_root() if is_database(client.tracking_uri) else None
         try:
             return client.create_experiment(name, artifact_location=location)
         except MlflowException as error:
@@ -133,6 +134,18 @@ def clear_errors(uri: str) -> Iterator[None]:
         raise UserError(f"{where}: {text[:500]}") from error
 
 
+def _connect(uri: str) -> None:
+    """Raises at once where a database refuses; MLflow itself would try again for over a minute and a half."""
+    from sqlalchemy import create_engine
+
+    if not uri.startswith("sqlite:"):
+        engine = create_engine(uri, connect_args={"connect_timeout": 10} if uri.startswith("postgresql") else {})
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
+
+
 def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
@@ -146,13 +159,14 @@ def _quiet_mlflow() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.")
 
 
-def _database(uri: str) -> bool:
+def is_database(uri: str) -> bool:
+    """Whether MLflow opens the URI itself, rather than asking a server."""
     return uri.split(":", 1)[0].split("+", 1)[0] in DATABASES
 
 
-def _resolve(uri: str) -> str:
-    """The absolute URI for what the user set; raises UserError for stores that runs cannot be kept in."""
-    root = repository_root()
+def tracking_uri() -> str:
+    """The absolute URI for what the user set, opened or not; raises UserError for stores that runs cannot be kept in."""
+    uri, root = os.environ.get("MLFLOW_TRACKING_URI", "").strip(), repository_root()
     if not uri:
         return f"sqlite:///{root}/mlflow.db"
     if uri.startswith("file:") or ("://" not in uri and not uri.startswith(("databricks", "uc"))):

@@ -1,0 +1,109 @@
+"""The estimates against what was measured, each with the factor it claims."""
+
+import cv2
+import numpy as np
+import pytest
+
+from stages.checks.costs import COSTS, WITHIN, frame_bytes, memory, room, view_gflop, work
+from stages.checks.source import Planned
+from stages.movinet.variants import VARIANTS
+from tests.checks.conftest import params_of
+
+CLIPS = Planned(["a", "b"], {"train": 100, "validation": 20, "test": 30}, bytes=50_000_000)
+# Kondratyuk et al. 2021, table 1: GFLOPs (multiplications with additions) of an evaluation clip, at its frames and resolution.
+PUBLISHED_GFLOPS = {"a0": 2.71, "a1": 6.02, "a2": 10.3, "a3": 56.9, "a4": 105, "a5": 281}
+
+
+def test_every_variant_has_a_cost():
+    assert set(COSTS) == set(VARIANTS)
+    for family in ("a0", "a1", "a2", "a3", "a4"):
+        following = f"a{int(family[1]) + 1}"
+        for kind in ("", "_stream"):
+            assert COSTS[family + kind].gflop < COSTS[following + kind].gflop
+    assert all(cost.step > cost.forward > 0 and cost.start > 0 for cost in COSTS.values())
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED_GFLOPS))
+def test_the_counted_arithmetic_is_the_published(name):
+    counted = COSTS[name].gflop * VARIANTS[name].frames / 2
+    assert counted == pytest.approx(PUBLISHED_GFLOPS[name], rel=0.25)  # ours has activations and pooling in it
+
+
+def test_a_view_costs_by_its_frames_and_pixels():
+    native = view_gflop(params_of("data=ucf101_subset", "frames.count=10"))
+    assert native == pytest.approx(10 * COSTS["a0"].gflop)
+    assert view_gflop(params_of("data=ucf101_subset", "frames.count=20", "frames.size=86")) == pytest.approx(native / 2)
+
+
+def test_a_head_costs_one_pass_a_view_and_training_three_an_epoch():
+    head = params_of("data=ucf101_subset", "embed.views=4", "evaluate.views=2")
+    view = view_gflop(head)
+    assert work(head, CLIPS).gflop == pytest.approx(view * (100 * 4 + 50 * 2))
+    full = params_of("data=ucf101_subset", "finetune=full", "finetune.epochs=5", "evaluate.views=2")
+    assert work(full, CLIPS).gflop == pytest.approx(view * (5 * (3 * 100 + 20) + 50 * 2))
+    assert work(full, CLIPS).seconds(1e11, 2) > work(full, CLIPS).seconds(2e11, 2) > work(full, CLIPS).fixed
+
+
+def test_the_estimate_of_the_default_run_holds_within_its_factor():
+    """Measured on 2 cores at 120 GFLOP/s: training in 262 s, all stages together in about 6 minutes."""
+    sample = Planned(["a"] * 6, {"train": 168, "validation": 48, "test": 84}, bytes=9_000_000, seconds=3.0, aspect=1.0)
+    seconds = work(params_of(), sample).seconds(120e9, 2)
+    assert 360 / WITHIN < seconds < 360 * WITHIN
+
+
+@pytest.mark.parametrize(
+    ("overrides", "gigabytes"),
+    # Peaks of one process, measured: batch of 8, 8 frames, A0 at 172 pixels, and the sample's training.
+    [
+        (("data=ucf101_subset", "finetune=full", "frames.count=8", "finetune.batch_size=8"), 2.7),
+        (("data=ucf101_subset", "frames.count=8", "embed.batch_size=8"), 1.4),
+    ],
+)
+def test_memory_is_near_what_was_measured(overrides, gigabytes):
+    need, what = memory(params_of(*overrides))
+    assert gigabytes * 0.8 < need / 1e9 < gigabytes * 2 and "8 views of 8 frames of 172 px" in what
+
+
+def test_half_width_takes_less_memory_and_larger_batches_more():
+    full = ("data=ucf101_subset", "finetune=full")
+    need = memory(params_of(*full))[0]
+    assert (
+        memory(params_of(*full, "finetune.precision=mixed_bfloat16"))[0] < need < memory(params_of(*full, "frames.count=32"))[0]
+    )
+
+
+def photograph(side: int) -> np.ndarray:
+    """Something with the spectrum of a photograph: noise whose amplitude falls with frequency."""
+    rng = np.random.default_rng(1)
+    frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side)))
+    frequencies[0, 0] = 1
+    planes = [np.fft.ifft2(np.fft.fft2(rng.normal(size=(side, side))) / frequencies**1.1).real for _ in range(3)]
+    image = planes[0][..., None] + 0.3 * np.stack(planes, axis=-1)
+    return np.clip(127 + 50 * image / image.std(), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [64, 172, 256])
+@pytest.mark.parametrize("quality", [75, 95])
+def test_the_size_of_a_frame_is_about_right(size, quality):
+    image = cv2.resize(photograph(512), (size, size), interpolation=cv2.INTER_AREA)
+    actual = len(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+    assert actual / 2.5 < frame_bytes(size, 1.0, quality) < actual * 2.5
+
+
+def test_frames_grow_with_size_width_and_quality():
+    plain = frame_bytes(172, 1.0, 95)
+    assert frame_bytes(172, 0.5, 95) == frame_bytes(172, 2.0, 95) > plain
+    assert frame_bytes(172, 1.0, 100) > plain > frame_bytes(172, 1.0, 90) > frame_bytes(172, 1.0, 85) > frame_bytes(172, 1.0, 10)
+
+
+def test_room_counts_what_is_written_where():
+    head = params_of("data=ucf101_subset")
+    full = params_of("data=ucf101_subset", "finetune=full")
+    one, other = room(head, CLIPS), room(full, CLIPS)
+    records = 150 * 36 * frame_bytes(172, 4 / 3, 95)
+    assert one.outputs > CLIPS.bytes + records and one.cache > CLIPS.bytes + records
+    assert one.scratch == CLIPS.bytes < other.scratch
+    folder = params_of("data=folder", "data.folder=/videos")
+    assert room(folder, CLIPS).scratch < other.scratch
+    slower = params_of("data=ucf101_subset", "frames.fps=10")
+    assert room(slower, CLIPS).outputs - one.outputs == pytest.approx(records, rel=0.01)

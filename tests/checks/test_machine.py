@@ -1,0 +1,105 @@
+import os
+import stat
+from collections import namedtuple
+from pathlib import Path
+
+from stages.checks import machine
+from stages.checks.machine import check_disks, check_gpu, check_versions, find_gpus, free_memory, locked_versions
+from tests.checks.conftest import ROOT
+
+LOCK = """# made by uv
+alpha==1.0 \\
+    --hash=sha256:00
+beta[extra]==2.5 ; python_version < "3" \\
+    --hash=sha256:00
+gamma==3.1.post1 ; sys_platform != "plan9" \\
+    --hash=sha256:00
+    # via alpha==9
+"""
+
+
+def test_the_lock_is_read_for_this_interpreter():
+    assert locked_versions(LOCK) == {"alpha": "1.0", "gamma": "3.1.post1"}
+
+
+def test_the_real_lock_is_read_whole():
+    versions = locked_versions((ROOT / "requirements.lock").read_text())
+    assert len(versions) > 150 and {"tensorflow", "mlflow", "dvc", "tf-keras"} <= set(versions)
+
+
+def versions(monkeypatch, installed: dict[str, str], lock: str):
+    def version(name):
+        if name not in installed:
+            raise machine.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(machine.metadata, "version", version)
+    Path("requirements.lock").write_text(lock)
+    return check_versions()
+
+
+def test_versions_beside_the_lock(monkeypatch):
+    lock = "tensorflow==2.20.0 \\\nalpha==1.0 \\\n"
+    both = {"tensorflow": "2.20.0", "alpha": "1.0"}
+    assert versions(monkeypatch, both, lock).status == "ok"
+    found = versions(monkeypatch, both | {"alpha": "1.1"}, lock)
+    assert found.status == "warning" and "alpha 1.1 (locked: 1.0) installed" in found.message
+    found = versions(monkeypatch, {"tensorflow": "2.20.0"}, lock)
+    assert found.status == "warning" and "alpha not installed" in found.message
+    found = versions(monkeypatch, {"alpha": "1.0"}, lock)
+    assert found.status == "problem" and "not installed: tensorflow" in found.message
+    monkeypatch.setattr(machine.sys, "version_info", (3, 10, 1))
+    assert versions(monkeypatch, both, lock).status == "problem"
+
+
+def driver(folder: Path, monkeypatch, lines: str, seen: str) -> None:
+    """An imitation of the driver's tool, and of an interpreter whose TensorFlow sees so many GPUs."""
+    for name, text in (("nvidia-smi", lines), ("python", seen)):
+        path = folder / name
+        path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(machine.sys, "executable", str(folder / "python"))
+
+
+def test_a_gpu_that_tensorflow_sees(tmp_path, monkeypatch):
+    driver(tmp_path, monkeypatch, "NVIDIA H100 80GB HBM3, 81559, 80000", "1")
+    gpus = find_gpus()
+    assert gpus == [("NVIDIA H100 80GB HBM3", 81559 << 20, 80000 << 20)]
+    found, has_gpu = check_gpu(gpus)
+    assert has_gpu and found.status == "ok" and "TensorFlow sees 1 (NVIDIA H100 80GB HBM3)" in found.message
+
+
+def test_a_gpu_that_tensorflow_does_not_see(tmp_path, monkeypatch):
+    driver(tmp_path, monkeypatch, "Tesla T4, 15360, 15000", "0")
+    found, has_gpu = check_gpu(find_gpus())
+    assert not has_gpu and found.status == "warning" and "tensorflow[and-cuda]" in found.advice
+
+
+def test_no_gpu(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    found, has_gpu = check_gpu(find_gpus())
+    assert not has_gpu and found.status == "ok"
+
+
+def test_disks_add_up_what_goes_to_one_file_system(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage(0, 0, 10_000_000_000))
+    wanted = {tmp_path / "data": 3_000_000_000, tmp_path / "not/yet/there": 2_000_000_000}
+    (found,) = check_disks(wanted)
+    assert found.status == "ok" and "about 5.0 GB for" in found.message and "10.0 GB free" in found.message
+    assert check_disks({**wanted, tmp_path: 4_000_000_000})[0].status == "warning"
+    assert check_disks({**wanted, tmp_path: 6_000_000_000})[0].status == "problem"
+    monkeypatch.setattr(machine.os, "access", lambda path, mode: False)
+    assert "cannot be written to" in check_disks(wanted)[0].message
+
+
+def test_free_memory_is_positive_and_below_the_limit_of_a_container():
+    import psutil
+
+    assert 0 < free_memory() <= psutil.virtual_memory().total
+
+
+def test_the_rate_of_a_product_is_plausible(monkeypatch):
+    monkeypatch.setattr(machine, "PRODUCT_SECONDS", 0.01)
+    assert 1e8 < machine.product_rate() < 1e15

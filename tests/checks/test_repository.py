@@ -1,0 +1,99 @@
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from stages.checks.repository import check_git, check_params, in_git, is_made
+from tests.checks.conftest import write_params
+from tests.test_params import composed
+
+
+def git(*arguments: str) -> None:
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments], check=True, capture_output=True)
+
+
+def commit() -> None:
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "all")
+
+
+def test_a_folder_outside_git_is_a_problem():
+    (found,) = check_git()
+    assert found.status == "problem" and "not a git repository" in found.message
+
+
+def test_changed_and_unknown_files_are_named_with_what_becomes_of_them(conf):
+    Path("stages").mkdir()
+    Path("stages/download.py").write_text("1")
+    Path("dvc.yaml").write_text("stages: {}")
+    commit()
+    (found,) = check_git()
+    assert found.status == "ok"
+    Path("README.md").write_text("of no concern")
+    Path("stages/download.py").write_text("2")
+    Path("stages/mine.py").write_text("1")
+    unknown, changed = check_git()
+    assert unknown.status == changed.status == "warning"
+    assert "not in git: stages/mine.py. `dvc exp run --temp` and `--queue` run without them" in unknown.message
+    assert "changed since the last commit: stages/download.py." in changed.message
+    assert in_git("stages") and in_git("stages/download.py") and not in_git("stages/mine.py")
+
+
+def test_the_composed_default_is_ok(conf):
+    assert check_params(write_params()).status == "ok"
+
+
+def test_what_differs_is_named_with_both_values(conf):
+    found = check_params(write_params(finetune__learning_rate=0.5, frames__size=65))
+    assert found.status == "warning"
+    assert "finetune.learning_rate = 0.5 (conf/: 0.003)" in found.message
+    assert "frames.size = 65 (conf/: 64)" in found.message
+    assert "dvc repro` runs it as it is; `dvc exp run` would compose it anew" in found.advice
+
+
+def test_the_command_it_gives_composes_the_very_same(conf):
+    """With other groups, null, lists and mappings among the values."""
+    import shlex
+
+    content = write_params(
+        "data=ucf101_subset", "model=a2_stream", "finetune=last_blocks", finetune__blocks=3, data__num_classes=None,
+        data__classes=["Archery", "Cut In Kitchen"], data__flip={"Archery": "Cut In Kitchen", "Cut In Kitchen": "Archery"},
+    )  # fmt: skip
+    found = check_params(content)
+    assert found.status == "warning"
+    words = shlex.split(found.advice.partition("To compose the same: ")[2])
+    assert words[:3] == ["dvc", "exp", "run"]
+    overrides = words[4::2]
+    assert {"data=ucf101_subset", "model=a2_stream", "finetune=last_blocks", "finetune.blocks=3"} <= set(overrides)
+    assert composed(*overrides) == content
+
+
+def test_a_broken_configuration_is_a_problem(conf):
+    content = write_params()
+    (conf / "config.yaml").write_text("defaults: [model: a9]")
+    found = check_params(content)
+    assert found.status == "problem" and "conf/ cannot be composed" in found.message
+
+
+def lock(content: dict, **outs: str) -> None:
+    params = {"seed": content["seed"], "data.archive": content["data"]["archive"], "data.split": content["data"]["split"]}
+    record = {"params": {"params.yaml": params}, "outs": [{"path": path, "md5": md5} for path, md5 in outs.items()]}
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"download": record}}))
+
+
+def test_a_stage_is_made_when_its_parameters_are_the_same_and_its_outputs_exist():
+    content = write_params()
+    assert not is_made("download", content)
+    Path(".dvc").mkdir()
+    lock(content, clips="abcdef.dir")
+    assert not is_made("download", content)
+    Path("clips").mkdir()
+    assert is_made("download", content)
+    assert not is_made("embed", content)
+    assert not is_made("download", {**content, "seed": 2})
+    Path("clips").rmdir()
+    cached = Path(".dvc/cache/files/md5/ab/cdef.dir")
+    cached.parent.mkdir(parents=True)
+    cached.write_text("[]")
+    assert is_made("download", content)

@@ -1,0 +1,34 @@
+import pytest
+
+from stages.checks.settings import check_settings
+from tests.checks.conftest import params_of
+
+
+def check(*overrides: str, gpu: bool = False, **changes):
+    return list(check_settings(params_of(*overrides, **changes), gpu))
+
+
+def test_settings_that_fit_are_ok():
+    assert [found.status for found in check()] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes", "status", "message"),
+    [
+        (("finetune=last_blocks",), {"finetune__blocks": 16}, "problem", "finetune.blocks = 16, but a0 has 15 blocks"),
+        (("model=a0", "finetune=head"), {"finetune__precision": "mixed_bfloat16"}, "problem", "trains in float32"),
+        ((), {"finetune__precision": "mixed_float16"}, "problem", "needs a GPU"),
+        ((), {"finetune__precision": "mixed_bfloat16"}, "warning", "slower than float32"),
+        ((), {"model__fps": 8}, "problem", "a0 was made for 5"),
+        ((), {"finetune__trainable": "head"}, "warning", "knows nothing"),
+    ],
+)
+def test_what_does_not_fit_together_is_named(overrides, changes, status, message):
+    (found, *_) = check(*overrides, **changes)
+    assert found.status == status and message in found.message and found.advice
+
+
+def test_what_a_gpu_allows_is_allowed_where_there_is_one():
+    for precision in ("mixed_float16", "mixed_bfloat16"):
+        assert [found.status for found in check(gpu=True, finetune__precision=precision)] == ["ok"]
+    assert [found.status for found in check("finetune=last_blocks", finetune__blocks=15)] == ["ok"]

@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from stages.checks.source import USUAL_SECONDS, check_flip, check_source, plan
+from stages.params import Data
+from tests.range_server import RangeServer
+from tests.sources.clips import archive, data, split, ucf_members
+
+CONTENT = archive(ucf_members())
+
+
+@pytest.fixture
+def server():
+    with RangeServer({"a.zip": CONTENT}, stall=3.0) as running:
+        yield running
+
+
+def check(source: Data, needed: bool = True):
+    findings, planned = check_source(source, 1, needed)
+    return findings, planned
+
+
+def remote(server: RangeServer, **changes) -> Data:
+    Path("stages").mkdir(exist_ok=True)
+    return data(archive=server.url("a.zip"), watch="stages", **changes)
+
+
+def test_a_remote_archive_is_asked_for_its_index_alone(server):
+    (found,), planned = check(remote(server, num_classes=2))
+    assert found.status == "ok"
+    assert "answers byte ranges: 2 classes, 56 train, 16 validation, 28 test clips, 0.3 MB" in found.message
+    assert planned.clips == {"train": 56, "validation": 16, "test": 28} and planned.classes == ["ApplyEyeMakeup", "ApplyLipstick"]
+    assert planned.bytes == 100 * 3000 and planned.assumed and planned.seconds == USUAL_SECONDS
+    assert server.bytes < len(CONTENT) / 10 and server.requests <= 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("denied", "access denied"),
+        ("busy", "busy"),
+        ("missing", "not found"),
+        ("reset", "connection broke"),
+        ("stall", "no byte"),
+    ],
+)
+def test_a_server_that_does_not_give_is_a_problem_after_one_try(server, kind, message):
+    server.misbehave(kind, times=5)
+    (found,), planned = check(remote(server, timeout=0.5))
+    assert found.status == "problem" and message in found.message and planned is None
+    assert server.requests <= 2
+
+
+def test_a_server_without_ranges_is_a_problem(server):
+    server.accept_ranges = False
+    (found,), _ = check(remote(server))
+    assert found.status == "problem" and "does not support range requests" in found.message
+    assert found.advice.startswith("fetch the archive whole")
+
+
+def test_an_unreachable_archive_is_a_warning_where_the_clips_are_here(server):
+    server.files.clear()
+    (found,), _ = check(remote(server), needed=False)
+    assert found.status == "warning" and "not needed now: the clips are here" in found.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_classes": 9}, "there are only 3 classes"),
+        ({"classes": ["Archrey", "ApplyLipstick"]}, "did you mean Archery"),
+        ({"split": split(scheme="given")}, "takes the splits from data.listing"),
+        ({"flip": {"Archery": "Bowling"}}, "data.flip names Bowling"),
+    ],
+)
+def test_what_download_or_a_later_stage_would_refuse_is_a_problem(server, changes, message):
+    findings, _ = check(remote(server, **changes))
+    assert any(found.status == "problem" and message in f"{found.message}; {found.advice}" for found in findings)
+
+
+def test_a_local_archive_that_is_absent_or_broken_is_a_problem():
+    (found,), _ = check(data(archive="none.zip"))
+    assert found.status == "problem" and "none.zip: not found" in found.message
+    Path("cut.zip").write_bytes(CONTENT[:-100])
+    (found,), _ = check(data(archive="cut.zip"))
+    assert found.status == "problem" and "not a whole zip" in found.message
+
+
+def video(path: Path, seconds: int = 2) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 32))
+    for _ in range(5 * seconds):
+        writer.write(np.zeros((32, 64, 3), np.uint8))
+    writer.release()
+
+
+def test_a_folder_is_walked_and_its_videos_measured(tmp_path):
+    for category in ("jump", "run"):
+        for number in range(6):
+            video(tmp_path / "videos" / category / f"{number}.avi")
+    source = data(folder=str(tmp_path / "videos"), watch=str(tmp_path / "videos"), split=split(scheme="grouped"))
+    (found,), planned = check(source)
+    assert found.status == "ok" and "2 classes, 6 train, 2 validation, 4 test clips" in found.message
+    assert (planned.seconds, planned.aspect, planned.assumed) == (2.0, 2.0, False)
+
+
+def test_a_local_archive_is_measured_too(tmp_path):
+    video(Path("one.avi"), seconds=3)
+    clip = Path("one.avi").read_bytes()
+    Path("a.zip").write_bytes(archive({f"v_{name}_g{group:02d}_c01.avi": clip for name in "AB" for group in range(1, 26)}))
+    assert plan(data(archive="a.zip"), 1).seconds == 3.0
+
+
+def test_an_empty_folder_is_a_problem(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (found,), _ = check(data(folder=str(tmp_path / "videos")))
+    assert found.status == "problem" and "no videos" in found.message
+
+
+def test_paths_that_dvc_would_not_see_are_named():
+    Path("a.zip").write_bytes(CONTENT)
+    Path("b.zip").write_bytes(CONTENT)
+    messages = {found.message: found.status for found in check(data(archive="a.zip", watch="a.zip"))[0]}
+    assert messages.pop("data.archive = a.zip is relative and not in git, so --temp and --queue runs do not find it") == "warning"
+    assert set(messages.values()) == {"ok"}
+    absolute = str(Path("a.zip").resolve())
+    _, found = check(data(archive=absolute, watch="b.zip"))[0]
+    assert found.status == "warning" and "so DVC does not see when that changes" in found.message
+    _, found = check(data(archive=absolute, watch="c.zip"))[0]
+    assert found.status == "problem" and "will not run `download` without it" in found.message
+
+
+def test_a_mirror_goes_both_ways():
+    assert check_flip(data(archive="a.zip", flip={"a": "b", "b": "a", "c": "c"}), ["a", "b", "c"]) == []
+    (found,) = check_flip(data(archive="a.zip", flip={"a": "b"}), ["a", "b"])
+    assert found.status == "warning" and "a becomes b in a mirror, but not the other way round" in found.message

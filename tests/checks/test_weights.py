@@ -1,0 +1,177 @@
+"""Checkpoints are written by TensorFlow and read without it. tests/movinet/test_variants.py holds the layouts of the variants."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.checks import weights
+from stages.checks.bundle import NotAnIndexError, read_shapes
+from stages.checks.layouts import LAYOUTS, VALUE, layout_of
+from stages.checks.weights import check_weights
+from stages.movinet.variants import PUBLISHED_ROOT, VARIANTS
+from stages.params import Model
+from tests.range_server import RangeServer
+
+TRUNK, LAST = "model/layer_with_weights-0", "model/layer_with_weights-1/_classifier/_conv"
+ONE = {f"{TRUNK}/kernel{VALUE}": (2, 3), f"{LAST}/kernel{VALUE}": (3, 600), f"{LAST}/bias{VALUE}": (600,)}
+OTHER = {f"{TRUNK}/kernel{VALUE}": (2, 4), f"{LAST}/kernel{VALUE}": (4, 600), f"{LAST}/bias{VALUE}": (600,)}
+FEWER = {**ONE, f"{LAST}/kernel{VALUE}": (3, 5), f"{LAST}/bias{VALUE}": (5,)}
+EXTRA = {f"save_counter{VALUE}": (), f"optimizer/m{VALUE}": (2, 3), "_CHECKPOINTABLE_OBJECT_GRAPH": ()}
+
+
+@pytest.fixture(autouse=True)
+def layouts(monkeypatch):
+    table = {"a0": replace(layout_of(ONE), blocks=15), "a1": replace(layout_of(OTHER), blocks=20)}
+    monkeypatch.setattr(weights, "LAYOUTS", table)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Folders `one`, `other`, `fewer`, `saved_model` and `many` with a checkpoint `ckpt-1` each."""
+    import tensorflow as tf
+
+    root = tmp_path_factory.mktemp("saved")
+    many = {f"{TRUNK}/layer-{number}/a_rather_long_name{VALUE}": (number + 1, 300) for number in range(700)}
+    plain = {f"variables/{number}{VALUE}": (2,) for number in range(3)}
+    for name, shapes in {"one": ONE | EXTRA, "other": OTHER, "fewer": FEWER, "saved_model": plain, "many": many}.items():
+        (root / name).mkdir()
+        keys = sorted(shapes)
+        values = [np.zeros(shapes[key], np.float32) for key in keys]
+        tf.raw_ops.SaveV2(
+            prefix=str(root / name / "ckpt-1"), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=values
+        )
+        read = tf.train.load_checkpoint(str(root / name / "ckpt-1")).get_variable_to_shape_map()
+        assert read_shapes((root / name / "ckpt-1.index").read_bytes()) == {key: tuple(shape) for key, shape in read.items()}
+    return root
+
+
+def model(weights: str, name: str = "a0") -> Model:
+    return Model(id=name, fps=5, resolution=172, weights=weights, convolutions="auto")
+
+
+def check(path: object, needed: bool = True):
+    return check_weights(model(str(path)), needed)
+
+
+def tarball(path: Path, folder: Path) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, arcname="movinet")
+    return path
+
+
+def test_a_tarball_a_folder_a_prefix_and_a_relative_path_are_read(saved, workspace):
+    archive = tarball(workspace / "w.tar.gz", saved / "one")
+    for path in (archive, "w.tar.gz", saved / "one", saved / "one/ckpt-1", saved / "one/ckpt-1.index"):
+        found = check(path)
+        assert found.status == "ok" and "all 3 variables of a0" in found.message
+    assert check("random").status == "ok"
+
+
+def test_a_checkpoint_of_another_variant_is_told_by_its_name(saved):
+    found = check(saved / "other")
+    assert found.status == "problem" and "it is a checkpoint of a1" in found.message and "set model=a1" in found.advice
+
+
+def test_a_checkpoint_of_other_classes_is_told(saved):
+    found = check(saved / "fewer")
+    assert found.status == "problem" and "is a0 with 5 classes; pretrained weights have 600" in found.message
+
+
+def test_a_checkpoint_of_nothing_known_is_a_problem(saved):
+    found = check(saved / "many")
+    assert found.status == "problem" and "does not fit a0 (700 variables, not 3)" in found.message
+
+
+def test_a_saved_model_is_known_by_its_number_of_variables(saved):
+    assert check(saved / "saved_model").status == "ok"
+
+
+def test_what_is_not_there_or_not_whole_is_a_problem(saved, workspace):
+    cases = {}
+    cases["no such tarball, folder or checkpoint prefix"] = "nowhere"
+    (workspace / "empty").mkdir()
+    cases["should hold one checkpoint (a *.index file), found none"] = "empty"
+    shutil.copytree(saved / "one", workspace / "no_values", ignore=shutil.ignore_patterns("*.data*"))
+    cases["not the values beside it"] = "no_values"
+    shutil.copytree(saved / "one", workspace / "cut")
+    (workspace / "cut/ckpt-1.index").write_bytes((saved / "one/ckpt-1.index").read_bytes()[:-20])
+    cases["not a TensorFlow checkpoint"] = "cut"
+    (workspace / "w.tar.gz").write_bytes(tarball(workspace / "x.tar.gz", saved / "one").read_bytes()[:-200])
+    cases["not a whole tar archive"] = "w.tar.gz"
+    for message, path in cases.items():
+        found = check(path)
+        assert found.status == "problem" and message in found.message, found
+        assert "\n" not in found.message and found.advice
+    assert check("nowhere", needed=False).status == "warning"
+
+
+@pytest.mark.parametrize("cut", [0, 10, 60, 200])
+def test_a_damaged_index_is_refused(saved, cut):
+    content = (saved / "many/ckpt-1.index").read_bytes()
+    with pytest.raises(NotAnIndexError):
+        read_shapes(content[:cut])
+    with pytest.raises(NotAnIndexError):
+        read_shapes(content[: len(content) // 2] + content[-48:])
+
+
+def test_an_address_is_asked_but_nothing_fetched(saved, tmp_path):
+    content = tarball(tmp_path / "w.tar.gz", saved / "many").read_bytes() + bytes(50_000_000)
+    with RangeServer({"w.tar.gz": content}) as server:
+        assert check(server.url("w.tar.gz")).status == "ok"
+        assert server.bytes < len(content) / 2
+        found = check(server.url("none.tar.gz"))
+        assert found.status == "problem" and "the server answers 404" in found.message
+        away = server.url("w.tar.gz").replace("127.0.0.1", "anna:secret@127.0.0.1")
+    found = check(away)
+    assert found.status == "problem" and "no answer" in found.message and "secret" not in found.message
+
+
+def test_what_was_fetched_before_is_read(saved, workspace):
+    url = "http://127.0.0.1:1/w.tar.gz"
+    there = weights._fetched(url)
+    there.parent.mkdir(parents=True)
+    tarball(there, saved / "other")
+    assert "checkpoint of a1" in check(url).message
+
+
+def test_published_weights_are_looked_for_in_both_places(monkeypatch):
+    url = f"{PUBLISHED_ROOT}/{VARIANTS['a0'].checkpoint}"
+    answers = {}
+    monkeypatch.setattr(weights, "_answers", lambda url: answers[url])
+    answers |= {url: None}
+    assert check("pretrained").status == "ok"
+    answers |= {url: "the server answers 403 Forbidden", weights.KAGGLE: None}
+    found = check("pretrained")
+    assert found.status == "warning" and "403" in found.message and "Kaggle Models answers" in found.message
+    answers[weights.KAGGLE] = "no answer (ConnectionError)"
+    found = check("pretrained")
+    assert found.status == "problem" and "movinet_a0_base.tar.gz" in found.advice
+    assert check_weights(model("pretrained", "a0_stream_relu6"), True).status == "problem"
+
+
+def test_every_variant_has_a_layout_of_its_own():
+    assert set(LAYOUTS) == set(VARIANTS)
+    assert len({layout.fingerprint for layout in LAYOUTS.values()}) == len(LAYOUTS)
+
+
+@pytest.mark.real
+def test_a_real_checkpoint_is_known():
+    folder = os.environ.get("MOVINET_REAL_DATA")
+    if not folder:
+        pytest.skip("MOVINET_REAL_DATA names no folder with movinet_a0_stream_k600.tar.gz")
+    code = (
+        "from stages.checks.weights import check_weights; from stages.params import Model; import sys\n"
+        "find = lambda id: check_weights(Model(id=id, fps=5, resolution=172, weights=sys.argv[1], convolutions='auto'), True)\n"
+        "print(find('a0_stream_relu6').status, find('a0_stream').message); assert 'tensorflow' not in sys.modules"
+    )
+    command = [sys.executable, "-c", code, f"{folder}/movinet_a0_stream_k600.tar.gz"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stdout.startswith("ok") and "it is a checkpoint of a0_stream_relu6" in done.stdout, done.stderr

@@ -1,0 +1,108 @@
+"""The command as a user runs it, in a copy of the repository; tests/checks/ makes each problem."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.test_params import composed
+
+ROOT = Path(__file__).parent.parent
+CHECKS = ["versions", "git", "gpu", "tracking", "params", "settings", "data", "weights", "memory", "disk", "time"]
+
+
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    for name in ("stages", "conf"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "data").mkdir()
+    for name in ("dvc.yaml", "requirements.lock", "data/sample.zip"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "params.yaml").write_text(yaml.safe_dump(composed(), sort_keys=False))
+    (folder / ".gitignore").write_text("__pycache__/\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def doctor(repository: Path, *options: str, code: str | None = None) -> subprocess.CompletedProcess:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC", "PYTHONPATH"))}
+    command = [sys.executable, *(["-c", code] if code else ["-m", "stages.doctor"]), *options]
+    return subprocess.run(command, cwd=repository, env=kept, capture_output=True, text=True, timeout=120)
+
+
+def findings(repository: Path) -> tuple[int, dict[str, list[dict]]]:
+    done = doctor(repository, "--json")
+    by_check: dict[str, list[dict]] = {}
+    for finding in json.loads(done.stdout):
+        by_check.setdefault(finding["check"], []).append(finding)
+    return done.returncode, by_check
+
+
+def change(repository: Path, *overrides: str) -> None:
+    (repository / "params.yaml").write_text(yaml.safe_dump(composed(*overrides), sort_keys=False))
+
+
+def test_the_default_has_no_problem_and_nothing_is_changed(repository):
+    before = sorted(path for path in repository.rglob("*") if "__pycache__" not in path.parts)
+    code = (
+        "import runpy, sys; sys.argv = ['doctor']\n"
+        "runpy.run_module('stages.doctor', run_name='__main__')\n"
+        "assert not {'tensorflow', 'mlflow'} & set(sys.modules)"
+    )
+    done = doctor(repository, code=code)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert [words[1] for words in lines] == CHECKS
+    kinds = {words[1]: words[0] for words in lines}
+    assert {kinds[name] for name in ("git", "tracking", "params", "settings", "data", "weights")} == {"ok"}
+    assert "problem" not in kinds.values()
+    assert sorted(path for path in repository.rglob("*") if "__pycache__" not in path.parts) == before
+
+
+def test_problems_are_listed_together_and_end_with_status_one(repository):
+    change(repository, "data=folder", "model=a1", "finetune=last_blocks", "finetune.blocks=99", "model.weights=/no/such.tar.gz")
+    (repository / "stages/mine.py").write_text("")
+    code, found = findings(repository)
+    assert code == 1
+    statuses = {name: [finding["status"] for finding in items] for name, items in found.items()}
+    assert statuses["settings"] == statuses["data"] == statuses["weights"] == ["problem"]
+    assert statuses["git"] == statuses["params"] == ["warning"]
+    assert "finetune.blocks = 99" in found["settings"][0]["message"]
+    assert "SET-data.folder-TO-YOUR-VIDEOS" in found["data"][0]["message"]
+    assert "/no/such.tar.gz" in found["weights"][0]["message"]
+    assert all("\n" not in finding["message"] + finding["advice"] for items in found.values() for finding in items)
+    assert "disk" not in found and "time" not in found  # they follow from the clips
+
+
+def test_warnings_do_not_fail_and_quiet_shows_only_them(repository):
+    change(repository, "finetune.epochs=2")
+    done = doctor(repository, "--quiet")
+    assert done.returncode == 0
+    first, second, *rest = done.stdout.splitlines()
+    assert first.split()[:2] == ["warning", "params"] and "finetune.epochs = 2 (conf/: 18)" in first
+    assert second.split()[0] == "->" and "dvc exp run -S finetune.epochs=2" in second
+    assert not [line for line in rest if line.startswith("ok")]
+
+
+def test_values_that_do_not_fit_the_schema_are_one_problem(repository):
+    text = (repository / "params.yaml").read_text()
+    (repository / "params.yaml").write_text(text.replace("learning_rate: 0.003", "learning_rate: fast"))
+    code, found = findings(repository)
+    assert code == 1 and list(found) == ["versions", "git", "gpu", "tracking", "params"]
+    assert found["params"][0]["status"] == "problem" and "finetune.learning_rate = 'fast'" in found["params"][0]["message"]
+
+
+def test_a_run_of_days_is_a_warning(repository):
+    change(repository, "model=a5", "finetune=full", "finetune.epochs=500", "frames.count=120")
+    _, found = findings(repository)
+    assert found["time"][0]["status"] == "warning" and " days from extract to report" in found["time"][0]["message"]
+    assert found["memory"][0]["status"] in ("warning", "problem")
