@@ -27,6 +27,7 @@ def quiet_libraries() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # the Model Garden's Keras; importing the other as well takes seconds
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
     for name in ("tensorflow", "absl", "mlflow", "alembic", "h5py"):

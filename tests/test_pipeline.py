@@ -148,7 +148,7 @@ def test_embeddings_are_the_trunks_features_of_the_views(head_run):
     folder = head_run.folder / "data"
     rows = pd.read_csv(folder / "embeddings/test.csv")
     features = np.load(folder / "embeddings/test.npy")
-    trunk = tf.saved_model.load(str(folder / "embeddings/trunk"))
+    trunk = tf.saved_model.load(str(folder / "embeddings/saved_model")).trunk
     files = [folder / "frames" / name for name in read_json(folder / "frames/frames.json")["splits"]["test"]["files"]]
     for number, clip in enumerate(map(parse_clip, read_clips(files))):
         assert clip["clip"].numpy().decode() == rows["clip"][number]
@@ -254,8 +254,8 @@ def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
     calls = []
     init = Trunk.__init__
 
-    def counted(self, backbone, features):
-        init(self, backbone, features)
+    def counted(self, *arguments, **named):
+        init(self, *arguments, **named)
         compute = self.features
 
         def limited(views):
@@ -267,7 +267,7 @@ def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
         self.features = limited
 
     monkeypatch.setattr(Trunk, "__init__", counted)
-    monkeypatch.setattr("stages.movinet.serving.save_trunk", lambda trunk, folder: None)
+    monkeypatch.setattr("stages.movinet.serving.save_classifier", lambda classifier, folder: None)
     frames = head_run.folder / "data/frames"
     with pytest.raises(KeyboardInterrupt):
         embed.run(head_run.params, frames, tmp_path / "embeddings")

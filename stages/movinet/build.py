@@ -1,6 +1,8 @@
 """Builds MoViNets through the Model Garden. Importing this module takes seconds and 0.75 GB: only embed and finetune need it."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import tensorflow as tf
 import tf_keras
@@ -20,6 +22,28 @@ def _choose_convolutions(model: tf_keras.Model, convolutions: str) -> None:
         use_fast_convolutions(model)
 
 
+def _without_autograph(model: tf_keras.Model) -> tf_keras.Model:
+    """Traces the model's Python as it stands. It has nothing to convert, and converting takes longer than tracing."""
+    model.call = tf.autograph.experimental.do_not_convert(model.call)
+    return model
+
+
+@contextmanager
+def _known_outputs(backbone: movinet.Movinet) -> Iterator[None]:
+    """Has Keras take the trunk's outputs to be of the kind they were found to be, in place of tracing all of it once more."""
+    call = backbone.call
+
+    def outputs(inputs, training=None, mask=None):
+        return tf.nest.map_structure(lambda one: tf.raw_ops.Placeholder(dtype=one.dtype, shape=one.shape), backbone.output)
+
+    backbone.call = outputs
+    try:
+        yield
+    finally:
+        backbone.call = call
+
+
+@tf.autograph.experimental.do_not_convert
 def build_backbone(
     variant: Variant,
     *,
@@ -44,9 +68,10 @@ def build_backbone(
         **variant.builder,
     )
     _choose_convolutions(backbone, convolutions)
-    return backbone
+    return _without_autograph(backbone)
 
 
+@tf.autograph.experimental.do_not_convert
 def build_classifier(
     variant: Variant,
     backbone: movinet.Movinet,
@@ -61,14 +86,15 @@ def build_classifier(
       dropout: before the last layer; None = as published.
       convolutions: of the head; the trunk keeps its own.
     """
-    classifier = movinet_model.MovinetClassifier(
-        backbone,
-        num_classes=num_classes,
-        activation=variant.activation,
-        dropout_rate=variant.dropout if dropout is None else dropout,
-    )
+    with _known_outputs(backbone):
+        classifier = movinet_model.MovinetClassifier(
+            backbone,
+            num_classes=num_classes,
+            activation=variant.activation,
+            dropout_rate=variant.dropout if dropout is None else dropout,
+        )
     _choose_convolutions(classifier.layers[-1], convolutions)
-    return classifier
+    return _without_autograph(classifier)
 
 
 def set_rezero(backbone: movinet.Movinet, value: float) -> None:

@@ -6,44 +6,43 @@ XLA's own is naive. But each 3D convolution of a MoViNet is one of two kinds tha
 - no extent in time (1 x k x k, pointwise): a conv2d over frames, batch and time merged;
 - depthwise (kt x k x k): a depthwise conv2d for each of the kt taps in time, shifted in time and summed.
 
-Only the order of the additions differs. Variables, names and checkpoints are untouched, so published weights restore and what is
+What is left is bound by memory, not by arithmetic: every pass over a feature map counts. So a tap is computed only on the frames
+that it reaches, and where batch norm is frozen its scale goes into the kernel and its shift into the bias.
+
+Only the order of the operations differs. Variables, names and checkpoints are untouched, so published weights restore and what is
 saved opens anywhere. Nothing global is changed: a model's own layers are given another `call`, one by one.
 """
 
 import functools
 
 import tensorflow as tf
+import tf_keras
+from official.projects.movinet.modeling.movinet_layers import ConvBlock
 from official.vision.modeling.layers import nn_layers
+from tf_keras.src.engine import base_layer_utils
 
 __all__ = ["use_fast_convolutions"]
 
 
 def _merge_time(x: tf.Tensor) -> tf.Tensor:
     """(B, T, H, W, C) -> (B * T, H, W, C), keeping what is known of H, W and C."""
-    shape = tf.shape(x)
-    merged = tf.reshape(x, tf.concat([[shape[0] * shape[1]], shape[2:]], axis=0))
+    if None not in x.shape[2:]:
+        return tf.reshape(x, [-1, *x.shape[2:]])
+    merged = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], axis=0))
     return tf.ensure_shape(merged, [None, *x.shape[2:]])
 
 
-def _split_time(x: tf.Tensor, frames: tf.Tensor, static_frames: int | None) -> tf.Tensor:
+def _split_time(x: tf.Tensor, frames: tf.Tensor | int) -> tf.Tensor:
     """(B * T, H, W, C) -> (B, T, H, W, C)."""
-    shape = tf.shape(x)
-    split = tf.reshape(x, tf.concat([[-1, frames], shape[1:]], axis=0))
-    return tf.ensure_shape(split, [None, static_frames, *x.shape[1:]])
+    known = frames if isinstance(frames, int) else None
+    if None not in [known, *x.shape[1:]]:
+        return tf.reshape(x, [-1, frames, *x.shape[1:]])
+    split = tf.reshape(x, tf.concat([[-1, frames], tf.shape(x)[1:]], axis=0))
+    return tf.ensure_shape(split, [None, known, *x.shape[1:]])
 
 
 def _frames_of(x: tf.Tensor) -> tf.Tensor | int:
     return x.shape[1] if x.shape[1] is not None else tf.shape(x)[1]
-
-
-def _shift(x: tf.Tensor, offset: int) -> tf.Tensor:
-    """Moves (B, T, ...) so that frame t holds what frame t + offset held, with zeros where there was none."""
-    if offset == 0:
-        return x
-    frames = _frames_of(x)
-    steps = tf.minimum(abs(offset), frames) if not isinstance(frames, int) else min(abs(offset), frames)
-    gap = tf.zeros_like(x[:, :steps])
-    return tf.concat([x[:, steps:], gap] if offset > 0 else [gap, x[:, : frames - steps]], axis=1)
 
 
 def _is_pointwise_in_time(layer: nn_layers.Conv3D) -> bool:
@@ -65,51 +64,113 @@ def _supported(layer: nn_layers.Conv3D) -> bool:
     )
 
 
-def _finish(layer: nn_layers.Conv3D, x: tf.Tensor) -> tf.Tensor:
-    if layer.use_bias:
-        x = tf.nn.bias_add(x, tf.cast(layer.bias, x.dtype))
-    return x if layer.activation is None else layer.activation(x)
+def _is_linear(layer: nn_layers.Conv3D) -> bool:
+    return layer.activation in (None, tf_keras.activations.linear)
 
 
-def _spatial_call(layer: nn_layers.Conv3D, inputs: tf.Tensor) -> tf.Tensor:
+def _spatial(layer: nn_layers.Conv3D, inputs: tf.Tensor, scale: tf.Tensor | None, shift: tf.Tensor | None) -> tf.Tensor:
     """A convolution without extent in time, as conv2d over merged batch and time."""
     kernel = tf.cast(layer.kernel[0], inputs.dtype)
+    kernel = kernel if scale is None else kernel * scale
     x = tf.nn.conv2d(_merge_time(inputs), kernel, strides=layer.strides[1:], padding="SAME")
-    x = _finish(layer, x)
-    return _split_time(x, _frames_of(inputs), inputs.shape[1])
+    x = x if shift is None else tf.nn.bias_add(x, shift)
+    return _split_time(x, _frames_of(inputs))
 
 
-def _depthwise_call(layer: nn_layers.Conv3D, inputs: tf.Tensor) -> tf.Tensor:
+def _depthwise(layer: nn_layers.Conv3D, inputs: tf.Tensor, scale: tf.Tensor | None, shift: tf.Tensor | None) -> tf.Tensor:
     """A depthwise convolution, one depthwise conv2d for each tap in time.
 
     SAME in space pads as causal padding does there: k - 1 in all at stride 1; at stride 2 both put the extra pixel at the end.
     """
     taps = layer.kernel_size[0]
-    strides = (1, layer.strides[1], layer.strides[2], 1)
-    merged = _merge_time(inputs)
-    frames, static_frames = _frames_of(inputs), inputs.shape[1]
-    buffered = layer.padding == "causal" and layer.use_buffered_input
     first = 1 - taps if layer.padding == "causal" else -((taps - 1) // 2)  # the frame, from the current one, that tap 0 sees
-    total = None
+    padded = layer.padding == "causal" and layer.use_buffered_input
+    if not padded and inputs.shape[1] is None:
+        inputs = tf.pad(inputs, [[0, 0], [-first, taps - 1 + first], [0, 0], [0, 0], [0, 0]])
+        padded = True
+    given = _frames_of(inputs)
+    frames = given - (taps - 1) if padded else given
+    kernels = tf.cast(tf.transpose(layer.kernel, [0, 1, 2, 4, 3]), inputs.dtype)  # (kt, kh, kw, 1, C) -> (kt, kh, kw, C, 1)
+    kernels = kernels if scale is None else kernels * scale[:, tf.newaxis]
+
+    def convolve(x: tf.Tensor, tap: int, count: tf.Tensor | int) -> tf.Tensor:
+        y = tf.nn.depthwise_conv2d(_merge_time(x), kernels[tap], strides=(1, *layer.strides[1:], 1), padding="SAME")
+        if shift is not None and tap == -first:
+            y = tf.nn.bias_add(y, shift)  # this tap, and maybe no other, reaches every frame
+        return _split_time(y, count)
+
+    def reach(tap: int, start: int, count: tf.Tensor | int) -> tf.Tensor:
+        """What `tap` makes of `count` frames from `start` on; strided, they are cut out after the convolution made them small."""
+        if layer.strides[1] > 1:
+            return convolve(inputs, tap, given)[:, start : start + count]
+        return convolve(inputs[:, start : start + count], tap, count)
+
+    if padded:
+        return tf.add_n([reach(tap, tap, frames) for tap in range(taps)])
+    parts = []
     for tap in range(taps):
-        kernel = tf.transpose(layer.kernel[tap], [0, 1, 3, 2])  # (kh, kw, 1, C) -> (kh, kw, C, 1)
-        part = tf.nn.depthwise_conv2d(merged, tf.cast(kernel, inputs.dtype), strides=strides, padding="SAME")
-        part = _split_time(part, frames, static_frames)
-        part = part[:, tap : frames - (taps - 1 - tap)] if buffered else _shift(part, first + tap)
-        total = part if total is None else total + part
-    return _finish(layer, total)
+        early, late = max(-first - tap, 0), max(first + tap, 0)  # frames at the start and at the end that it does not reach
+        if early + late >= frames:
+            continue
+        if early + late == 0:
+            parts.append(convolve(inputs, tap, frames))
+            continue
+        part = reach(tap, late, frames - early - late)
+        shape = tf.shape(part)
+        gap = tf.zeros(tf.concat([shape[:1], [early + late], shape[2:]], axis=0), part.dtype)
+        parts.append(tf.concat([gap, part] if early else [part, gap], axis=1))
+    return tf.add_n(parts)
+
+
+def _convolve(layer: nn_layers.Conv3D, inputs: tf.Tensor, scale: tf.Tensor | None, shift: tf.Tensor | None) -> tf.Tensor:
+    """The convolution without bias and activation, its outputs multiplied by `scale` and moved by `shift`, both (C,)."""
+    return (_spatial if _is_pointwise_in_time(layer) else _depthwise)(layer, inputs, scale, shift)
+
+
+def _layer_call(layer: nn_layers.Conv3D, norm: tf_keras.layers.BatchNormalization | None, inputs: tf.Tensor) -> tf.Tensor:
+    if _is_folded(norm, inputs):
+        scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)
+        return _convolve(layer, inputs, scale, norm.beta - norm.moving_mean * scale)
+    x = _convolve(layer, inputs, None, tf.cast(layer.bias, inputs.dtype) if layer.use_bias else None)
+    return x if _is_linear(layer) else layer.activation(x)
+
+
+def _norm_call(norm: tf_keras.layers.BatchNormalization, stock, inputs: tf.Tensor, training=None) -> tf.Tensor:
+    return inputs if _is_folded(norm, inputs) else stock(inputs, training=training)
+
+
+def _is_folded(norm: tf_keras.layers.BatchNormalization | None, x: tf.Tensor) -> bool:
+    """Whether the convolution before `norm` does its work in the call that is being made: it uses its moving statistics.
+
+    In less precision than float32 a kernel with the scale in it would be rounded otherwise than the Model Garden's.
+    """
+    if norm is None or x.dtype != tf.float32:
+        return False
+    training = base_layer_utils.call_context().training
+    return not norm.trainable or (training is not None and not tf.is_tensor(training) and not training)
+
+
+def _norms(model: tf.Module) -> dict[nn_layers.Conv3D, tf_keras.layers.BatchNormalization]:
+    """The batch norm that follows each convolution at once."""
+    found = {}
+    for block in model.submodules:
+        if isinstance(block, ConvBlock):
+            for conv, norm in ((block._conv, block._batch_norm), (block._conv_temporal, block._batch_norm_temporal)):
+                if isinstance(conv, nn_layers.Conv3D) and norm is not None and not conv.use_bias and _is_linear(conv):
+                    found[conv] = norm
+    return found
 
 
 def use_fast_convolutions(model: tf.Module) -> int:
     """Makes every 3D convolution of a built model compute with 2D operations; returns how many there were.
 
     Works on any tf_keras model with Model Garden `Conv3D` layers. A model of 2D convolutions (conv_type `2plus1d`) has none and
-    is left as it is. Call it before the model is first traced.
+    is left as it is, as is one that is fast already. Call it before the model is first traced.
 
     Raises:
       ValueError: a 3D convolution of a kind that MoViNets do not have; the model is left partly changed.
     """
-    count = 0
+    norms, count = _norms(model), 0
     for layer in model.submodules:
         if not isinstance(layer, nn_layers.Conv3D):
             continue
@@ -118,6 +179,11 @@ def use_fast_convolutions(model: tf.Module) -> int:
                 f"{layer.name}: no fast form for kernel {layer.kernel_size}, strides {layer.strides}, groups {layer.groups}, "
                 f"padding {layer.padding}"
             )
-        layer.call = functools.partial(_spatial_call if _is_pointwise_in_time(layer) else _depthwise_call, layer)
         count += 1
+        if isinstance(layer.call, functools.partial):  # by an earlier call of this function
+            continue
+        norm = norms.get(layer)
+        layer.call = functools.partial(_layer_call, layer, norm)
+        if norm is not None:
+            norm.call = functools.partial(_norm_call, norm, norm.call)
     return count

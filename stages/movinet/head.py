@@ -5,7 +5,6 @@ of the classifier under the published keys, where pointwise convolutions hold th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from stages.movinet.checkpoints import VALUE
+from stages.movinet.head_values import HeadValues
 from stages.movinet.variants import HEAD_FILTERS
 
 CLASSIFIER_STDDEV = 0.01  # of the last layer's initial values, as in the Model Garden
@@ -24,16 +24,6 @@ def hard_swish(x: tf.Tensor) -> tf.Tensor:
 
 
 ACTIVATIONS: dict[str, Callable] = {"swish": tf.nn.silu, "hard_swish": hard_swish, "relu6": tf.nn.relu6}
-
-
-@dataclass(frozen=True)
-class HeadValues:
-    """projection (features, 2048), projection_bias (2048,), classifier (2048, classes), classifier_bias (classes,): float32."""
-
-    projection: np.ndarray
-    projection_bias: np.ndarray
-    classifier: np.ndarray
-    classifier_bias: np.ndarray
 
 
 def head_keys(keys) -> dict[str, str]:

@@ -2,19 +2,40 @@
 
 Keras's own draw from a generator hidden in a kernel, which no checkpoint holds: a training that is killed and resumed would go
 on with other numbers. Here the step is the optimizer's counter, which every checkpoint has, so it goes on with the same ones.
+Where replicas share a batch, each draws what its rows would get in one process.
 """
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import tensorflow as tf
 import tf_keras
 
-__all__ = ["draw_from_steps"]
+__all__ = ["draw_from_steps", "rows_of_batch"]
+
+_rows: ContextVar[tf.Tensor | None] = ContextVar("rows", default=None)
+
+
+@contextmanager
+def rows_of_batch(rows: tf.Tensor) -> Iterator[None]:
+    """Within, a model is given only these `rows` (int32 (b,)) of a batch that replicas share."""
+    token = _rows.set(rows)
+    try:
+        yield
+    finally:
+        _rows.reset(token)
 
 
 def _uniform(shape, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Uniform in [0, 1), drawn in float32 whatever the compute type, so that precision does not change the draw."""
-    return tf.cast(tf.random.stateless_uniform(shape, seed=seed), dtype)
+    rows = _rows.get()
+    if rows is None:
+        return tf.cast(tf.random.stateless_uniform(shape, seed=seed), dtype)
+    # The first rows of a draw do not depend on how many follow: the generator counts on from element to element.
+    whole = tf.concat([[tf.reduce_max(rows) + 1], shape[1:]], axis=0)
+    return tf.cast(tf.gather(tf.random.stateless_uniform(whole, seed=seed), rows), dtype)
 
 
 def _dropout_call(rate: float, seed, inputs: tf.Tensor, training=None) -> tf.Tensor:

@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from official.projects.movinet.modeling import movinet
 from official.vision.modeling.layers import nn_layers
 
-from stages.movinet.build import set_rezero
+from stages.movinet.build import build_backbone, freeze, set_rezero
 from stages.movinet.fast_conv import use_fast_convolutions
+from stages.movinet.variants import VARIANTS
+from stages.params import BASE_IDS
+
+TOLERANCE = 1e-3  # of a tensor's largest value: float32 sums in another order, through up to 100 layers
 
 LAYERS = {
     "pointwise": {"filters": 6, "kernel_size": 1, "use_bias": True},
@@ -74,20 +79,78 @@ def test_a_kind_it_does_not_know_is_refused():
         use_fast_convolutions(Holder(layer))
 
 
+def results(backbone: tf_keras.Model) -> dict[str, list]:
+    """Features as in testing; features, statistics and gradients of a training step; gradients with batch norm frozen."""
+    x = tf.constant(np.random.default_rng(0).random((2, 3, 32, 32, 3)), tf.float32)
+    before = [(variable, variable.numpy()) for variable in backbone.variables]
+    found = {"features": [backbone({"image": x}, training=False)[0]["head"]]}
+    for name, batch_norm in (("trained", True), ("frozen", False)):
+        freeze(backbone, trainable_blocks=None, batch_norm=batch_norm)
+
+        @tf.function(autograph=False)
+        def step():
+            with tf.GradientTape() as tape:
+                head = backbone({"image": x}, training=True)[0]["head"]
+                loss = tf.reduce_mean(head**2)
+            return head, tape.gradient(loss, backbone.trainable_variables)
+
+        head, gradients = step()
+        found |= {f"{name} features": [head], f"{name} gradients": gradients}
+        if batch_norm:
+            found["statistics"] = [variable.numpy() for variable in backbone.non_trainable_variables]
+        for variable, value in before:
+            variable.assign(value)
+    return found
+
+
+def by_definition(layer: nn_layers.Conv3D, x: tf.Tensor) -> tf.Tensor:
+    """A convolution with SAME padding as TensorFlow's own conv3d; a depthwise one with a kernel of zeros off the diagonal."""
+    kernel = layer.kernel
+    if layer.groups > 1:
+        kernel = kernel * tf.eye(layer.groups)
+    x = tf.nn.conv3d(x, kernel, [1, *layer.strides, 1], "SAME")
+    x = tf.nn.bias_add(x, layer.bias) if layer.use_bias else x
+    return layer.activation(x)
+
+
+def convolve_by_definition(backbone: tf_keras.Model) -> None:
+    for layer in backbone.submodules:
+        if isinstance(layer, nn_layers.Conv3D):
+            assert layer.padding == "same"
+            layer.call = lambda x, layer=layer: by_definition(layer, x)
+
+
+def assert_equal(expected: dict[str, list], found: dict[str, list]) -> None:
+    for name, values in expected.items():
+        assert len(values) == len(found[name]) > 0
+        # Each tensor against its own largest value, or where all of it is far smaller than the others, and so rounding, theirs.
+        floor = 1e-3 * max(float(tf.reduce_max(tf.abs(value))) for value in values)
+        for one, other in zip(values, found[name], strict=True):
+            scale = max(float(tf.reduce_max(tf.abs(one))), floor)
+            np.testing.assert_allclose(other / scale, one / scale, atol=TOLERANCE, rtol=0, err_msg=name)
+
+
 @pytest.mark.slow
-def test_a0_gives_the_same_features_and_batch_norm_statistics():
-    backbone = movinet.Movinet(model_id="a0")
+@pytest.mark.parametrize("causal", [False, True])
+def test_a0_gives_the_features_gradients_and_statistics_of_the_stock_network(causal):
+    tf_keras.utils.set_random_seed(1)
+    kind = {"causal": True, "conv_type": "3d_2plus1d", "se_type": "2plus3d"} if causal else {}
+    backbone = movinet.Movinet(model_id="a0", **kind)
     set_rezero(backbone, 0.5)
-    before = backbone.get_weights()
-    x = {"image": tf.constant(np.random.default_rng(0).random((2, 4, 32, 32, 3)), tf.float32)}
-
-    def results():
-        backbone.set_weights(before)
-        inference = backbone(x, training=False)[0]["head"]
-        trained = backbone(x, training=True)[0]["head"]
-        return [inference, trained, *backbone.non_trainable_variables]
-
-    stock = [tf.identity(value) for value in results()]
+    stock = results(backbone)
     assert use_fast_convolutions(backbone) > 50
-    for one, other in zip(stock, results(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4)
+    assert_equal(stock, results(backbone))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASE_IDS)
+def test_a_network_gives_the_features_gradients_and_statistics_of_its_definition(name):
+    found = []
+    for convolutions in ("stock", "fast"):
+        tf_keras.utils.set_random_seed(1)
+        backbone = build_backbone(VARIANTS[name], convolutions=convolutions)
+        set_rezero(backbone, 0.5)
+        if convolutions == "stock":
+            convolve_by_definition(backbone)
+        found.append(results(backbone))
+    assert_equal(*found)

@@ -1,10 +1,14 @@
 """Each variant, at full size: builds, restores a checkpoint in the published layout completely, trains a step and predicts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 
+from stages.checks.bundle import read_shapes
+from stages.checks.layouts import LAYOUTS, layout_of
 from stages.movinet.build import batch_norm_layers, build_backbone, build_classifier, freeze, set_rezero
 from stages.movinet.checkpoints import restore
 from stages.movinet.head import build_head, head_keys, read_head
@@ -52,6 +56,8 @@ def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
     randomise(classifier, seed=1)
     saved = classifier.get_weights()
     prefix = tf.train.Checkpoint(model=classifier).save(str(tmp_path / "ckpt"))
+    blocks = sum(layer.name.startswith("block") for layer in backbone.layers)
+    assert layout_of(read_shapes(Path(f"{prefix}.index").read_bytes()), blocks) == LAYOUTS[name]
     randomise(classifier, seed=2)
     assert restore(classifier, prefix, name) == len(saved)
     for one, other in zip(saved, classifier.get_weights(), strict=True):
@@ -114,7 +120,7 @@ def test_a_trunk_gives_the_same_features_after_saving(tmp_path):
     tf_keras.utils.set_random_seed(1)
     backbone = build_backbone(variant)
     set_rezero(backbone, 0.5)
-    trunk = Trunk(backbone, variant.features)
+    trunk = Trunk(backbone, variant.features, count=3, size=32)
     save_trunk(trunk, tmp_path / "trunk")
     x = tf.random.uniform([2, 3, 32, 32, 3], seed=3)
     loaded = tf.saved_model.load(str(tmp_path / "trunk"))
