@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 .PHONY: help env run doctor test lint ui lock
 
 help:  ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 env: $(VENV)/installed  ## the environment in .venv, from requirements.lock
 
@@ -30,8 +30,11 @@ run: env  ## the whole pipeline on the default data set; ends with the report's 
 doctor: env  ## what would go wrong in a run, how long it takes and what it needs
 	@python -m stages.doctor
 
-test: env  ## all tests, on all cores
+test: env  ## the tests, on all cores
 	@pytest -n auto --dist loadgroup
+
+test-slow: env  ## the tests that take longer: networks of every size, sweeps, servers, clusters
+	@pytest -n auto --dist loadgroup -m slow
 
 lint: env  ## ruff
 	@ruff check . && ruff format --check .

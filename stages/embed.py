@@ -7,10 +7,12 @@ Written to `data/embeddings`:
   testing, the others are augmented; validation and test clips have the views of testing.
 - `<split>_labels.npy` int32 (clips, views): a mirrored view may be of another class.
 - `<split>.csv`: clip and group of each row.
-- `ckpt-1.*`: the classifier in the published layout, its last layer new; `trunk/`: the trunk as a SavedModel.
+- `ckpt-1.*`: the classifier in the published layout, its last layer new; `saved_model/`: the same as it is served, so that
+  finetune has only another head's values to write.
 - `embed.json`: what all this was made with.
 
-A killed run goes on where it was: finished rows are kept in a scratch folder. Memory does not grow with the data set.
+A killed run goes on where it was: finished rows are kept in a scratch folder. Memory does not grow with the data set. On a
+cluster (`cluster`) the rows are computed by many processes, and are the same.
 """
 
 import argparse
@@ -21,13 +23,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stages.cluster import Workers, open_cluster
 from stages.console import UserError, progress, run_command, say
 from stages.files import content_key, read_json, sha256, unfinished, whole_folder, write_json
 from stages.params import Params, load_params
 
 FRAMES = Path("data/frames")
 EMBEDDINGS = Path("data/embeddings")
-VERSION = 1  # of what is computed here; another one makes unfinished work of an older code worthless
+VERSION = 2  # of what is computed here; another one makes unfinished work of an older code worthless
 SAVE_EVERY = 30.0  # seconds between notes of how far it is
 
 
@@ -54,8 +57,18 @@ def _text(block: dict) -> tuple[np.ndarray, np.ndarray]:
     return block["clip"].numpy(), block["group"].numpy()
 
 
-def _embed_split(split: str, files: list[Path], clips: int, params: Params, classes: list[str], trunk, store: Path) -> None:
+def _embed_split(
+    split: str,
+    files: list[Path],
+    clips: int,
+    params: Params,
+    classes: list[str],
+    trunk,
+    store: Path,
+    cluster: Workers | None,
+) -> None:
     """Fills `store`/<split>.npy row by row; rows noted as done by an earlier, killed run are not computed again."""
+    from stages.embedding.chunks import Job, embed_on_cluster
     from stages.training.datasets import embedding_views
 
     if clips == 0:
@@ -75,8 +88,13 @@ def _embed_split(split: str, files: list[Path], clips: int, params: Params, clas
         labels.flush()
         write_json(note, rows)
 
-    dataset = embedding_views(files, split, views, params, classes, first=len(rows))
     batch = max(1, params.embed.batch_size // views)
+    if cluster is not None:
+        job = Job((store / "trunk").resolve(), split, views, batch, params, classes)
+        embed_on_cluster(job, files, store.resolve(), cluster, features, labels, rows, save)
+        _check_rows(split, rows, clips)
+        return
+    dataset = embedding_views(files, split, views, params, classes, first=len(rows))
     saved = time.monotonic()
     with progress(total=clips, initial=len(rows), describe=f"embedding {split}", unit="clip") as bar:
         for block in dataset.batch(batch).prefetch(2):
@@ -90,9 +108,13 @@ def _embed_split(split: str, files: list[Path], clips: int, params: Params, clas
             if time.monotonic() - saved > SAVE_EVERY:
                 save()
                 saved = time.monotonic()
+    _check_rows(split, rows, clips)
+    save()
+
+
+def _check_rows(split: str, rows: list, clips: int) -> None:
     if len(rows) != clips:
         raise UserError(f"{FRAMES}: {split} has {len(rows)} clips, frames.json says {clips}; run `dvc repro --force extract`")
-    save()
 
 
 def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
@@ -102,12 +124,18 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
             write_json(part / "embed.json", {"mode": "none", "reason": f"finetune.trainable is {params.finetune.trainable}"})
         say("nothing to embed: the trunk trains")
         return Path(out)
+    with open_cluster(params.cluster) as cluster:
+        _embed(params, Path(frames), Path(out), cluster)
+    return Path(out)
+
+
+def _embed(params: Params, frames: Path, out: Path, cluster: Workers | None) -> None:
     import tensorflow as tf
 
     from stages.movinet.checkpoints import weights_digest
     from stages.movinet.classifier import initial_classifier
-    from stages.movinet.head import head_keys
-    from stages.movinet.serving import Trunk, save_trunk
+    from stages.movinet.head import head_keys, read_head
+    from stages.movinet.serving import Classifier, Trunk, save_classifier, save_trunk
     from stages.movinet.variants import variant_of
     from stages.training.runtime import be_deterministic
 
@@ -119,15 +147,17 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
     classifier, prefix = initial_classifier(params.model, len(classes), seed=params.seed)
     settings |= {"features": variant.features, "activation": variant.activation, "dropout": variant.dropout}
     settings["weights_digest"] = weights_digest(prefix)
-    trunk = Trunk(classifier.backbone, variant.features)
-    trunk.width = variant.features
+    count, size = params.frames.count, params.frames.size
+    trunk = Trunk(classifier.backbone, variant.features, count=count, size=size)
 
     files = {split: [frames / name for name in part["files"]] for split, part in summary["splits"].items()}
     digests = {split: [sha256(path) for path in paths] for split, paths in files.items()}
     key = content_key(VERSION, tf.__version__, settings, digests)
     with unfinished("embed", key) as store, whole_folder(out) as part:
+        if cluster is not None and not (store / "trunk").is_dir():
+            save_trunk(trunk, store / "trunk")
         for split, paths in files.items():
-            _embed_split(split, paths, summary["splits"][split]["clips"], params, classes, trunk, store)
+            _embed_split(split, paths, summary["splits"][split]["clips"], params, classes, trunk, store, cluster)
         for split in files:
             shutil.move(store / f"{split}.npy", part)
             shutil.move(store / f"{split}_labels.npy", part)
@@ -135,9 +165,11 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
         saved = tf.train.Checkpoint(model=classifier).write(str(part / "ckpt-1"))
         (part / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\nall_model_checkpoint_paths: "ckpt-1"\n')
         settings["head_keys"] = head_keys(tf.train.load_checkpoint(saved).get_variable_to_shape_map())
-        save_trunk(trunk, part / "trunk")
+        served = Classifier(
+            trunk, read_head(saved), activation=variant.activation, count=count, views=params.evaluate.views, size=size
+        )
+        save_classifier(served, part / "saved_model")
         write_json(part / "embed.json", settings)
-    return Path(out)
 
 
 def main() -> None:

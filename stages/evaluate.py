@@ -17,6 +17,7 @@ from stages.evaluation.metrics import score
 from stages.evaluation.predictions import predictions_frame, write_predictions
 from stages.files import read_json, write_json
 from stages.finetune import CLASSIFIER, RUN_FILE
+from stages.movinet.head_values import head_probabilities, load_head
 from stages.params import Params, load_params
 
 METRICS = Path("results/metrics.json")
@@ -25,18 +26,16 @@ REPORT_RUN_FILE = Path("results/run.json")
 SPLITS = ("test", "validation")
 
 
-def predict_features(embeddings: Path, split: str, checkpoint: Path, activation: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """Applies the head in `checkpoint` to a split's cached features.
+def predict_features(embeddings: Path, split: str, head: Path, activation: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Applies the head in the file `head` to a split's cached features.
 
     Returns a frame with clip, group and label a row, and the probabilities, float32 (clips, classes), averaged over the views.
     """
-    from stages.movinet.head import apply_head, read_head
-
     features = np.load(embeddings / f"{split}.npy")
     rows = pd.read_csv(embeddings / f"{split}.csv", dtype=str, keep_default_na=False)
     rows["label"] = np.load(embeddings / f"{split}_labels.npy")[:, 0]
     clips, views, width = features.shape
-    each = apply_head(features.reshape(-1, width), read_head(checkpoint), activation).numpy()
+    each = head_probabilities(features.reshape(-1, width), load_head(head), activation)
     return rows, each.reshape(clips, views, -1).mean(axis=1)
 
 
@@ -45,7 +44,9 @@ def predict_clips(frames: Path, split: str, saved_model: Path, params: Params) -
     import tensorflow as tf
 
     from stages.training.datasets import test_clips
+    from stages.training.runtime import be_deterministic
 
+    be_deterministic()
     part = read_json(frames / "frames.json")["splits"][split]
     views = params.evaluate.views
     classifier = tf.saved_model.load(str(saved_model))
@@ -72,9 +73,6 @@ def run(
     Raises:
       UserError: a classifier that was trained for other views or classes than these.
     """
-    from stages.training.runtime import be_deterministic
-
-    be_deterministic()
     description = read_json(classifier / "classifier.json")
     for key, asked in (
         ("count", params.frames.count),
@@ -88,7 +86,7 @@ def run(
     metrics, predictions = {}, []
     for split in SPLITS:
         if is_cached(embeddings):
-            rows, probabilities = predict_features(embeddings, split, classifier / "ckpt-1", description["activation"])
+            rows, probabilities = predict_features(embeddings, split, classifier / "head.npz", description["activation"])
         else:
             rows, probabilities = predict_clips(frames, split, classifier / "saved_model", params)
         order = np.argsort(rows["clip"].to_numpy())

@@ -1,8 +1,8 @@
 """Decodes every clip once into TFRecords of JPEG frames, so that no later stage opens a video.
 
 What always holds: the frames follow from the clip's bytes and frames.fps, size and quality alone, whatever the number of
-workers; `out_dir` appears whole, with every shard and frames.json; memory does not grow with the data set. Finished shards are
-kept outside the output until all are done, so that a killed run goes on where it stopped.
+workers and wherever they run (`cluster`); `out_dir` appears whole, with every shard and frames.json; memory does not grow with
+the data set. Finished shards are kept outside the output until all are done, so that a killed run goes on where it stopped.
 """
 
 import argparse
@@ -22,9 +22,10 @@ import pandas as pd
 from filelock import FileLock
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from stages.cluster import LOCAL, Call, Workers, open_cluster
 from stages.console import UserError, progress, run_command, say
 from stages.files import content_key, read_json, scratch, whole_folder, write_json
-from stages.params import Frames, load_params
+from stages.params import Cluster, Frames, load_params
 from stages.sources.manifest import SPLITS, read_manifest
 from stages.video.decode import BrokenVideo, EncodedClip, encode_clip
 
@@ -85,13 +86,20 @@ def _batches(clips: list[Clip], workers: int) -> Iterator[list[Clip]]:
         yield batch
 
 
-def encode_clips(clips: list[Clip], params: Frames, clips_dir: Path) -> Iterator[EncodedClip | BrokenVideo]:
-    """Decodes in parallel, yields in order. The processes are joblib's: `joblib.parallel_config` chooses another backend.
+def encode_clips(
+    clips: list[Clip], params: Frames, clips_dir: Path, cluster: Workers | None = None
+) -> Iterator[EncodedClip | BrokenVideo]:
+    """Decodes in parallel, yields in order: on a cluster, or else in joblib's processes on this machine.
 
     joblib runs ahead of a slow reader (or of one slow clip) without bound, so it gets the clips in batches.
     """
-    workers = min(params.workers or joblib.cpu_count(), len(clips))
     arguments = (params.fps, params.size, params.quality)
+    if cluster is not None:
+        folder = clips_dir.resolve()  # workers have working directories of their own
+        calls = (Call((folder / clip.id, *arguments), clip.bytes, clip.id) for clip in clips)
+        yield from cluster.in_order(encode_clip, calls, ahead=CLIPS_IN_FLIGHT, most_bytes=BYTES_IN_FLIGHT)
+        return
+    workers = min(params.workers or joblib.cpu_count(), len(clips))
     if workers <= 1:
         yield from (encode_clip(clips_dir / clip.id, *arguments) for clip in clips)
         return
@@ -142,7 +150,7 @@ def _quiet_exit() -> Iterator[None]:
         yield
 
 
-def _write_missing(plan: list[Shard], params: Frames, clips_dir: Path, folder: Path) -> None:
+def _write_missing(plan: list[Shard], params: Frames, clips_dir: Path, folder: Path, cluster: Workers | None) -> None:
     """Writes the shards that `folder` does not hold yet."""
     from stages.video.records import write_shard
 
@@ -155,7 +163,7 @@ def _write_missing(plan: list[Shard], params: Frames, clips_dir: Path, folder: P
     total = sum(len(shard.clips) for shard in plan)
     if done:
         say(f"{total - len(clips)} of {total} clips were decoded by an earlier run that did not finish")
-    encoded = encode_clips(clips, params, clips_dir)
+    encoded = encode_clips(clips, params, clips_dir, cluster)
     with (
         _quiet_exit(),
         closing(encoded),
@@ -217,7 +225,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path) -> dict:
+def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path, cluster: Cluster = LOCAL) -> dict:
     """Decodes the manifest's clips from `clips_dir` into `out_dir`; returns what it writes to `out_dir`/frames.json.
 
     A clip that cannot be decoded is left out and listed (frames.on_error: skip), or raises UserError (fail). Raises UserError
@@ -232,9 +240,9 @@ def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path) 
     rows = manifest[["clip", "sha256", "label", "class", "group", "split"]].astype(str).sort_values("clip").to_numpy().tolist()
     key = content_key(RECORDS_VERSION, cv2.__version__, params.model_dump(include={"fps", "size", "quality", "shards"}), rows)
     folder = scratch("frames", key)
-    with FileLock(folder.with_suffix(".lock")):  # another experiment may be extracting the same clips
+    with open_cluster(cluster) as workers, FileLock(folder.with_suffix(".lock")):  # another experiment may be at the same clips
         folder.mkdir(exist_ok=True)
-        _write_missing(plan, params, clips_dir, folder)
+        _write_missing(plan, params, clips_dir, folder, workers)
         summary = _summary(plan, classes, params, folder)
         with whole_folder(out_dir) as part:
             for shard in plan:
@@ -256,7 +264,8 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, default=Path("data/manifest.csv"), help="their list (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("data/frames"), help="folder to make (default: %(default)s)")
     arguments = parser.parse_args()
-    run(load_params().frames, read_manifest(arguments.manifest), arguments.clips, arguments.out)
+    params = load_params()
+    run(params.frames, read_manifest(arguments.manifest), arguments.clips, arguments.out, params.cluster)
 
 
 if __name__ == "__main__":

@@ -113,8 +113,23 @@ class Finetune(Section):
     batch_norm_momentum: Fraction
     rezero: UnitInterval
     patience: PositiveInt | None
+    distribute: Literal["none", "mirrored", "multi_worker"]
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
     checkpoint_minutes: Annotated[float, Field(gt=0)]
+
+
+class Cluster(Section):
+    engine: Literal["local", "dask"]
+    address: str | None
+    workers: PositiveInt | None
+
+    @model_validator(mode="after")
+    def _one_engine(self) -> "Cluster":
+        if self.engine == "local" and (self.address is not None or self.workers is not None):
+            raise ValueError("cluster.address and cluster.workers are for cluster.engine = dask; choose it (-S cluster=dask)")
+        if self.address is not None and self.workers is not None:
+            raise ValueError("the scheduler at cluster.address has its own workers; leave cluster.workers null")
+        return self
 
 
 class Evaluate(Section):
@@ -143,6 +158,7 @@ class Params(Section):
     augment: Augment
     embed: Embed
     finetune: Finetune
+    cluster: Cluster
     evaluate: Evaluate
     report: Report
     tracking: Tracking

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from stages import extract
+from stages.cluster import LOCAL
 from stages.console import UserError
 from stages.files import sha256
 from stages.params import Frames
@@ -296,7 +297,7 @@ def test_the_command_takes_over_params_and_paths(tmp_path, clips, manifest, monk
     clips.rename(tmp_path / "data" / "clips")
     write_manifest(manifest, tmp_path / "data" / "manifest.csv")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(extract, "load_params", lambda: type("Params", (), {"frames": settings(shards=1)}))
+    monkeypatch.setattr(extract, "load_params", lambda: type("Params", (), {"frames": settings(shards=1), "cluster": LOCAL}))
     monkeypatch.setattr(sys, "argv", ["extract"])
     extract.main()
     assert sorted(path.name for path in Path("data/frames").iterdir()) == [

@@ -114,7 +114,7 @@ def head_run(tmp_path_factory, clips, weights) -> Repository:
     return repository
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.xdist_group("pipeline")
 
 
 def test_every_promised_file_is_there(head_run):
@@ -326,6 +326,7 @@ def full_run(tmp_path_factory, clips, weights, head_run) -> Repository:
     return repository
 
 
+@pytest.mark.slow
 def test_a_killed_training_and_its_resumption_are_one_mlflow_run(full_run):
     from mlflow import MlflowClient
 
@@ -337,6 +338,7 @@ def test_a_killed_training_and_its_resumption_are_one_mlflow_run(full_run):
     assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_killed_training_of_the_network_gives_the_numbers_of_a_whole_one(full_run, tmp_path):
     import tensorflow as tf
 
@@ -363,5 +365,6 @@ def test_a_killed_training_of_the_network_gives_the_numbers_of_a_whole_one(full_
     assert read == read_json(folder / "models/classifier/classifier.json")
 
 
+@pytest.mark.slow
 def test_the_trained_network_is_what_is_served(full_run):
     check_served_as_evaluated(full_run.folder)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from stages.console import UserError
 from stages.params import Params
+from stages.training.shares import Share
 from stages.video.records import decode_frames, parse_clip_header, read_clips
 from stages.video.views import centre_square, mirrored_labels, test_indices, train_indices, train_view
 
@@ -47,7 +48,12 @@ def _augmented_view(clip: dict, seed: tf.Tensor, params: Params, mirrored: list[
 def embedding_views(
     files: Sequence[Path], split: str, views: int, params: Params, classes: Sequence[str], *, first: int = 0
 ) -> tf.data.Dataset:
-    """The views of every clip of a split that `embed` caches, in the files' order, from clip `first` on.
+    """The views of every clip of a split that `embed` caches, in the files' order, from clip `first` on."""
+    return views_to_embed(read_clips(files).enumerate().skip(first), split, views, params, classes)
+
+
+def views_to_embed(numbered: tf.data.Dataset, split: str, views: int, params: Params, classes: Sequence[str]) -> tf.data.Dataset:
+    """The same of any clips of a split, given as (place in the files' order, serialized clip): they follow from the place.
 
     Elements: `views` float32 (views, count, size, size, 3), `label` int32 (views,), `clip` and `group` string. Of a training clip
     the first view is the middle one of testing and the others are augmented; else all are those of testing.
@@ -67,16 +73,23 @@ def embedding_views(
             pixels, labels = _centred_views(clip, views, params), tf.fill([views], label)
         return {"views": pixels, "label": labels, "clip": clip["clip"], "group": clip["group"]}
 
-    return read_clips(files).enumerate().skip(first).map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return numbered.map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def training_epoch(
-    files: Sequence[Path], clips: int, params: Params, classes: Sequence[str], *, epoch: int, first: int = 0
+    files: Sequence[Path],
+    clips: int,
+    params: Params,
+    classes: Sequence[str],
+    *,
+    epoch: int,
+    first: int = 0,
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """One epoch of augmented views in an order of its own, from example `first` on.
 
     Elements, batched: ({"image": float32 (B, count, size, size, 3)}, one-hot float32 (B, classes)). The last batch may
-    be smaller.
+    be smaller. Of a `share`: its rows of these batches, as `Share.batches` gives them.
     """
     mirrored = _mirrored(params, classes)
 
@@ -88,17 +101,26 @@ def training_epoch(
     clip_bytes = max(1, sum(path.stat().st_size for path in files) // clips)
     held = min(clips, max(params.finetune.batch_size, SHUFFLE_BYTES // clip_bytes))
     shuffled = read_clips(files).shuffle(held, seed=params.seed * EPOCH_STRIDE + epoch, reshuffle_each_iteration=False)
-    examples = shuffled.enumerate().skip(first).map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    numbered = shuffled.enumerate().skip(first)
+    if share is not None:
+        return share.batches(numbered, clips, params.finetune.batch_size, view).prefetch(tf.data.AUTOTUNE)
+    examples = numbered.map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.batch(params.finetune.batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def validation_views(files: Sequence[Path], params: Params, classes: Sequence[str]) -> tf.data.Dataset:
-    """The middle view of every clip, batched as `training_epoch` does."""
+def validation_views(
+    files: Sequence[Path], clips: int, params: Params, classes: Sequence[str], *, share: Share | None = None
+) -> tf.data.Dataset:
+    """The middle view of every clip, batched and shared as `training_epoch` does."""
 
     def view(serialized: tf.Tensor):
         clip = parse_clip_header(serialized)
         return {"image": _centred_views(clip, 1, params)[0]}, tf.one_hot(clip["label"], len(classes))
 
+    if share is not None:
+        numbered = read_clips(files).enumerate()
+        shared = share.batches(numbered, clips, params.finetune.batch_size, lambda position, serialized: view(serialized))
+        return shared.prefetch(tf.data.AUTOTUNE)
     examples = read_clips(files).map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.batch(params.finetune.batch_size).prefetch(tf.data.AUTOTUNE)
 

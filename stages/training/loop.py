@@ -5,8 +5,10 @@ augmentations follow from (seed, epoch, position), dropout from (seed, step), an
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from stages.files import whole_file
 from stages.movinet.random_layers import draw_from_steps
 from stages.params import Finetune
 from stages.training.optimizer import build_optimizer, schedule
+from stages.training.replicas import SAVE, Replicas
+
+OnEpoch = Callable[[pd.DataFrame], None]  # given the history so far
 
 HISTORY = [
     "epoch",
@@ -51,23 +56,33 @@ class Place:
 
 @dataclass(frozen=True)
 class Task:
-    """What to train on. `epoch(number, first)` gives the batches of epoch `number` (from 0) after its first `first` examples."""
+    """What to train on. `epoch(number, first)` gives the batches of epoch `number` (from 0) after its first `first` examples.
+
+    `examples`: of an epoch. Where replicas train the data sets are distributed ones, and `held_out` counts those of validation.
+    """
 
     examples: int
     epoch: Callable[[int, int], tf.data.Dataset]
     validation: tf.data.Dataset
+    held_out: int = 0
 
 
 class _Saver:
-    """Keeps an unfinished training in `folder`: weights, optimizer and place as one checkpoint, the best weights beside it."""
+    """Keeps an unfinished training in `folder`: weights, optimizer and place as one checkpoint, the best weights beside it.
 
-    def __init__(self, model: tf_keras.Model, optimizer, folder: Path):
+    Where several processes train all must save at once, for they hold some values together; only the chief's files stay.
+    """
+
+    def __init__(self, model: tf_keras.Model, optimizer, folder: Path, replicas: Replicas | None):
         self.model = model
         self.optimizer = optimizer
         self.folder = folder
+        self.replicas = replicas
         self.state = tf.Variable("", trainable=False, shape=[], dtype=tf.string)
         self.checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, place=self.state)
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder), max_to_keep=1)
+        self.chief = replicas is None or replicas.chief
+        self.aside = None if self.chief else tempfile.TemporaryDirectory(prefix="training-")
+        self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder) if self.chief else self.aside.name, max_to_keep=1)
         self.best: list[np.ndarray] | None = None
         self.saved = time.monotonic()
 
@@ -75,25 +90,35 @@ class _Saver:
         return self.folder / f"best-{epoch}.npz"
 
     def restore(self) -> Place:
-        if self.manager.latest_checkpoint is None:
+        latest = tf.train.latest_checkpoint(str(self.folder))
+        if latest is None:
             return Place()
-        self.checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
+        self.checkpoint.restore(latest).assert_existing_objects_matched()
         place = Place(**json.loads(self.state.numpy()))
         if place.best_epoch:
             with np.load(self._best_file(place.best_epoch)) as arrays:
                 self.best = [arrays[name] for name in arrays.files]
         return place
 
+    def is_due(self, interval: float, results: dict | None = None) -> bool:
+        """Whether `interval` seconds have gone by; several processes do as the chief wished before the step of `results`."""
+        if self.replicas is None or not self.replicas.several_processes:
+            return time.monotonic() - self.saved > interval
+        self.replicas.wish_to_save(time.monotonic() - self.saved > interval)
+        return results is None or float(results[SAVE]) > 0
+
     def save(self, place: Place) -> None:
-        if place.best_epoch and not self._best_file(place.best_epoch).exists():
+        if self.chief and place.best_epoch and not self._best_file(place.best_epoch).exists():
             with whole_file(self._best_file(place.best_epoch)) as part, open(part, "wb") as file:
                 np.savez(file, *self.best)
         self.state.assign(json.dumps(asdict(place)))
         self.manager.save()
-        for old in self.folder.glob("best-*.npz"):
+        for old in self.folder.glob("best-*.npz") if self.chief else ():
             if old != self._best_file(place.best_epoch):
                 old.unlink()
         self.saved = time.monotonic()
+        if self.replicas is not None:
+            self.replicas.wish_to_save(False)
 
 
 class _Batches(tf_keras.callbacks.Callback):
@@ -125,7 +150,7 @@ class _Batches(tf_keras.callbacks.Callback):
             )
         self.bar.update(new)
         self.bar.set_postfix_str(f"loss {self.place.loss:.3f}, accuracy {self.place.accuracy:.3f}", refresh=False)
-        if time.monotonic() - self.saver.saved > self.interval:
+        if self.saver.is_due(self.interval, logs):
             self.saver.save(self.place)
 
 
@@ -136,13 +161,15 @@ def train(
     *,
     seed: int,
     folder: Path,
-    on_epoch: Callable[[pd.DataFrame], None] = lambda history: None,
+    on_epoch: OnEpoch = lambda history: None,
+    replicas: Replicas | None = None,
 ) -> tuple[pd.DataFrame, int]:
     """Trains `model`, which gives logits, and leaves the weights of the best epoch in it.
 
     Args:
       folder: where the unfinished training is kept; a checkpoint found there is gone on from.
       on_epoch: called with the history so far after each epoch, and when an earlier training is gone on from.
+      replicas: in whose scope `model` was built; None trains on one device.
 
     Returns:
       The history, a row an epoch (columns HISTORY; losses are cross entropies in nats, without label smoothing; the learning rate
@@ -154,38 +181,45 @@ def train(
     """
     steps = -(-task.examples // settings.batch_size)
     rates = schedule(settings, steps * settings.epochs)
-    optimizer = build_optimizer(settings, steps * settings.epochs)
-    model.compile(
-        optimizer,
-        loss=tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
-        metrics=[
-            tf_keras.metrics.CategoricalCrossentropy(name="cross_entropy", from_logits=True),
-            tf_keras.metrics.CategoricalAccuracy(name="accuracy"),
-        ],
-    )
-    model.optimizer.build(model.trainable_variables)  # else Keras traces the whole step a second time
+    with nullcontext() if replicas is None else replicas.strategy.scope():
+        model.compile(
+            build_optimizer(settings, steps * settings.epochs),
+            loss=tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
+            metrics=[
+                tf_keras.metrics.CategoricalCrossentropy(name="cross_entropy", from_logits=True),
+                tf_keras.metrics.CategoricalAccuracy(name="accuracy"),
+            ],
+        )
+        model.optimizer.build(model.trainable_variables)  # else Keras traces the whole step a second time
     draw_from_steps(model, seed, model.optimizer.iterations)
-    saver = _Saver(model, model.optimizer, folder)
+    saver = _Saver(model, model.optimizer, folder, replicas)
     place = saver.restore()
+    if replicas is not None:
+        replicas.take_over(model, settings.label_smoothing)
+        replicas.check_agreement(place.epoch, place.examples)
     if place.epoch or place.examples:
         say(f"going on in epoch {place.epoch + 1} after {place.examples} of {task.examples} examples")
         on_epoch(_table(place))
 
+    validation_steps = None if replicas is None else -(-task.held_out // settings.batch_size)
     done = place.epoch * task.examples + place.examples
     with progress(total=settings.epochs * task.examples, initial=done, describe="training", unit="clip") as bar:
         while place.epoch < settings.epochs and not _is_over(place, settings):
             bar.set_description(f"epoch {place.epoch + 1}/{settings.epochs}", refresh=False)
             batches = _Batches(saver, place, task.examples, settings.batch_size, settings.checkpoint_minutes * 60, bar)
             if place.examples < task.examples:
-                model.fit(task.epoch(place.epoch, place.examples), epochs=1, verbose=0, callbacks=[batches])
-            validation = model.evaluate(task.validation, verbose=0, return_dict=True)
+                # Told nothing, Keras finds the end by one step more, which still counts as one of the optimizer's.
+                left = -(-(task.examples - place.examples) // settings.batch_size)
+                batches_left = task.epoch(place.epoch, place.examples)
+                model.fit(batches_left, epochs=1, verbose=0, callbacks=[batches], steps_per_epoch=left)
+            validation = model.evaluate(task.validation, verbose=0, return_dict=True, steps=validation_steps)
             values = [
                 place.epoch + 1,
                 place.loss,
                 place.accuracy,
                 validation["cross_entropy"],
                 validation["accuracy"],
-                float(rates(max(int(model.optimizer.iterations) - 1, 0))),
+                float(rates(max(int(model.optimizer.iterations.numpy()) - 1, 0))),
                 place.seconds,
                 task.examples / max(place.seconds, 1e-9),
             ]
@@ -200,7 +234,7 @@ def train(
                 place.best_epoch, saver.best = best, model.get_weights()
             place.epoch, place.examples, place.loss, place.accuracy, place.seconds = place.epoch + 1, 0, 0.0, 0.0, 0.0
             on_epoch(_table(place))
-            if time.monotonic() - saver.saved > settings.checkpoint_minutes * 60 or place.epoch == settings.epochs:
+            if saver.is_due(settings.checkpoint_minutes * 60) or place.epoch == settings.epochs:
                 saver.save(place)
     model.set_weights(saver.best)
     return _table(place), place.best_epoch

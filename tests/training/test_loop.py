@@ -29,6 +29,7 @@ SETTINGS = Finetune(
     batch_norm_momentum=0.99,
     rezero=0.5,
     patience=None,
+    distribute="none",
     precision="float32",
     checkpoint_minutes=1e-9,
 )

@@ -1,0 +1,280 @@
+"""A real cluster on this machine, a scheduler and two workers as processes of their own: the same results as without one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages import cluster, extract
+from stages.cluster import Call, open_cluster
+from stages.console import UserError
+from stages.params import Cluster
+from tests import cluster_tasks as tasks
+from tests.test_extract import break_clips, contents, manifest_of, settings, write_clip
+
+ROOT = Path(__file__).parent.parent
+ELSEWHERE = "/"  # the scheduler runs where this code cannot be imported
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def dask_at(address: str | None, workers: int | None = None) -> Cluster:
+    return Cluster(engine="dask", address=address, workers=workers)
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def address():
+    """A scheduler and two single-threaded workers under a nanny, which starts a killed one again."""
+    port = free_port()
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment |= {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    url = f"tcp://127.0.0.1:{port}"
+    scheduler = ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+    worker = ["-m", "distributed.cli.dask_worker", url, "--nworkers", "2", "--nthreads", "1", "--no-dashboard"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    started = [subprocess.Popen([sys.executable, *scheduler], cwd=ELSEWHERE, **quiet)]
+    started.append(subprocess.Popen([sys.executable, *worker], cwd=ROOT, **quiet))
+    yield url
+    for process in reversed(started):
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+
+
+@pytest.fixture
+def workers(address):
+    with open_cluster(dask_at(address)) as opened:
+        deadline = time.monotonic() + 60
+        while opened.threads() < 2:  # one that an earlier test killed is being started again
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield opened
+
+
+def test_extraction_gives_the_same_bytes(tmp_path, address):
+    splits = ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
+    names = [f"{'ab'[index % 2]}/g{index // 4}_{index}.avi" for index in range(12)]
+    for index, name in enumerate(names):
+        write_clip(tmp_path / "clips" / name, 15 * index, 5 + index)
+    manifest = manifest_of(tmp_path / "clips", dict(zip(names, splits, strict=True)))
+    break_clips(tmp_path / "clips", names[0])
+    outs = [tmp_path / name for name in ("local", "address", "started")]
+    for out, where in zip(outs, (cluster.LOCAL, dask_at(address), dask_at(None, workers=2)), strict=True):
+        summary = extract.run(settings(workers=1), manifest, tmp_path / "clips", out, where)
+        assert [item["clip"] for item in summary["skipped"]] == [names[0]]
+    assert contents(outs[0]) == contents(outs[1]) == contents(outs[2])
+
+
+class Shift:
+    """Makes a small stand-in for a trunk: `features` of views float32 (N, T, S, S, 3) -> float32 (N, 7)."""
+
+    def __new__(cls):
+        import tensorflow as tf
+
+        trunk = tf.Module()
+        trunk.kernel = tf.Variable(tf.random.stateless_normal([3, 3, 3, 7], seed=[1, 2]))
+
+        def features(views):
+            frames = tf.nn.conv2d(tf.reshape(views, [-1, 32, 32, 3]), trunk.kernel, 2, "SAME")
+            return tf.reduce_mean(tf.reshape(frames, [-1, 3 * 16 * 16, 7]), axis=1)
+
+        trunk.features = tf.function(features, input_signature=[tf.TensorSpec([None, 3, 32, 32, 3], tf.float32)])
+        trunk.width = 7
+        return trunk
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> list[Path]:
+    """23 clips in three files of unequal length."""
+    import tensorflow as tf
+
+    from stages.video.records import serialize_clip, write_shard
+
+    folder = tmp_path_factory.mktemp("records")
+    rng = np.random.default_rng(1)
+    files = []
+    for number, count in enumerate((9, 6, 8)):
+        clips = []
+        for index in range(count):
+            jpegs = [tf.io.encode_jpeg(rng.integers(0, 256, (32, 40, 3)).astype(np.uint8)).numpy() for _ in range(4 + index % 3)]
+            clips.append(serialize_clip(f"a/ü{number}-{index}", index % 2, "-", f"g{index}", jpegs, list(range(len(jpegs)))))
+        files.append(folder / f"train-{number}.tfrecord")
+        write_shard(files[-1], clips)
+    return files
+
+
+def test_places_are_those_of_reading(records):
+    from stages.embedding.places import clip_places, read_place
+    from stages.video.records import read_clips
+
+    assert [read_place(place) for place in clip_places(records)] == [clip.numpy() for clip in read_clips(records)]
+
+
+def test_a_cut_file_is_refused(records, tmp_path):
+    from stages.embedding.places import clip_places
+
+    (tmp_path / "cut").write_bytes(records[0].read_bytes()[:-9])
+    with pytest.raises(UserError, match="cut off in its middle"):
+        clip_places([tmp_path / "cut"])
+
+
+def test_embedding_gives_the_same_rows_and_goes_on(records, tmp_path, workers, monkeypatch):
+    """In chunks of 4 clips; then again where one process did 6 and a killed cluster one chunk more."""
+    from stages import embed
+    from stages.embedding import chunks
+    from stages.files import read_json, write_json
+    from stages.movinet.serving import save_trunk
+    from stages.params import parse_params
+    from tests.test_params import composed
+
+    params = parse_params(
+        composed("data=folder", "data.folder=/none", "frames.size=32", "frames.count=3", "embed.views=3", "embed.batch_size=6")
+    )
+    monkeypatch.setattr(chunks, "CHUNK", 4)
+    trunk = Shift()
+    stores = {name: tmp_path / name for name in ("one", "cluster", "resumed")}
+    for store in stores.values():
+        store.mkdir()
+        save_trunk(trunk, store / "trunk")
+
+    def fill(name: str, cluster) -> list[np.ndarray]:
+        embed._embed_split("train", records, 23, params, ["x", "y"], trunk, stores[name], cluster)
+        assert not list(stores[name].glob("*.npz"))
+        return [np.load(stores[name] / file) for file in ("train.npy", "train_labels.npy")]
+
+    features, labels = fill("one", None)
+    assert np.abs(features[:, 0] - features[:, 1]).max() > 1e-4, "the second view is augmented"
+    for mine, expected in zip(fill("cluster", workers), (features, labels), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+    rows = read_json(stores["one"] / "train.json")
+    assert read_json(stores["cluster"] / "train.json") == rows
+
+    resumed = stores["resumed"]
+    for name, whole in (("train", features), ("train_labels", labels)):
+        partial = np.zeros_like(whole)
+        partial[:6] = whole[:6]
+        np.save(resumed / f"{name}.npy", partial)
+    write_json(resumed / "train.json", rows[:6])
+    columns = {"clips": [row[0] for row in rows[8:12]], "groups": [row[1] for row in rows[8:12]]}
+    np.savez(resumed / "train-00000008-00000012.npz", features=features[8:12] + 1, labels=labels[8:12], **columns)
+    again, _ = fill("resumed", workers)
+    np.testing.assert_array_equal(again[8:12], features[8:12] + 1, "a finished chunk is taken as it is")
+    again[8:12] = features[8:12]
+    np.testing.assert_array_equal(again, features)
+    assert read_json(resumed / "train.json") == rows
+
+
+def test_results_come_in_order_and_few_calls_are_out(workers):
+    made = 0
+
+    def calls():
+        nonlocal made
+        for number in range(60):
+            made += 1
+            yield Call((number,), 10, str(number))
+
+    for number, result in enumerate(workers.in_order(tasks.square, calls(), ahead=3)):
+        assert result == number * number
+        assert made <= number + 3 * workers.threads() + 2
+    made = 0
+    for number, _ in enumerate(workers.in_order(tasks.square, calls(), ahead=30, most_bytes=25)):
+        assert made <= number + 4
+
+
+def test_a_worker_that_dies_is_made_up_for(workers, tmp_path):
+    calls = [Call((str(tmp_path / "marker"), number), 0, str(number)) for number in range(6)]
+    assert list(workers.in_order(tasks.die_once, calls, ahead=2)) == list(range(6))
+    assert (tmp_path / "marker").exists()
+
+
+def test_a_call_that_kills_every_worker_is_named(workers):
+    with pytest.raises(UserError, match=r"^clip 7: each of the workers that had it died"):
+        list(workers.in_order(tasks.die, [Call((), 0, "clip 7")], ahead=1))
+
+
+def test_an_error_of_the_work_itself_is_raised(workers):
+    with pytest.raises(ValueError, match="broken here"):
+        list(workers.in_order(tasks.fail, [Call(("broken here",), 0, "-")], ahead=1))
+
+
+def test_a_worker_with_other_code_or_python_is_refused(address, workers, monkeypatch):
+    other = cluster.software() | {"code": "of yesterday", "Python": "3.12.1"}
+    monkeypatch.setattr(cluster, "software", lambda: other)
+    with pytest.raises(
+        UserError, match=r"worker tcp://\S+ \(commit \S+, here \S+\) has Python 3\.11\.\d+ instead of 3\.12\.1, code"
+    ):
+        open_cluster(dask_at(address)).__enter__()
+    with pytest.raises(UserError, match=r"a worker on .* has Python"):  # one that joins later
+        list(workers.in_order(tasks.square, [Call((1,), 0, "-")], ahead=1))
+
+
+def test_nobody_at_the_address(monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    for address in (f"tcp://127.0.0.1:{free_port()}", "nonsense://x"):
+        with pytest.raises(UserError, match="no Dask scheduler answers there") as caught:
+            open_cluster(dask_at(address)).__enter__()
+        assert "\n" not in str(caught.value)
+
+
+def test_no_workers_and_a_scheduler_that_goes_away(monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(cluster, "WORKERS_SECONDS", 1)
+    with LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0", threads_per_worker=1) as local:
+        with pytest.raises(UserError, match="the scheduler has no workers; start some"):
+            open_cluster(dask_at(local.scheduler_address)).__enter__()
+        local.scale(1)
+        with open_cluster(dask_at(local.scheduler_address)) as opened:
+            local.scale(0)
+            with pytest.raises(UserError, match="all workers have gone; finished work is kept"):
+                list(opened.in_order(tasks.square, [Call((2,), 0, "-")], ahead=1))
+            local.close()
+            with pytest.raises(UserError, match="the scheduler has gone"):
+                list(opened.in_order(tasks.square, [Call((2,), 0, "-")], ahead=1))
+
+
+def test_a_local_engine_opens_nothing():
+    with open_cluster(cluster.LOCAL) as opened:
+        assert opened is None
+
+
+def test_the_engine_reruns_no_stage():
+    """The results do not depend on it, so DVC must not see it."""
+    import yaml
+
+    watched = {stage: content["params"] for stage, content in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()}
+    assert not [stage for stage, names in watched.items() if any(str(name).split(".")[0] == "cluster" for name in names)]
+    assert "finetune.distribute" in watched["finetune"], "replicas' results are equal only within rounding"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["cluster.address=tcp://one:8786"], "are for cluster.engine = dask"),
+        (["cluster.workers=2"], "are for cluster.engine = dask"),
+        (["cluster=dask", "cluster.address=tcp://one:8786", "cluster.workers=2"], "has its own workers"),
+    ],
+)
+def test_settings_that_would_be_ignored_are_refused(overrides, message):
+    from stages.params import parse_params
+    from tests.test_params import composed
+
+    with pytest.raises(UserError, match=message):
+        parse_params(composed(*overrides))

@@ -1,0 +1,94 @@
+"""Trains a small network on records as one process of several would: python -m tests.training.replica_training OUT SETTINGS."""
+
+import json
+import os
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from stages.console import run_command
+
+CLASSES = ["Dark", "Bright"]
+
+
+def network(dropout: float, batch_norm: bool):
+    """What a MoViNet has in small: a convolution, batch norm, stochastic depth, dropout; fixed values."""
+    import tf_keras
+
+    class StochasticDepth(tf_keras.layers.Layer):
+        """By its name and config the Model Garden's, whose import takes seconds; `draw_from_steps` gives it a call."""
+
+        def get_config(self):
+            return {"stochastic_depth_drop_rate": dropout}
+
+    tf_keras.utils.set_random_seed(3)
+    image = tf_keras.Input([None, None, None, 3], name="image")
+    # A bias before batch norm has no gradient but rounding, which Adam would blow up.
+    x = tf_keras.layers.Conv3D(6, 3, padding="same", use_bias=False)(image - 0.5)
+    norm = tf_keras.layers.BatchNormalization(momentum=0.9)
+    norm.trainable = batch_norm
+    x = tf_keras.layers.ReLU()(norm(x))
+    x = x + StochasticDepth()(tf_keras.layers.Conv3D(6, 1)(x))
+    x = tf_keras.layers.Dropout(dropout)(tf_keras.layers.GlobalAveragePooling3D()(x))
+    return tf_keras.Model({"image": image}, tf_keras.layers.Dense(len(CLASSES))(x))
+
+
+def main() -> None:
+    out, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+    import tensorflow as tf
+
+    if settings["finetune"]["distribute"] == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    from stages.params import parse_params
+    from stages.training.datasets import training_epoch, validation_views
+    from stages.training.loop import Task, train
+    from stages.training.replicas import open_replicas, others_may_die
+    from stages.training.runtime import start_training_sooner
+
+    start_training_sooner()
+    model_options, folder, records, fatal = (settings.pop(name) for name in ("network", "folder", "records", "fatal_epoch"))
+    params = parse_params(settings)
+    replicas = open_replicas(params.finetune)
+    with nullcontext() if replicas is None else replicas.strategy.scope():
+        model = network(**model_options)
+    initial = [value.numpy() for value in model.variables]
+    files, clips = {}, {}
+    for split in ("train", "validation"):
+        files[split] = sorted(Path(records).glob(f"{split}-*.tfrecord"))
+        clips[split] = sum(1 for _ in tf.data.TFRecordDataset([str(path) for path in files[split]]))
+
+    def epoch(number, first, share=None):
+        return training_epoch(files["train"], clips["train"], params, CLASSES, epoch=number, first=first, share=share)
+
+    def validation(share=None):
+        return validation_views(files["validation"], clips["validation"], params, CLASSES, share=share)
+
+    if replicas is None:
+        task = Task(clips["train"], epoch, validation())
+    else:
+        task = Task(
+            clips["train"],
+            lambda number, first: replicas.distribute(lambda share: epoch(number, first, share)),
+            replicas.distribute(validation),
+            clips["validation"],
+        )
+
+    def die(history):
+        if len(history) == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    options = {"seed": params.seed, "folder": Path(folder), "on_epoch": die, "replicas": replicas}
+    with others_may_die(replicas):
+        history, best = train(model, task, params.finetune, **options)
+    values = [value.numpy() for value in model.variables]
+    moved = [np.abs(value - start).max() for value, start in zip(values, initial, strict=True)]
+    history = history.drop(columns=["seconds", "examples_per_second"])
+    np.savez(out, *values, history=history.to_numpy(float), best=best, moved=moved)
+
+
+if __name__ == "__main__":
+    run_command(main)
