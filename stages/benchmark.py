@@ -24,7 +24,7 @@ from stages.console import UserError, run_command, say
 from stages.params import BASE_IDS, MODEL_IDS
 from stages.sources.folders import folder_clips
 
-ROWS = ("decode", "forward", "stream", "step", "job")
+ROWS = ("decode", "forward", "stream", "step", "input", "job")
 QUICK = {"models": ("a0",), "rows": ("decode", "forward", "step", "job"), "repeats": 2, "seconds": 20.0, "steps": 1}
 FULL = {"models": BASE_IDS, "rows": ROWS, "repeats": 3, "seconds": 300.0, "steps": 0}
 CLIPS = {True: 20, False: 40}  # made up where none are given: quick, full
@@ -119,7 +119,7 @@ def _measure(options: argparse.Namespace, clips: Path, work: Path, machine: dict
     for model in options.models:
         with ExitStack() as stack:
             first = model == options.models[0]
-            parts = [part for part in options.rows if first or part not in ("decode", "job")]
+            parts = [part for part in options.rows if first or part not in ("decode", "input", "job")]
             if not parts:
                 continue
             plain, ours = stack.enter_context(two_sides())
@@ -129,6 +129,9 @@ def _measure(options: argparse.Namespace, clips: Path, work: Path, machine: dict
             for part in parts:
                 if part == "decode":
                     sections.decode_rows(bench, params, work / "decode", prepare(params, work / "decode"))
+                elif part == "input":
+                    prepare(params, work / "input")
+                    sections.wait_row(bench, params, work / "input")
                 elif part == "forward":
                     sections.forward_rows(bench, model, options.frames, options.size)
                 elif part == "stream":

@@ -5,7 +5,7 @@ Both kinds start from the same seed, so they are the same network, and their log
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -124,3 +124,23 @@ def first_step(load: Load, convolutions: str, settings: Finetune | None) -> floa
     start = time.perf_counter()
     _step(load, convolutions, settings)()
     return time.perf_counter() - start
+
+
+def fed_step(load: Load, settings: Finetune, batches: Iterable) -> tuple[float, float]:
+    """Mean seconds that a training step waits for its batch out of `batches`, and that the step itself takes.
+
+    The step is that of `step`; `batches` go on being made while it runs. The first wait fills the queues, and is not counted.
+    """
+    _as_in_training(settings)
+    call = _step(load, "fast", settings)
+    waited, stepped, iterator = [], [], iter(batches)
+    next(iterator)
+    while True:
+        start = time.perf_counter()
+        call()
+        middle = time.perf_counter()
+        if next(iterator, None) is None:
+            break
+        waited.append(time.perf_counter() - middle)
+        stepped.append(middle - start)
+    return float(np.mean(waited)), float(np.mean(stepped))

@@ -113,16 +113,29 @@ def run_whole(params: Params, work: Path) -> dict:
     return parts | {"seconds": sum(parts[name] for name in ("extract", "embed", "finetune", "evaluate"))}
 
 
-def read_views(params: Params, work: Path) -> float:
-    """Seconds a clip to go through the training clips' records once, as an epoch that trains the trunk does."""
+def _training_views(params: Params, work: Path):
+    """An epoch's batches for training the trunk, out of the training clips' records."""
     from stages.training.datasets import training_epoch
 
     summary = read_json(work / FRAMES / "frames.json")
     part = summary["splits"]["train"]
     files = [work / FRAMES / name for name in part["files"]]
+    return training_epoch(files, part["clips"], params, summary["classes"], epoch=0)
+
+
+def read_views(params: Params, work: Path) -> float:
+    """Seconds a clip to go through the training clips' records once, as an epoch that trains the trunk does."""
     start = time.perf_counter()
-    clips = sum(len(labels) for _, labels in training_epoch(files, part["clips"], params, summary["classes"], epoch=0))
+    clips = sum(len(labels) for _, labels in _training_views(params, work))
     return (time.perf_counter() - start) / clips
+
+
+def input_wait(params: Params, work: Path) -> tuple[float, float]:
+    """Seconds that a step which trains the whole network waits for its batch, and that it takes."""
+    from stages.benchmarking.networks import Load, fed_step
+
+    load = Load(params.model.id, params.finetune.batch_size, params.frames.count, params.frames.size)
+    return fed_step(load, params.finetune, _training_views(params, work))
 
 
 def bytes_in(folder: Path) -> int:

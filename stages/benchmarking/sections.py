@@ -148,3 +148,14 @@ def step_rows(bench: Bench, model: str, frames: int, sizes: Sequence[int], param
         note = f"forward, backward, update; not counted: first calls, at once, {first:.0f} s and ours {our_first:.0f} s"
         bench.rows.append(Row("step", "speed", f"training step {load}", "a step", tuple(fast), tuple(stock), "whole", note))
         _add_arithmetic(bench, f"training step {load}", tuple(fast), flops, rates, "whole")
+
+
+def wait_row(bench: Bench, params: Params, work: Path) -> None:
+    """What a training step waits for its batch, over what the step takes: how far reading starves training."""
+    say(f"input: an epoch of training steps of {params.model.id}, fed from the records")
+    bench.ours.run(pipeline.extract_clips, _with_workers(params, WORKERS), work)
+    (found,) = bench.rounds("input", lambda: bench.ours.run(pipeline.input_wait, params, work))
+    waits, steps = zip(*found, strict=True)
+    batch = f"{params.finetune.batch_size} x {params.frames.count} x {params.frames.size} px"
+    note = f"beside a step of {np.median(steps):.3g} s, which the reading runs beside"
+    bench.rows.append(Row("input", "time", f"wait for a batch, {params.model.id}, {batch}", "a step", waits, note=note))
