@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 MANIFEST = Path("data/manifest.csv")
+PARENT_VARIABLE = "MOVINET_PARENT_RUN_ID"  # a sweep's run, under which its trials' stages make theirs
 # What decides the results besides params.yaml, which DVC rewrites and the run logs anyway.
 CODE = ("stages", "conf", "dvc.yaml", "pyproject.toml", "requirements.lock")
 
@@ -59,7 +60,11 @@ def run_tags(params: Params, stage: str) -> dict[str, str]:
         "python": platform.python_version(),
         "tensorflow": metadata.version("tensorflow"),
     }
-    for tag, variable in (("dvc.exp.name", "DVC_EXP_NAME"), ("dvc.exp.baseline", "DVC_EXP_BASELINE_REV")):
+    for tag, variable in (
+        ("dvc.exp.name", "DVC_EXP_NAME"),
+        ("dvc.exp.baseline", "DVC_EXP_BASELINE_REV"),
+        ("mlflow.parentRunId", PARENT_VARIABLE),
+    ):
         if os.environ.get(variable):
             tags[tag] = os.environ[variable]
     return tags | _code_tags()

@@ -19,7 +19,7 @@ import psutil
 from stages.console import UserError, say, uninterrupted
 from stages.files import read_json, write_json
 from stages.params import Params
-from stages.tracking.provenance import data_inputs, flatten, mlflow_name, param_values, run_tags
+from stages.tracking.provenance import PARENT_VARIABLE, data_inputs, flatten, mlflow_name, param_values, run_tags
 from stages.tracking.store import clear_errors, experiment_id, not_found, open_client, without_credentials
 
 if TYPE_CHECKING:
@@ -169,6 +169,9 @@ def _continue(client: "MlflowClient", old: "mlflow.entities.Run") -> Run:
     client.update_run(old.info.run_id, status="RUNNING")
     if "error" in old.data.tags:
         client.delete_tag(old.info.run_id, "error")
+    sweep = os.environ.get(PARENT_VARIABLE)
+    if sweep and old.info.status != "FINISHED":  # what another sweep left unfinished belongs to the one that finishes it
+        client.set_tag(old.info.run_id, "mlflow.parentRunId", sweep)
     return Run(old.info.run_id, old.info.run_name, experiment, client.tracking_uri, "continued", client)
 
 

@@ -1,0 +1,90 @@
+"""What each trial's classifier costs: measured after the trials have ended, one after another, each kind of network once."""
+
+import io
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from stages.console import progress, say
+from stages.files import content_key, read_json, write_json
+from stages.params import parse_params
+from stages.sweeping import experiments
+from stages.sweeping.identity import git
+from stages.sweeping.records import Trial
+
+STORE = Path(".cache/sweeps/costs")
+CLASSIFIER = "models/classifier"
+SECONDS = 1800  # after which a measurement has gone wrong
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one trial; None where it could not be measured.
+
+    Attributes:
+      parameters: weights, batch norm's statistics left out.
+      flops: multiplications and additions of one clip, all its views.
+      latency_ms: of one clip on one CPU thread.
+      peak_mib: memory of a process that classifies one clip, TensorFlow included.
+      step_ms: of training, as the trial ran: with whatever else the machine did.
+    """
+
+    parameters: int | None = None
+    flops: int | None = None
+    latency_ms: float | None = None
+    peak_mib: float | None = None
+    step_ms: float | None = None
+
+
+def measure(trials: list[Trial]) -> dict[str, Cost]:
+    """The cost of each finished trial, by name. Networks that differ in nothing but their values share one measurement."""
+    costs = {}
+    with progress(trials, describe="measuring", unit="trial") as bar:
+        for trial in bar:
+            files = experiments.open_files(trial.commit)
+            costs[trial.name] = Cost(**_network_cost(files), step_ms=_step_ms(files, trial.commit))
+    return costs
+
+
+def _network_cost(files) -> dict[str, float]:
+    description = json.loads(files.read_text(f"{CLASSIFIER}/classifier.json"))
+    kind = {key: description[key] for key in ("model", "size", "count", "views")} | {"classes": len(description["classes"])}
+    machine = [platform.node(), metadata.version("tensorflow")]
+    # What a SavedModel computes also follows from the code that made it.
+    made_by = git("hash-object", "stages/movinet/fast_conv.py", "stages/movinet/serving.py", "stages/sweeping/measuring.py")
+    note = STORE / f"{content_key(kind, machine, made_by)}.json"
+    if note.exists():
+        return read_json(note)
+    with TemporaryDirectory() as folder:
+        files.get(CLASSIFIER, f"{folder}/classifier", recursive=True)
+        command = [sys.executable, "-m", "stages.sweeping.measuring", f"{folder}/classifier"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            last = (error.stderr or "").strip().splitlines()[-1:] or [str(error)]
+            say(f"could not measure {kind['model']}: {last[0][:200]}")
+            return {}
+    cost = json.loads(done.stdout.splitlines()[-1])
+    write_json(note, cost)
+    return cost
+
+
+def _step_ms(files, commit: str) -> float:
+    """Milliseconds of a training step, the median over the epochs."""
+    import yaml
+
+    history = pd.read_csv(io.StringIO(files.read_text("results/history.csv")))
+    params = parse_params(yaml.safe_load(git("show", f"{commit}:params.yaml")), f"params.yaml of {commit[:7]}")
+    return float(1000 * params.finetune.batch_size / history["examples_per_second"].median())
+
+
+def metrics_of(cost: Cost) -> dict[str, float]:
+    """As MLflow has it: `cost/flops` and so on, what is known."""
+    return {f"cost/{name}": value for name, value in asdict(cost).items() if value is not None}

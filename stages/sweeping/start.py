@@ -1,0 +1,112 @@
+"""The beginning of a sweep, which Hydra calls once the configuration is composed and before any trial starts.
+
+What always holds: one sweep of a name runs at a time; started again with the same command on the same code it goes on under the
+same MLflow run; and no trial starts while one that an earlier, killed start left is still ending.
+"""
+
+import fcntl
+import os
+import socket
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from stages.console import UserError, say
+from stages.files import content_key, write_json
+from stages.params import Params, parse_params
+from stages.sweeping import workspace
+from stages.sweeping.bar import sweep_bar
+from stages.sweeping.experiments import require_repository
+from stages.sweeping.identity import code_state
+from stages.sweeping.records import Records
+from stages.sweeping.settings import Plan, pipeline_content, read_plan
+from stages.sweeping.trial import PROCESS_VARIABLE, STATE_FILE, STATE_VARIABLE
+
+LOGS = Path("logs/sweeps")
+
+
+@dataclass
+class OpenSweep:
+    """A sweep that has begun. `showing` holds its bar and its lock."""
+
+    plan: Plan
+    params: Params
+    run_id: str
+    records: Records
+    showing: ExitStack = field(repr=False)
+
+
+opened: OpenSweep | None = None  # of this process; Hydra's callbacks return nothing
+
+
+class StartSweep(Callback):
+    """Named in conf/sweep.yaml."""
+
+    def on_multirun_start(self, config: DictConfig, **others: Any) -> None:
+        global opened
+        try:
+            opened = open_sweep(config)
+        except UserError as error:
+            sys.exit(f"error: {error}")  # Hydra turns what callbacks raise into warnings, but not this
+
+
+def open_sweep(config: DictConfig) -> OpenSweep:
+    """Checks the sweep, takes its lock, opens its MLflow run, and tells the trials' processes where its state file is."""
+    from stages.tracking import sweeps
+
+    require_repository()
+    plan = read_plan(config)
+    params = parse_params(pipeline_content(config), "the configuration")
+    records = Records((LOGS / plan.name).resolve())
+    records.folder.mkdir(parents=True, exist_ok=True)
+    showing = ExitStack()
+    try:
+        showing.enter_context(FileLock(records.folder / "sweep.lock", timeout=0))
+    except Timeout:
+        raise UserError(f"the sweep {plan.name} is running already; wait for it, or give this one another sweep.name") from None
+    _await_guards(records.folder / "guards.lock")
+    workspace.repair()
+    state = code_state()
+    key = content_key(plan, state)
+    values = {"sweep.objective": f"validation {plan.objective}", "sweep.sweeper": plan.sweeper.get("_target_", "")}
+    values |= {f"sweep.{name}": value for name, value in plan.overrides.items()}
+    values |= {} if plan.trials is None else {"sweep.trials": str(plan.trials)}
+    run = sweeps.open_sweep(params, plan.name, key, {"sweep.name": plan.name}, values)
+    again = " goes on" if run.origin == "continued" else ""
+    say(f"sweep {plan.name}{again}: MLflow run {run.run_id} of experiment {run.experiment} at {sweeps.shown_uri()}")
+    records.clear_jobs()
+    write_json(
+        records.folder / STATE_FILE,
+        {
+            "name": plan.name,
+            "key": key,
+            "objective": plan.objective,
+            "swept": plan.swept,
+            "run_id": run.run_id,
+        },
+    )
+    os.environ[STATE_VARIABLE] = str(records.folder / STATE_FILE)
+    os.environ[PROCESS_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}"
+    say(f"each trial's log is in {os.path.relpath(records.folder)}")
+    if "optuna" in plan.sweeper.get("_target_", ""):
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+    showing.enter_context(sweep_bar(records, plan.trials))
+    return OpenSweep(plan, params, run.run_id, records, showing)
+
+
+def _await_guards(path: Path) -> None:
+    """Waits until the guards of a killed start of this sweep have ended their trials."""
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for the trials of the killed sweep to end")
+            fcntl.flock(file, fcntl.LOCK_EX)

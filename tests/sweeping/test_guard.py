@@ -1,0 +1,80 @@
+"""The guard ends a trial when its sweep is gone, and says how it ended when it is not."""
+
+import fcntl
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parent.parent.parent
+# Two generations, as DVC and a stage; both note what ends them.
+CHILD = """
+import signal, subprocess, sys, time
+from pathlib import Path
+note = Path(sys.argv[1])
+inner = subprocess.Popen([sys.executable, '-c', "import time; time.sleep(60)"])
+note.write_text(str(inner.pid))
+try:
+    inner.wait()
+    time.sleep(60)
+except KeyboardInterrupt:
+    inner.wait()
+    note.with_suffix('.ended').write_text('interrupted')
+"""
+
+
+def guard(tmp_path, *command, watch=None):
+    arguments = [sys.executable, "-m", "stages.sweeping.guard", "--lock", str(tmp_path / "lock")]
+    arguments += ["--watch", str(watch)] if watch else []
+    ignoring = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # as in a shell's background jobs
+    return subprocess.Popen([*arguments, "--", *command], cwd=ROOT, start_new_session=True, preexec_fn=ignoring)
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def locked(path):
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_the_exit_status_is_the_commands(tmp_path):
+    assert guard(tmp_path, sys.executable, "-c", "raise SystemExit(7)").wait(30) == 7
+    assert not locked(tmp_path / "lock")
+
+
+def test_a_killed_sweep_leaves_nothing_running(tmp_path):
+    sweep = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    note = tmp_path / "note"
+    process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=sweep.pid)
+    until(lambda: note.exists() and note.read_text())
+    assert locked(tmp_path / "lock")
+    inner = int(note.read_text())
+    sweep.send_signal(signal.SIGKILL)  # and not waited for: a process that has ended, though its number is still taken
+    process.wait(20)
+    sweep.wait()
+    assert note.with_suffix(".ended").read_text() == "interrupted"
+    until(lambda: not psutil.pid_exists(inner))
+    assert not locked(tmp_path / "lock")
+
+
+def test_a_trial_whose_process_is_told_to_stop_is_interrupted(tmp_path):
+    note = tmp_path / "note"
+    process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=os.getpid())
+    until(lambda: note.exists() and note.read_text())
+    process.terminate()
+    process.wait(20)
+    assert note.with_suffix(".ended").read_text() == "interrupted"

@@ -1,0 +1,122 @@
+# ruff: noqa: F811 (fixtures are imported by name)
+"""A sweep is one run however often it is started; each trial stands under it once, computed there or restored."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stages.params import parse_params
+from stages.tracking import begin_run, stage_run
+from stages.tracking.provenance import PARENT_VARIABLE
+from stages.tracking.store import open_client
+from stages.tracking.sweeps import champion_of, crown, end_sweep, is_restored, nest_trial, open_sweep
+from tests.tracking_store import composed, empty_database, place, store  # noqa: F401
+
+RUN_FILE, RESULT_FILE = Path("models/run.json"), Path("results/run.json")
+METRICS = {"test": {"top1": 0.5}, "validation": {"top1": 0.75}}
+
+
+@pytest.fixture
+def params(composed):
+    return parse_params(composed)
+
+
+def trained(params):
+    with begin_run(params, RUN_FILE) as run:
+        run.log_history(pd.DataFrame([{"epoch": epoch, "loss": 1 / epoch} for epoch in (1, 2, 3)]))
+    with stage_run(params, "evaluate", RUN_FILE, RESULT_FILE) as run:
+        run.log_metrics(METRICS)
+    return run.run_id
+
+
+def nest(sweep, computed, params):
+    return nest_trial(sweep.run_id, "trial", computed, params, METRICS, {"model": "a0"}, 0.75)
+
+
+def children(sweep):
+    place = sweep.client.get_run(sweep.run_id).info.experiment_id
+    return sweep.client.search_runs([place], f"tags.`mlflow.parentRunId` = '{sweep.run_id}'")
+
+
+def test_the_same_sweep_goes_on_as_the_same_run(params, store):
+    one = open_sweep(params, "lr", "key", {"sweep.name": "lr"}, {"sweep.model": "a0,a1"})
+    end_sweep(one.run_id, "KILLED")
+    again = open_sweep(params, "lr", "key", {"sweep.name": "lr"}, {"sweep.model": "a0,a1"})
+    other = open_sweep(params, "lr", "other", {}, {})
+    assert again.run_id == one.run_id != other.run_id
+    stored = again.client.get_run(one.run_id)
+    assert (stored.info.status, stored.info.run_name, stored.data.params) == ("RUNNING", "lr", {"sweep.model": "a0,a1"})
+
+
+def test_a_trial_computed_under_the_sweep_is_its_own_run(params, store, monkeypatch):
+    sweep = open_sweep(params, "lr", "key", {}, {})
+    monkeypatch.setenv(PARENT_VARIABLE, sweep.run_id)
+    computed = trained(params)
+    for _ in range(2):  # a sweep started again nests again
+        run = nest(sweep, computed, params)
+        assert run.run_id == computed and not is_restored(run)
+    (child,) = children(sweep)
+    assert child.data.metrics["objective"] == 0.75
+    assert child.data.params["model"] == "a0" and child.data.params["model.id"] == params.model.id
+
+
+def test_a_restored_trial_is_copied_once_with_all_it_logged(params, store):
+    computed = trained(params)
+    sweep = open_sweep(params, "lr", "key", {}, {})
+    run = nest(sweep, computed, params)
+    assert nest(sweep, computed, params).run_id == run.run_id != computed
+    assert is_restored(run)
+    (child,) = children(sweep)
+    assert child.info.status == "FINISHED" and child.info.run_name == "trial"
+    assert child.data.tags["sweep.restored_from"] == computed
+    assert child.data.params.items() >= open_client().get_run(computed).data.params.items()
+    assert child.data.metrics["validation/top1"] == 0.75
+    assert [point.step for point in run.client.get_metric_history(run.run_id, "train/loss")] == [1, 2, 3]
+    assert len(child.inputs.dataset_inputs) == 3
+    assert "mlflow.parentRunId" not in open_client().get_run(computed).data.tags
+
+
+def test_a_copy_that_was_cut_off_is_made_anew(params, store):
+    computed = trained(params)
+    sweep = open_sweep(params, "lr", "key", {}, {})
+    half = nest(sweep, computed, params)
+    sweep.client.update_run(half.run_id, status="RUNNING")
+    whole = nest(sweep, computed, params)
+    assert [child.info.run_id for child in children(sweep)] == [whole.run_id] != [half.run_id]
+
+
+def test_a_run_on_another_store_is_restored_from_the_results(params, store):
+    sweep = open_sweep(params, "lr", "key", {}, {})
+    run = nest(sweep, "0" * 32, params)
+    stored = run.client.get_run(run.run_id).data
+    assert is_restored(run) and stored.metrics["test/top1"] == 0.5
+    assert stored.params["finetune.learning_rate"] == str(params.finetune.learning_rate)
+
+
+def test_an_unfinished_run_of_another_sweep_goes_over_to_the_one_that_finishes_it(params, store, monkeypatch, tmp_path):
+    old, new = (open_sweep(params, "lr", key, {}, {}) for key in ("old", "new"))
+    note = tmp_path / "note.json"
+    monkeypatch.setenv(PARENT_VARIABLE, old.run_id)
+    with pytest.raises(KeyboardInterrupt), begin_run(params, RUN_FILE, note=note):
+        raise KeyboardInterrupt
+    (run,) = children(old)
+    monkeypatch.setenv(PARENT_VARIABLE, new.run_id)
+    with begin_run(params, RUN_FILE, note=note):
+        pass
+    assert [child.info.run_id for child in children(new)] == [run.info.run_id]
+    assert children(old) == []
+
+
+def test_the_champion_is_the_version_that_the_run_registered(params, store):
+    client = open_client()
+    runs = [trained(params), trained(params)]
+    client.create_registered_model("sample-a0")
+    for run in runs:
+        client.create_model_version("sample-a0", source=f"runs:/{run}/classifier", run_id=run)
+    assert champion_of("sample-a0") is None
+    assert crown(runs[0]) == "sample-a0 version 1"
+    assert champion_of("sample-a0") == "1"
+    assert crown(runs[1]) == "sample-a0 version 2"
+    assert champion_of("sample-a0") == "2"
+    assert crown("0" * 32) is None
