@@ -32,6 +32,7 @@ from stages.console import UserError
 
 MICROSECONDS = 1_000_000
 TOLERANCE = Fraction(1, 1000)  # seconds; Matroska and WebM round times to it
+TOLERATED = int(TOLERANCE * MICROSECONDS)
 MAX_SOURCE_FPS = 1000  # a header above this is wrong, and so are times closer than its period
 
 
@@ -100,21 +101,21 @@ class _Clock:
     def __init__(self, path: Path, capture: cv2.VideoCapture) -> None:
         self._path, self._capture = path, capture
         self._rate = _source_rate(capture)
-        self._origin: Fraction | None = None
-        self._latest = Fraction(0)
+        self._origin: int | None = None
+        self._latest = 0
         self.time = Fraction(0)
         self.period = 1 / self._rate if self._rate else None
 
     def tick(self) -> Fraction:
         """The start of the frame that was just grabbed."""
-        container = Fraction(round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1000), MICROSECONDS)
+        container = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1000)  # microseconds
         if self._origin is None:
             self._origin = container
             return self.time
         elapsed = container - self._origin
         untimed = elapsed <= self._latest
         if self._rate is None and (self.period is None or not untimed):
-            step = elapsed - self._latest
+            step = Fraction(elapsed - self._latest, MICROSECONDS)
             if step < Fraction(1, MAX_SOURCE_FPS):
                 fps = self._capture.get(cv2.CAP_PROP_FPS)
                 problem = f"no usable times: its header says {fps:g} frames a second, and its frames do no better"
@@ -124,11 +125,17 @@ class _Clock:
             self.time += self.period
             return self.time
         self._latest = elapsed
-        if self._rate is not None:
-            nearest = round(elapsed * self._rate) / self._rate
-            elapsed = nearest if abs(nearest - elapsed) <= TOLERANCE else elapsed
-        self.time = max(self.time, elapsed)
+        self.time = max(self.time, self._nearest(elapsed))
         return self.time
+
+    def _nearest(self, elapsed: int) -> Fraction:
+        """The multiple of the header's period that `elapsed` microseconds are within TOLERANCE of, or else just these."""
+        if self._rate is not None:
+            unit = self._rate.denominator * MICROSECONDS
+            number = (2 * elapsed * self._rate.numerator + unit) // (2 * unit)
+            if abs(number * unit - elapsed * self._rate.numerator) <= TOLERATED * self._rate.numerator:
+                return Fraction(number * self._rate.denominator, self._rate.numerator)
+        return Fraction(elapsed, MICROSECONDS)
 
 
 def frame_size(width: int, height: int, size: int) -> tuple[int, int]:
@@ -139,11 +146,15 @@ def frame_size(width: int, height: int, size: int) -> tuple[int, int]:
 
 
 def _finish(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
-    """A BGR frame in RGB at `target` (width, height), read-only because the same one may be handed out again."""
+    """A BGR frame in RGB at `target` (width, height), read-only because the same one may be handed out again.
+
+    Bilinear, as the Model Garden resizes; from twice the size on its four pixels would no longer cover what they stand for, and
+    the mean over an area, ten times slower, takes its place.
+    """
     width, height = target
     if (image.shape[1], image.shape[0]) != target:
-        shrinks = width * height < image.shape[0] * image.shape[1]
-        image = cv2.resize(image, target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        halves = 2 * width <= image.shape[1] or 2 * height <= image.shape[0]
+        image = cv2.resize(image, target, interpolation=cv2.INTER_AREA if halves else cv2.INTER_LINEAR)
     image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     image.flags.writeable = False
     return image
@@ -169,22 +180,24 @@ def _sample(path: Path, rate: Fraction, size: int, threads: int, every: bool) ->
         clock = _Clock(path, capture)
         target = image = finished = None
         count = k = 0
+        due = Fraction(0)  # k / rate, when output frame k is shown
         ended = False
         while not ended:
             ended = not capture.grab()
             until = clock.tick() if not ended else clock.time + (clock.period or TOLERANCE)
-            while k / rate < until and (image is not None or not every):
+            while due < until and (image is not None or not every):
                 if image is None:
                     raise _WrongForecast
                 if finished is None:
                     target = target or frame_size(image.shape[1], image.shape[0], size)
                     finished = _finish(image, target)
-                yield round(k / rate * MICROSECONDS), finished
+                yield round(due * MICROSECONDS), finished
                 k += 1
+                due = k / rate
             if ended:
                 break
             count += 1
-            needed = every or clock.period is None or k / rate < until + clock.period
+            needed = every or clock.period is None or due < until + clock.period
             converted, latest = capture.retrieve() if needed else (False, None)
             if converted:
                 image, finished = latest, None
