@@ -171,6 +171,12 @@ def test_repeated_clips_keep_class_and_group(clips, tmp_path):
     assert {(clip.category, clip.number) for clip in found} == {(name, group) for name in CLASSES for group in (5, 6, 7)}
 
 
+def test_a_few_of_many_clips_are_of_every_class(clips, tmp_path):
+    found = folder_clips(str(repeated(clips, 7, tmp_path / "few"))).clips
+    assert len(found) == 7
+    assert {clip.category for clip in found} == set(CLASSES)
+
+
 def test_the_split_follows_the_names(clips, tmp_path):
     assert split_scheme(clips) == "grouped"  # the first fold tests groups 5, 6 and 7: nothing would be left
     for name in ("One", "Two"):

@@ -1,5 +1,8 @@
 """Clips to measure on: made up in UCF-101's likeness, or a folder's own, repeated where there are too few."""
 
+import itertools
+import random
+from collections import defaultdict
 from pathlib import Path
 
 import cv2
@@ -64,9 +67,13 @@ def synthesise(
 def repeated(folder: Path, count: int, target: Path) -> Path:
     """Names `count` clips in `target`, those of `folder` again and again, as links; returns `target`.
 
+    Classes take turns and their clips are shuffled, so that few clips too are of every class and of many groups.
     A UCF-101 name keeps its class and group: the copy's number goes behind that of the clip.
     """
-    sources = sorted(folder_clips(str(folder)).clips, key=lambda clip: clip.source)
+    found = sorted(folder_clips(str(folder)).clips, key=lambda clip: clip.source)
+    random.Random(0).shuffle(found)
+    turns = defaultdict(itertools.count)
+    sources = sorted(found, key=lambda clip: (next(turns[clip.category]), clip.category))
     for number in range(count):
         clip = sources[number % len(sources)]
         source = folder / clip.source
