@@ -134,7 +134,7 @@ def _embed(params: Params, frames: Path, out: Path, cluster: Workers | None) -> 
 
     from stages.movinet.checkpoints import weights_digest
     from stages.movinet.classifier import initial_classifier
-    from stages.movinet.head import head_keys, read_head
+    from stages.movinet.head import read_head
     from stages.movinet.serving import Classifier, Trunk, save_classifier, save_trunk
     from stages.movinet.variants import variant_of
     from stages.training.runtime import be_deterministic
@@ -164,7 +164,6 @@ def _embed(params: Params, frames: Path, out: Path, cluster: Workers | None) -> 
             pd.DataFrame(read_json(store / f"{split}.json"), columns=["clip", "group"]).to_csv(part / f"{split}.csv", index=False)
         saved = tf.train.Checkpoint(model=classifier).write(str(part / "ckpt-1"))
         (part / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\nall_model_checkpoint_paths: "ckpt-1"\n')
-        settings["head_keys"] = head_keys(tf.train.load_checkpoint(saved).get_variable_to_shape_map())
         served = Classifier(
             trunk, read_head(saved), activation=variant.activation, count=count, views=params.evaluate.views, size=size
         )

@@ -21,12 +21,9 @@ def main() -> None:
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="sweep")(run_trial)
     try:
         application()
-    except (
-        SystemExit
-    ):  # Hydra has said why; where it happened in the midst of the trials, what they came to is shown all the same
-        if start.opened is None:
-            raise
-        finish(start.opened)
+    except SystemExit:  # Hydra has said why; what the trials came to by then is shown all the same
+        if start.opened is not None:
+            finish(start.opened)
         raise
     except BaseException as error:
         _abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")

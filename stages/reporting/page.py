@@ -120,16 +120,21 @@ def configuration(params: Params) -> str:
     return yaml.safe_dump(_shareable(params.model_dump(mode="json")), sort_keys=False, allow_unicode=True, width=120)
 
 
-def render(**content) -> str:
-    """The HTML of page.html.j2; raises jinja2.UndefinedError where the template needs something that was not given."""
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+def page_templates(folder: Path) -> Environment:
+    """The templates in `folder`: what comes from the data is escaped, and jinja2.UndefinedError names what was not given."""
+    return Environment(
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def render(**content) -> str:
+    """The HTML of page.html.j2; raises jinja2.UndefinedError where the template needs something that was not given."""
+    templates = page_templates(Path(__file__).parent)
     templates.filters |= {"percent": percent, "without_credentials": without_credentials}
     templates.globals["count"] = count
     return templates.get_template("page.html.j2").render(**content)

@@ -10,8 +10,9 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from stages.movinet.checkpoints import VALUE
+
 STATISTICS = ("moving_mean", "moving_variance")  # of batch norm: not learnt by gradients, and folded away where it is served
-VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 CALLS = ("PartitionedCall", "StatefulPartitionedCall", "If", "While", "StatelessIf", "StatelessWhile")
 
 
