@@ -1,109 +1,21 @@
-"""The stages one after another on tiny clips, at a small size: what each hands on, and that they agree with each other."""
+"""The stages one after another, a head on the frozen trunk: what each hands on, and that they agree with each other."""
 
 import functools
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from stages.console import UserError
 from stages.files import read_json
-from stages.params import Params, parse_params
+from stages.params import parse_params
+from tests.pipeline_runs import CLASSES, ROOT, SMALL, Repository, check_served_as_evaluated, clips, weights  # noqa: F401
 from tests.test_params import composed
 
-ROOT = Path(__file__).parent.parent
-CLASSES = ["Dark", "Bright"]
-SMALL = (
-    "data=folder",
-    "model=a0_stream",
-    "frames.size=32",
-    "frames.count=3",
-    "frames.shards=2",
-    "embed.views=3",
-    "evaluate.views=2",
-    "evaluate.bootstrap=100",
-    "finetune.batch_size=8",
-)
-
-
-def render(folder: Path) -> Path:
-    """Clips of two classes that differ in brightness, six groups of two clips each, in UCF-101's names."""
-    import cv2
-
-    rng = np.random.default_rng(1)
-    for level, name in ((60, "Dark"), (180, "Bright")):
-        (folder / name).mkdir(parents=True)
-        for group in range(1, 7):
-            for clip in (1, 2):
-                path = folder / name / f"v_{name}_g{group:02d}_c{clip:02d}.avi"
-                writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (40, 32))
-                for _ in range(6):
-                    writer.write(rng.integers(level - 50, level + 50, (32, 40, 3)).astype(np.uint8))
-                writer.release()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> Path:
-    """A full-size random checkpoint of A0 stream in the published layout, its residual branches on."""
-    import tensorflow as tf
-    import tf_keras
-
-    from stages.movinet.build import build_backbone, build_classifier, set_rezero
-    from stages.movinet.variants import VARIANTS
-
-    tf_keras.utils.set_random_seed(7)
-    backbone = build_backbone(VARIANTS["a0_stream"])
-    set_rezero(backbone, 0.3)
-    folder = tmp_path_factory.mktemp("weights")
-    tf.train.Checkpoint(model=build_classifier(VARIANTS["a0_stream"], backbone)).save(str(folder / "ckpt"))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory) -> Path:
-    return render(tmp_path_factory.mktemp("videos"))
-
-
-class Repository:
-    """A working directory with params.yaml in which stages run as a user runs them, each in a process of its own."""
-
-    def __init__(self, folder: Path, *overrides: str):
-        self.folder = folder
-        self.configure(*overrides)
-
-    def configure(self, *overrides: str) -> None:
-        self.overrides = overrides
-        content = composed(*SMALL, *overrides)
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-
-    @property
-    def params(self) -> Params:
-        return parse_params(composed(*SMALL, *self.overrides))
-
-    def environment(self) -> dict:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
-        return kept | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(self.folder)}
-
-    def start(self, stage: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", f"stages.{stage}"]
-        return subprocess.Popen(command, cwd=self.folder, env=self.environment(), stderr=subprocess.PIPE, text=True)
-
-    def run(self, *stages: str) -> str:
-        errors = ""
-        for stage in stages:
-            process = self.start(stage)
-            errors = process.communicate(timeout=400)[1]
-            assert process.returncode == 0, errors[-3000:]
-        return errors
+pytestmark = pytest.mark.xdist_group("pipeline")
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +24,6 @@ def head_run(tmp_path_factory, clips, weights) -> Repository:
     repository = Repository(tmp_path_factory.mktemp("head"), f"data.folder={clips}", f"model.weights={weights}")
     repository.run("download", "extract", "embed", "finetune", "evaluate", "report")
     return repository
-
-
-pytestmark = pytest.mark.xdist_group("pipeline")
 
 
 def test_every_promised_file_is_there(head_run):
@@ -158,21 +67,6 @@ def test_embeddings_are_the_trunks_features_of_the_views(head_run):
     train = np.load(folder / "embeddings/train.npy")
     assert train.shape[1:] == (3, 480)
     assert np.abs(train[:, 0] - train[:, 1]).max() > 1e-3  # the second view is augmented
-
-
-def check_served_as_evaluated(folder: Path) -> None:
-    """The SavedModel gives each test clip the probabilities of predictions.csv."""
-    import tensorflow as tf
-
-    from stages.video.records import parse_clip, read_clips
-
-    predictions = pd.read_csv(folder / "results/predictions.csv").set_index("clip")
-    serve = tf.saved_model.load(str(folder / "models/classifier/saved_model")).signatures["serving_default"]
-    files = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
-    for clip in map(parse_clip, read_clips(files)):
-        served = serve(frames=clip["frames"][None])["probabilities"].numpy()[0]
-        expected = predictions.loc[clip["clip"].numpy().decode()].filter(like="p_").to_numpy(float)
-        np.testing.assert_allclose(served, expected, atol=1e-5)
 
 
 def test_the_saved_model_gives_the_probabilities_that_evaluation_found(head_run):
@@ -299,72 +193,3 @@ def test_a_classifier_made_otherwise_is_refused(head_run):
     other = parse_params(composed(*SMALL, *head_run.overrides, "frames.count=4"))
     with pytest.raises(UserError, match="made with count 3, but now it is 4"):
         evaluate.run(other, **places, classifier=folder / "models/classifier")
-
-
-@pytest.fixture(scope="module")
-def full_run(tmp_path_factory, clips, weights, head_run) -> Repository:
-    """The last blocks trained on the records that head_run extracted, killed by SIGKILL on the way and run again."""
-    options = ("finetune=last_blocks", "finetune.epochs=3", "finetune.checkpoint_minutes=0.00001")
-    folder = tmp_path_factory.mktemp("full")
-    (folder / "data").mkdir()
-    for name in ("frames", "manifest.csv"):
-        (folder / "data" / name).symlink_to(head_run.folder / "data" / name)
-    repository = Repository(folder, f"data.folder={clips}", f"model.weights={weights}", *options)
-    repository.run("embed")
-    assert read_json(folder / "data/embeddings/embed.json")["mode"] == "none"
-    process = repository.start("finetune")
-    deadline = time.monotonic() + 300
-    while not list(folder.glob(".cache/finetune/*/checkpoint")) and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()[-3000:]
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not (folder / "models/classifier").exists()
-    assert "going on in epoch" in repository.run("finetune")
-    assert not list(folder.glob(".cache/finetune/*/checkpoint"))
-    repository.run("evaluate")
-    return repository
-
-
-@pytest.mark.slow
-def test_a_killed_training_and_its_resumption_are_one_mlflow_run(full_run):
-    from mlflow import MlflowClient
-
-    folder = full_run.folder
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    (experiment,) = [item for item in client.search_experiments() if item.name == "folder"]
-    (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.status == "FINISHED"
-    assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2, 3]
-
-
-@pytest.mark.slow
-def test_a_killed_training_of_the_network_gives_the_numbers_of_a_whole_one(full_run, tmp_path):
-    import tensorflow as tf
-
-    from stages import finetune
-
-    folder = full_run.folder
-    history = pd.read_csv(folder / "results/history.csv")
-    assert len(history) == 3
-    places = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
-    whole = finetune.run(full_run.params, **places, folder=tmp_path / "scratch", out=tmp_path / "classifier")
-    clock = ["seconds", "examples_per_second"]
-    np.testing.assert_allclose(
-        history.drop(columns=clock), whole.drop(columns=clock), rtol=1e-6
-    )  # an interrupted mean is rounded twice
-    one, other = (
-        tf.train.load_checkpoint(str(place / "ckpt-1")) for place in (folder / "models/classifier", tmp_path / "classifier")
-    )
-    keys = one.get_variable_to_shape_map()
-    assert set(keys) == set(other.get_variable_to_shape_map())
-    assert not [key for key in keys if "optimizer" in key]
-    for key in sorted(key for key in keys if key.endswith("VARIABLE_VALUE")):
-        np.testing.assert_array_equal(one.get_tensor(key), other.get_tensor(key))
-    read = read_json(tmp_path / "classifier/classifier.json")
-    assert read == read_json(folder / "models/classifier/classifier.json")
-
-
-@pytest.mark.slow
-def test_the_trained_network_is_what_is_served(full_run):
-    check_served_as_evaluated(full_run.folder)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from stages.files import read_json
+from tests.pipeline_runs import Repository
 from tests.range_server import RangeServer
-from tests.test_pipeline import Repository
 
 REAL = os.environ.get("MOVINET_REAL_DATA")
 pytestmark = [

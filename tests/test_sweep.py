@@ -1,4 +1,3 @@
-# ruff: noqa: F811 (fixtures are imported by name)
 """A whole sweep in a repository of its own: two jobs at once, a failing trial, SIGKILL in the middle, the same command again."""
 
 import base64
@@ -16,7 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.test_pipeline import SMALL, clips, weights  # noqa: F401
+from tests.pipeline_runs import SMALL, clips, weights  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 VARIED = "finetune.learning_rate=0.002,0.02,20"  # the schema allows none above 10

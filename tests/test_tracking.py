@@ -1,4 +1,3 @@
-# ruff: noqa: F811 (fixtures are imported by name)
 import json
 import os
 import shutil

@@ -1,6 +1,5 @@
 """A team's set-up for real: an MLflow server on PostgreSQL with proxied artifacts, and clients that know only its address."""
 
-# ruff: noqa: F811 (fixtures are imported by name)
 import json
 import os
 import subprocess

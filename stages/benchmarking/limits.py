@@ -41,34 +41,14 @@ def bare_read(paths: Sequence[Path]) -> float:
 
 
 def forward_flops(load: Load) -> int:
-    """Multiplications and additions of the convolutions of a base network's forward pass, counted layer by layer as it runs.
+    """Multiplications and additions of a network's forward pass, as `stages.movinet.arithmetic` counts them."""
+    import tensorflow as tf
 
-    Every product in it, the head's too, is a Conv3D layer. What activations, pooling and batch norm do is left out.
-    """
-    from official.vision.modeling.layers import nn_layers
+    from stages.movinet.arithmetic import flops
 
     model = classifier(load.model, "fast")
-    layers = [layer for layer in model.submodules if isinstance(layer, nn_layers.Conv3D)]
-    calls = {layer: layer.call for layer in layers}
-    total = 0
-
-    def counted(layer):
-        def call(x):
-            nonlocal total
-            y = calls[layer](x)
-            total += 2 * int(np.prod(y.shape)) * int(np.prod(layer.kernel.shape[:-1]))
-            return y
-
-        return call
-
-    try:
-        for layer in layers:
-            layer.call = counted(layer)
-        model({"image": inputs(load)}, training=False)
-    finally:
-        for layer, call in calls.items():
-            layer.call = call
-    return total
+    clips = tf.TensorSpec(inputs(load).shape, tf.float32)
+    return flops(lambda frames: model({"image": frames}, training=False), clips)
 
 
 def product_rate() -> float:

@@ -56,7 +56,7 @@ def arithmetic(folder: Path) -> dict[str, int]:
     """Parameters of the classifier, and the floating point operations with which it classifies one clip, all its views."""
     import tensorflow as tf
 
-    from stages.sweeping.arithmetic import flops, parameters
+    from stages.movinet.arithmetic import flops, parameters
 
     description = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
     size, count, views = description["size"], description["count"], description["views"]

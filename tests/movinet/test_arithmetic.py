@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages.sweeping.arithmetic import flops, parameters
+from stages.movinet.arithmetic import flops, parameters
 
 
 class Small(tf.Module):

@@ -1,0 +1,116 @@
+"""The stages as a user runs them, on tiny clips: what the tests of whole pipelines share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from stages.files import read_json
+from stages.params import Params, parse_params
+from tests.test_params import composed
+
+ROOT = Path(__file__).parent.parent
+CLASSES = ["Dark", "Bright"]
+SMALL = (
+    "data=folder",
+    "model=a0_stream",
+    "frames.size=32",
+    "frames.count=3",
+    "frames.shards=2",
+    "embed.views=3",
+    "evaluate.views=2",
+    "evaluate.bootstrap=100",
+    "finetune.batch_size=8",
+)
+
+
+def render(folder: Path) -> Path:
+    """Clips of two classes that differ in brightness, six groups of two clips each, in UCF-101's names."""
+    import cv2
+
+    rng = np.random.default_rng(1)
+    for level, name in ((60, "Dark"), (180, "Bright")):
+        (folder / name).mkdir(parents=True)
+        for group in range(1, 7):
+            for clip in (1, 2):
+                path = folder / name / f"v_{name}_g{group:02d}_c{clip:02d}.avi"
+                writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (40, 32))
+                for _ in range(6):
+                    writer.write(rng.integers(level - 50, level + 50, (32, 40, 3)).astype(np.uint8))
+                writer.release()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A full-size random checkpoint of A0 stream in the published layout, its residual branches on."""
+    import tensorflow as tf
+    import tf_keras
+
+    from stages.movinet.build import build_backbone, build_classifier, set_rezero
+    from stages.movinet.variants import VARIANTS
+
+    tf_keras.utils.set_random_seed(7)
+    backbone = build_backbone(VARIANTS["a0_stream"])
+    set_rezero(backbone, 0.3)
+    folder = tmp_path_factory.mktemp("weights")
+    tf.train.Checkpoint(model=build_classifier(VARIANTS["a0_stream"], backbone)).save(str(folder / "ckpt"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> Path:
+    return render(tmp_path_factory.mktemp("videos"))
+
+
+class Repository:
+    """A working directory with params.yaml in which stages run as a user runs them, each in a process of its own."""
+
+    def __init__(self, folder: Path, *overrides: str):
+        self.folder = folder
+        self.configure(*overrides)
+
+    def configure(self, *overrides: str) -> None:
+        self.overrides = overrides
+        content = composed(*SMALL, *overrides)
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+    @property
+    def params(self) -> Params:
+        return parse_params(composed(*SMALL, *self.overrides))
+
+    def environment(self) -> dict:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
+        return kept | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(self.folder)}
+
+    def start(self, stage: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", f"stages.{stage}"]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment(), stderr=subprocess.PIPE, text=True)
+
+    def run(self, *stages: str) -> str:
+        errors = ""
+        for stage in stages:
+            process = self.start(stage)
+            errors = process.communicate(timeout=400)[1]
+            assert process.returncode == 0, errors[-3000:]
+        return errors
+
+
+def check_served_as_evaluated(folder: Path) -> None:
+    """The SavedModel gives each test clip the probabilities of predictions.csv."""
+    import tensorflow as tf
+
+    from stages.video.records import parse_clip, read_clips
+
+    predictions = pd.read_csv(folder / "results/predictions.csv").set_index("clip")
+    serve = tf.saved_model.load(str(folder / "models/classifier/saved_model")).signatures["serving_default"]
+    files = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
+    for clip in map(parse_clip, read_clips(files)):
+        served = serve(frames=clip["frames"][None])["probabilities"].numpy()[0]
+        expected = predictions.loc[clip["clip"].numpy().decode()].filter(like="p_").to_numpy(float)
+        np.testing.assert_allclose(served, expected, atol=1e-5)
