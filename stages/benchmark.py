@@ -25,11 +25,13 @@ from stages.params import BASE_IDS, MODEL_IDS
 from stages.sources.folders import folder_clips
 
 ROWS = ("decode", "forward", "stream", "step", "input", "job")
-QUICK = {"models": ("a0",), "rows": ("decode", "forward", "step", "job"), "repeats": 2, "seconds": 20.0, "steps": 1}
-FULL = {"models": BASE_IDS, "rows": ROWS, "repeats": 3, "seconds": 300.0, "steps": 0}
+JOB_CLIPS = 300  # of the job; fewer are repeated, as are fewer than DECODE_CLIPS for decoding
+FULL = {"models": BASE_IDS, "rows": ROWS, "repeats": 3, "seconds": 300.0, "steps": 0, "job_clips": JOB_CLIPS}
+# The training step is left out, as compiling the stock one takes a minute by itself.
+QUICK = {"models": ("a0",), "rows": ("decode", "forward", "job"), "repeats": 1, "seconds": 20.0, "steps": 1, "job_clips": 60}
+QUICK |= {"size": 64}
 CLIPS = {True: 20, False: 40}  # made up where none are given: quick, full
-DECODE_CLIPS = 60  # fewer than these are repeated, as are fewer than JOB_CLIPS for the job
-JOB_CLIPS = 300
+DECODE_CLIPS = 60
 FRAMES = 8
 GROWTH_SIZES = (50, 500, 5000)
 MODEL_CLIPS = 20
@@ -67,17 +69,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog="python -m stages.benchmark", description=__doc__.splitlines()[0])
     parser.epilog = "Full: about an hour on two cores, most of it the plain way's. Leave the machine alone meanwhile."
     add = parser.add_argument
-    add("--quick", action="store_true", help="a0 only, few rounds, few of the plain way's steps: about two minutes")
+    add("--quick", action="store_true", help="a0 only, at 64 pixels, one round, one of the plain way's steps")
     add("--rows", type=_names(ROWS), help=f"what to measure, of {','.join(ROWS)}")
     add("--models", type=_names(MODEL_IDS), help="networks, e.g. a0,a3; the first one does the job (default: a0 to a5)")
-    add("--repeats", type=_at_least(1), help="rounds of each comparison (default: 3, quick 2)")
+    add("--repeats", type=_at_least(1), help="rounds of each comparison (default: 3, quick 1)")
     add("--seconds", type=float, help="no further round of a comparison begins after these (default: 300, quick 20)")
     add("--steps", type=_at_least(0), help="steps of the plain way's job that are run; 0 = all (default: all, quick 1)")
     add("--clips", type=Path, help="folder of <class>/<video> or of UCF-101's names (default: clips made up, 40, quick 20)")
-    add("--job-clips", type=_at_least(1), default=JOB_CLIPS, help="the job repeats clips up to as many (default: %(default)s)")
+    add("--job-clips", type=_at_least(1), help=f"the job repeats clips up to as many (default: {JOB_CLIPS}, quick 60)")
     add("--weights", default="random", help="of the job's network, as model.weights (default: %(default)s)")
     add("--frames", type=_at_least(1), default=FRAMES, help="frames of a view (default: %(default)s)")
-    add("--size", type=_at_least(32), help="pixels of a side, of everything (default: each network's own; steps 64)")
+    add("--size", type=_at_least(32), help="pixels of a side, of everything (default: each network's own, steps and quick 64)")
     add("--growth", action="store_true", help="instead: the cost of more clips (first network) and of larger networks")
     add("--sizes", type=_sizes, default=GROWTH_SIZES, help="numbers of clips for --growth (default: 50,500,5000)")
     add("--out", type=Path, default=RESULTS, help="folder for the results (default: %(default)s)")

@@ -140,7 +140,9 @@ def draw(points: Sequence[Point], path: Path) -> None:
             if xs:
                 axis.loglog(xs, [ys[-1] * x / xs[-1] for x in xs], linestyle=":", color="grey", label="linear")
             for point, x, y in zip(chosen, xs, ys, strict=True):
-                axis.annotate(point.model if growing == "model" else f"{point.clips:,}", (x, y), fontsize=8)
+                name_of_point = point.model if growing == "model" else f"{point.clips:,}"
+                axis.annotate(name_of_point, (x, y), (-4, 5), textcoords="offset points", ha="right", fontsize=8)
+            axis.margins(0.1)
             axis.set_xlabel(label)
             axis.set_ylabel(title)
             axis.grid(True, which="both", alpha=0.2)
