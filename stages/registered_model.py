@@ -1,19 +1,34 @@
-"""The classifier as MLflow's registry serves it: uint8 frames in, a probability a class out.
+"""The classifier as MLflow's registry serves it: clips in, a probability a class out.
 
 MLflow copies this one file beside the SavedModel and runs it wherever the model is loaded, so it must not import anything of
-this project. `mlflow.pyfunc.load_model("models:/<data>-<model>@latest").predict(frames)`, or `mlflow models serve`, whose
-clients post `{"inputs": <nested lists of 0..255>}`.
+this project. What decodes videos is copied along, as an artifact, and so a served video gives the frames that the stages see.
+`mlflow.pyfunc.load_model("models:/<data>-<model>@latest").predict(frames)`, or `mlflow models serve`, whose clients post
+`{"dataframe_records": [{"video": "<a video file in base64>"}]}`.
 """
 
+import base64
+import binascii
+import importlib
+import importlib.util
 import json
+import sys
+import tempfile
+import uuid
+from itertools import islice
+from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
 
+LONGEST = 600  # seconds of a video; a longer one could take all the memory of a server
+
 
 class Classifier(mlflow.pyfunc.PythonModel):
-    """Wraps the signature `serving_default` of a SavedModel; `artifacts` are the SavedModel and its description (JSON)."""
+    """Wraps the signature `serving_default` of a SavedModel.
+
+    `artifacts`: the SavedModel, its description (JSON), and `decoder`, a package with the module `video.decode`.
+    """
 
     def load_context(self, context):
         import tensorflow as tf  # here, so that logging a model does not wait for it
@@ -21,25 +36,54 @@ class Classifier(mlflow.pyfunc.PythonModel):
         with open(context.artifacts["description"], encoding="utf-8") as file:
             self.description = json.load(file)
         self.model = tf.saved_model.load(context.artifacts["saved_model"])  # owns the variables of the signature
+        self.decode = _import_decoder(Path(context.artifacts["decoder"]))
 
     def predict(self, context, model_input: np.ndarray, params=None) -> pd.DataFrame:
         """uint8 frames (B, T, H, W, 3), RGB, at the model's frame rate -> DataFrame, B rows, a column of probabilities a class.
 
-        Whole clips of any length and size: views and crops are chosen inside the model, as in evaluation.
+        Whole clips of any length and size: views and crops are chosen inside the model, as in evaluation. Or B videos of any
+        lengths: an object array (B,) of a file's content each, as bytes or in base64 (a DataFrame's one column arrives as this).
 
-        Raises MlflowException (HTTP status 400 when served) for input of another shape, type or range.
+        Raises MlflowException (HTTP status 400 when served) for input of another shape, type or range, and for videos that cannot
+        be decoded or last longer than LONGEST seconds.
         """
+        if _are_videos(model_input):
+            clips = (self._decoded(video, f"video {place} of {len(model_input)}") for place, video in enumerate(model_input, 1))
+            return pd.concat([self._classified(clip) for clip in clips], ignore_index=True)
+        return self._classified(self._checked(model_input))
+
+    def _classified(self, frames: np.ndarray) -> pd.DataFrame:
         import tensorflow as tf
 
-        frames = self._checked(model_input)
         probabilities = self.model.signatures["serving_default"](frames=tf.constant(frames))["probabilities"]
         return pd.DataFrame(probabilities.numpy(), columns=self.description["classes"])
 
+    def _decoded(self, video: bytes | str, name: str) -> np.ndarray:
+        """The frames of a video file's content: uint8 (1, T, H, W, 3)."""
+        fps = self.description["fps"]
+        most = int(LONGEST * fps)
+        with tempfile.NamedTemporaryFile(prefix="video-") as file:
+            file.write(_content(video, name))
+            file.flush()
+            try:
+                frames = self.decode.iterate_frames(Path(file.name), fps, self.description["size"])
+                images = [image for _, image in islice(frames, most + 1)]
+            except self.decode.BrokenVideo as error:
+                raise _bad_input(f"{name}: {error.reason}") from None
+        if len(images) > most:
+            raise _bad_input(f"{name}: longer than {LONGEST} seconds; send a part of it")
+        return np.stack(images)[None]
+
     def _checked(self, frames):
         fps = self.description.get("fps")
-        wanted = f"this model takes uint8 frames (clips, frames, height, width, 3), RGB in 0..255, {fps} a second"
+        wanted = (
+            f"this model takes uint8 frames (clips, frames, height, width, 3), RGB in 0..255, {fps} a second, or videos: "
+            "one column of files' contents, as bytes or in base64"
+        )
         if not isinstance(frames, np.ndarray):
             raise _bad_input(f"{type(frames).__name__} given, not an array; {wanted}")
+        if frames.dtype == object:
+            frames = _as_numbers(frames)
         if frames.ndim != 5 or frames.shape[-1] != 3:
             raise _bad_input(f"shape {frames.shape} given; {wanted}")
         if frames.dtype != np.uint8:
@@ -49,6 +93,40 @@ class Classifier(mlflow.pyfunc.PythonModel):
         if frames.max() == 1:  # cast from 0..1
             raise _bad_input(f"no value above 1 given, as if scaled to 0..1; {wanted}")
         return frames
+
+
+def _import_decoder(package: Path):
+    """`video.decode` of a package in any folder, under a name of its own: each loaded model decodes with what came with it."""
+    name = f"decoder_{uuid.uuid4().hex}"
+    spec = importlib.util.spec_from_file_location(name, package / "__init__.py", submodule_search_locations=[str(package)])
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    return importlib.import_module(f"{name}.video.decode")
+
+
+def _are_videos(given) -> bool:
+    """Whether `given` is an object array (B,) of bytes and texts, at least one."""
+    column = isinstance(given, np.ndarray) and given.dtype == object and given.ndim == 1 and len(given) > 0
+    return column and all(isinstance(item, (bytes, str)) for item in given)
+
+
+def _content(video: bytes | str, name: str) -> bytes:
+    if isinstance(video, bytes):
+        return video
+    try:
+        return base64.b64decode("".join(video.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _bad_input(f"{name}: not base64 ({error}); send a video file's content in base64") from None
+
+
+def _as_numbers(frames: np.ndarray) -> np.ndarray:
+    """Nested lists of a JSON request as an array: of uint8 where all are whole numbers in 0..255."""
+    try:
+        numbers = np.array(frames.tolist())
+    except ValueError:  # lists of unequal lengths
+        return frames
+    fits = numbers.dtype.kind == "i" and numbers.size and numbers.min() >= 0 and numbers.max() <= 255
+    return numbers.astype(np.uint8) if fits else numbers
 
 
 def _bad_input(message):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,16 +15,11 @@ from stages.cluster import Call, open_cluster
 from stages.console import UserError
 from stages.params import Cluster
 from tests import cluster_tasks as tasks
-from tests.test_extract import break_clips, contents, manifest_of, settings, write_clip
+from tests.extracting import break_clips, contents, manifest_of, settings, write_clip
+from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent
 ELSEWHERE = "/"  # the scheduler runs where this code cannot be imported
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def dask_at(address: str | None, workers: int | None = None) -> Cluster:

@@ -1,4 +1,4 @@
-"""The whole stage on small synthesised clips: what it writes, what it leaves out, and that it goes on after a kill."""
+"""The whole stage on small synthesised clips: what it writes, whoever decodes."""
 
 import json
 import os
@@ -10,81 +10,14 @@ from pathlib import Path
 import cv2
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
 
 from stages import extract
 from stages.cluster import LOCAL
-from stages.console import UserError
-from stages.files import sha256
-from stages.params import Frames
-from stages.sources.manifest import read_manifest, write_manifest
+from stages.sources.manifest import write_manifest
 from stages.video.decode import decode_clip
-from stages.video.records import parse_clip, parse_clip_header, read_clips, shard_order
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path, monkeypatch):
-    """Keeps the scratch folder in the test's own."""
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-
-
-def settings(**changes) -> Frames:
-    values = {"fps": 5.0, "size": 32, "count": 4, "quality": 95, "shards": 2, "on_error": "skip", "workers": 1}
-    return Frames(**(values | changes))
-
-
-def write_clip(path: Path, level: int, frames: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), 25, (48, 32))
-    for frame in range(frames):
-        writer.write(np.full((32, 48, 3), level + frame, np.uint8))
-    writer.release()
-
-
-def manifest_of(clips: Path, splits: dict[str, str]) -> pd.DataFrame:
-    """A manifest of `splits` (clip: split), read back from a CSV as the stage does."""
-    classes = sorted({clip.split("/")[0] for clip in splits})
-    rows = [
-        {
-            "clip": clip,
-            "class": clip.split("/")[0],
-            "label": classes.index(clip.split("/")[0]),
-            "group": clip.rpartition("_")[0].replace("/", "_"),
-            "split": split,
-            "source": clip,
-            "bytes": (clips / clip).stat().st_size,
-            "sha256": sha256(clips / clip),
-        }
-        for clip, split in sorted(splits.items())
-    ]
-    path = clips.parent / "manifest.csv"
-    write_manifest(pd.DataFrame(rows), path)
-    return read_manifest(path)
-
-
-@pytest.fixture
-def clips(tmp_path) -> Path:
-    """Two classes, 5 train clips, 2 validation and 3 test clips; the clip's brightness and length tell which it is."""
-    folder = tmp_path / "clips"
-    for index in range(10):
-        write_clip(folder / "ab"[index % 2] / f"g{index // 4}_{index}.avi", 20 * index, 5 + index)
-    return folder
-
-
-@pytest.fixture
-def manifest(clips) -> pd.DataFrame:
-    splits = ["train"] * 5 + ["validation"] * 2 + ["test"] * 3
-    return manifest_of(clips, {f"{'ab'[index % 2]}/g{index // 4}_{index}.avi": split for index, split in enumerate(splits)})
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def break_clips(clips: Path, *names: str) -> None:
-    for name in names:
-        (clips / name).write_text("not a video")
+from stages.video.records import parse_clip, read_clips, shard_order
+from tests.extracting import break_clips, clips, contents, manifest, manifest_of, root, settings  # noqa: F401
 
 
 def test_everything_arrives(tmp_path, clips, manifest):
@@ -172,110 +105,6 @@ def test_a_split_without_clips(tmp_path, clips):
     assert (part["clips"], part["files"], part["per_class"], part["frames_per_clip"]) == (0, [], {"a": 0, "b": 0}, None)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_broken_videos_are_left_out_and_named(tmp_path, clips, manifest, workers, capsys):
-    break_clips(clips, "a/g0_0.avi", "b/g1_7.avi")
-    out = tmp_path / "out"
-    summary = extract.run(settings(workers=workers), manifest, clips, out)
-    assert [(item["clip"], item["split"]) for item in summary["skipped"]] == [("a/g0_0.avi", "train"), ("b/g1_7.avi", "test")]
-    assert all("FFmpeg cannot read it" in item["reason"] and str(clips) not in item["reason"] for item in summary["skipped"])
-    assert (summary["splits"]["train"]["clips"], summary["splits"]["test"]["clips"]) == (4, 2)
-    listing = capsys.readouterr().err
-    assert "2 of 10 clips" in listing and "a/g0_0.avi (train): " in listing and "b/g1_7.avi (test): " in listing
-    held = {parse_clip_header(record)["clip"].numpy().decode() for record in read_clips(sorted(out.glob("*.tfrecord")))}
-    assert held == set(manifest["clip"]) - {"a/g0_0.avi", "b/g1_7.avi"}
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.filterwarnings("error")
-def test_on_error_fail_stops_and_names_it(tmp_path, clips, manifest, workers):
-    break_clips(clips, "b/g1_7.avi")
-    out = tmp_path / "out"
-    with pytest.raises(UserError, match=r"clips/b/g1_7\.avi: FFmpeg cannot read it.*frames\.on_error: skip"):
-        extract.run(settings(on_error="fail", workers=workers), manifest, clips, out)
-    assert not out.exists()
-
-
-def test_fail_after_a_killed_skip(tmp_path, clips, manifest, monkeypatch):
-    """Shards that were finished while skipping was allowed do not hide what they skipped."""
-    break_clips(clips, "a/g0_0.avi")
-    with monkeypatch.context() as patch:
-        patch.setattr(extract, "_summary", lambda *a: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            extract.run(settings(), manifest, clips, tmp_path / "out")
-    with pytest.raises(UserError, match=r"clips/a/g0_0\.avi: FFmpeg cannot read it"):
-        extract.run(settings(on_error="fail"), manifest, clips, tmp_path / "out")
-
-
-def test_a_class_must_not_vanish_from_a_split(tmp_path, clips, manifest):
-    break_clips(clips, "a/g1_6.avi", "b/g0_1.avi")
-    with pytest.raises(
-        UserError, match=r"^no validation clip of a can be decoded; first reason: b/g0_1.avi: FFmpeg cannot read it"
-    ):
-        extract.run(settings(), manifest, clips, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_nothing_decodes(tmp_path, clips, manifest):
-    break_clips(clips, *manifest["clip"])
-    with pytest.raises(UserError, match=r"^none of the 10 clips can be decoded; first reason"):
-        extract.run(settings(), manifest, clips, tmp_path / "out")
-
-
-def test_absent_clips_are_told_before_any_work(tmp_path, clips, manifest, monkeypatch):
-    monkeypatch.setattr(extract, "encode_clip", lambda *a: pytest.fail("decoded"))
-    (clips / "b/g1_7.avi").unlink()
-    with pytest.raises(UserError, match=r"b/g1_7\.avi: not found \(absent clips: 1\)"):
-        extract.run(settings(), manifest, clips, tmp_path / "out")
-
-
-def test_a_killed_run_goes_on(tmp_path, clips, manifest, monkeypatch):
-    """Killed at the 8th clip: shards of 3, 2, 1 and 1 clips are finished, so 3 of 10 are left to do."""
-    expected = tmp_path / "expected"
-    extract.run(settings(), manifest, clips, expected)
-    decoded = []
-    encode_clip = extract.encode_clip
-
-    def dying(path, *arguments):
-        if len(decoded) == 7:
-            raise KeyboardInterrupt
-        decoded.append(path)
-        return encode_clip(path, *arguments)
-
-    out = tmp_path / "out"
-    with monkeypatch.context() as patch:
-        patch.setattr(extract, "encode_clip", dying)
-        with pytest.raises(KeyboardInterrupt):
-            extract.run(settings(), manifest, clips, out)
-    assert not out.exists() and len(decoded) == 7
-    decoded.clear()
-    monkeypatch.setattr(extract, "encode_clip", lambda path, *rest: decoded.append(path) or encode_clip(path, *rest))
-    extract.run(settings(), manifest, clips, out)
-    assert len(decoded) == 3
-    assert contents(out) == contents(expected)
-    assert list((tmp_path / ".cache" / "frames").glob("*/*")) == []
-
-
-def test_other_settings_or_clips_do_not_take_over_old_shards(tmp_path, clips, manifest, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(extract, "_summary", lambda *a: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            extract.run(settings(), manifest, clips, tmp_path / "out")
-    decoded = []
-    encode_clip = extract.encode_clip
-    monkeypatch.setattr(extract, "encode_clip", lambda path, *rest: decoded.append(path) or encode_clip(path, *rest))
-    extract.run(settings(quality=90), manifest, clips, tmp_path / "out")
-    assert len(decoded) == 10
-    decoded.clear()
-    changed = manifest.copy()
-    changed.loc[0, "sha256"] = "0" * 64
-    extract.run(settings(), changed, clips, tmp_path / "out")
-    assert len(decoded) == 10
-    decoded.clear()
-    extract.run(settings(count=9, workers=1), manifest, clips, tmp_path / "out")
-    assert decoded == [], "what does not change the records does not decode again"
-
-
 def test_another_joblib_backend_can_be_chosen(clips, manifest, monkeypatch):
     monkeypatch.setattr(extract, "encode_clip", lambda path, *rest: (os.getpid(), path.name))
     chosen = [extract.Clip(clip, 0, "a", "g", 1) for clip in manifest["clip"]]
@@ -283,13 +112,6 @@ def test_another_joblib_backend_can_be_chosen(clips, manifest, monkeypatch):
         done = list(extract.encode_clips(chosen, settings(workers=2), clips))
     assert done == [(os.getpid(), Path(clip).name) for clip in manifest["clip"]]
     assert os.getpid() not in {pid for pid, _ in extract.encode_clips(chosen, settings(workers=2), clips)}
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX signal")
-def test_a_killed_worker_is_one_clear_line(tmp_path, clips, manifest, monkeypatch):
-    monkeypatch.setattr(extract, "encode_clip", lambda *arguments: os._exit(1))
-    with pytest.raises(UserError, match=r"a decoding process was killed .* between a/1 and a/4"):
-        list(extract.encode_clips([extract.Clip(f"a/{i}", 0, "a", "g", 1) for i in range(1, 5)], settings(workers=2), clips))
 
 
 def test_the_command_takes_over_params_and_paths(tmp_path, clips, manifest, monkeypatch):

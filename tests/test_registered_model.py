@@ -1,3 +1,4 @@
+import base64
 import json
 import os
 import subprocess
@@ -13,7 +14,9 @@ import pytest
 from stages.params import parse_params
 from stages.registered_model import Classifier
 from stages.tracking import begin_run, log_classifier
-from stages.tracking.classifiers import REQUIREMENTS, _create_version
+from stages.tracking.classifiers import REQUIREMENTS, _copy_decoder, _create_version
+from stages.video.decode import decode_clip
+from tests.extracting import write_clip
 from tests.tracking_store import composed, empty_database, place, run_python, store  # noqa: F401
 
 DESCRIPTION = {"classes": ["left turn", "b", "c"], "model": "a0", "fps": 5.0, "size": 8, "count": 4}
@@ -48,6 +51,18 @@ def frames(seed=0, shape=(2, 4, 8, 8, 3)):
 def expected(images):
     scores = np.exp((images / 255).mean(axis=(1, 2, 3)) @ WEIGHTS)
     return scores / scores.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def loaded(saved_model, tmp_path_factory):
+    """The classifier as MLflow loads it."""
+    folder = tmp_path_factory.mktemp("loaded")
+    (folder / "classifier.json").write_text(json.dumps(DESCRIPTION))
+    decoder = _copy_decoder(folder / "decoder")
+    artifacts = {"saved_model": str(saved_model), "description": str(folder / "classifier.json"), "decoder": str(decoder)}
+    classifier = Classifier()
+    classifier.load_context(SimpleNamespace(artifacts=artifacts))
+    return classifier
 
 
 @pytest.mark.slow
@@ -89,7 +104,7 @@ print(model.metadata.get_model_info().model_id, table.to_json(orient="split", do
     named = [line.split("==")[0] for line in (folder / "requirements.txt").read_text().split()]
     assert sorted(named) == sorted(REQUIREMENTS)
     signature = mlflow.models.Model.load(str(folder)).signature
-    assert signature.inputs.inputs[0].type == np.uint8 and signature.inputs.inputs[0].shape == (-1, -1, -1, -1, 3)
+    assert signature.inputs.inputs[0].shape == (-1,) and signature.outputs.input_names() == DESCRIPTION["classes"]
 
 
 def test_unregistered_classifier_is_only_logged(composed, store, tmp_path):
@@ -145,6 +160,10 @@ def test_registering_is_tried_again_when_the_database_is_locked():
         (frames() / np.float32(255), "dtype float32 given"),
         ((frames() / 255).astype(np.uint8), "as if scaled to 0..1"),
         (pd.DataFrame({"a": [1]}), "DataFrame given, not an array"),
+        (frames().astype(object) / 255, "dtype float64 given"),
+        (frames().astype(object) + 200, "dtype int64 given"),
+        (np.array([frames(), frames(shape=(1, 2, 8, 8, 3)).tolist()], object), r"shape \(2,\) given"),
+        (np.array([], object), r"shape \(0,\) given"),
     ],
 )
 def test_bad_input_says_what_is_wrong_and_what_is_wanted(given, message):
@@ -154,3 +173,50 @@ def test_bad_input_says_what_is_wrong_and_what_is_wanted(given, message):
         classifier.predict(None, given)
     assert "this model takes uint8 frames (clips, frames, height, width, 3), RGB in 0..255, 5.0 a second" in str(caught.value)
     assert caught.value.get_http_status_code() == 400
+
+
+def test_a_video_is_decoded_as_the_stages_do(loaded, tmp_path):
+    paths = [tmp_path / "dark.avi", tmp_path / "light.avi"]
+    for path, level, count in zip(paths, (20, 200), (12, 31), strict=True):
+        write_clip(path, level, count)
+    first, second = (path.read_bytes() for path in paths)
+    table = loaded.predict(None, np.array([first, base64.encodebytes(second).decode()], object))
+    assert list(table.columns) == DESCRIPTION["classes"] and list(table.index) == [0, 1]
+    for row, path in zip(table.to_numpy(), paths, strict=True):
+        images = decode_clip(path, DESCRIPTION["fps"], DESCRIPTION["size"]).images
+        np.testing.assert_allclose(row, expected(images[None])[0], rtol=1e-5)
+    assert abs(table.to_numpy()[0] - table.to_numpy()[1]).max() > 0.1
+
+
+def test_frames_out_of_a_json_request_are_numbers_again(loaded):
+    table = loaded.predict(None, frames().astype(object))
+    np.testing.assert_allclose(table, expected(frames()), rtol=1e-5)
+
+
+def test_a_bad_video_is_named(loaded, tmp_path, monkeypatch):
+    def refused(*videos):
+        with pytest.raises(mlflow.MlflowException) as caught:
+            loaded.predict(None, np.array(videos, object))
+        assert caught.value.get_http_status_code() == 400
+        return str(caught.value)
+
+    write_clip(tmp_path / "a.avi", 20, 30)
+    good = (tmp_path / "a.avi").read_bytes()
+    assert refused(good, b"not a video").endswith(
+        "video 2 of 2: FFmpeg cannot read it: not a video, or its header is damaged or cut off"
+    )
+    assert "video 1 of 1: the file is empty" in refused("")
+    assert "video 1 of 1: not base64" in refused("clip.avi")
+    monkeypatch.setattr("stages.registered_model.LONGEST", 1)
+    assert "video 1 of 1: longer than 1 seconds" in refused(good)  # 1.2 seconds
+
+
+def test_models_decode_with_the_code_that_came_with_them(tmp_path):
+    from stages.registered_model import _import_decoder
+
+    one, other = (_copy_decoder(tmp_path / name) for name in ("one", "other"))
+    (other / "video/decode.py").write_text("iterate_frames = None\n")
+    assert _import_decoder(other).iterate_frames is None
+    decoder = _import_decoder(one)
+    assert Path(decoder.__file__).is_relative_to(one) and issubclass(decoder.BrokenVideo, Exception)
+    assert Path(sys.modules[decoder.UserError.__module__].__file__).is_relative_to(one)

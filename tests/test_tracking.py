@@ -1,50 +1,33 @@
+"""Runs: what they hold, which stage continues which, and how they end."""
+
 import json
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from stages.console import UserError
 from stages.params import parse_params
-from stages.tracking import begin_run, configure, stage_run
+from stages.tracking import begin_run, stage_run
 from stages.tracking.runs import _owner
-from stages.tracking.store import DEFAULTS, experiment_id, open_client, without_credentials
-from tests.tracking_store import composed, empty_database, place, run_python, store  # noqa: F401
-
-RUN_FILE, RESULT_FILE = Path("models/run.json"), Path("results/run.json")
-
-
-@pytest.fixture
-def params(composed):
-    return parse_params(composed)
-
-
-def history(epochs):
-    columns = {"loss": 0.5, "accuracy": 0.75, "validation_loss": float("nan"), "validation_accuracy": 0.5, "learning_rate": 0.1}
-    return pd.DataFrame([{"epoch": epoch, **columns} for epoch in range(1, epochs + 1)])
-
-
-def finetune(params, epochs=3):
-    with begin_run(params, RUN_FILE) as run:
-        run.log_history(history(epochs))
-    return run
-
-
-def evaluate(params, top1=0.5):
-    with stage_run(params, "evaluate", RUN_FILE, RESULT_FILE) as run:
-        run.log_metrics({"test": {"top1": top1, "top5": None}, "validation": {"top1": 0.25}})
-    return run
-
-
-def stored(run):
-    return run.client.get_run(run.run_id)
+from stages.tracking.store import open_client
+from tests.tracking_store import (  # noqa: F401
+    RESULT_FILE,
+    RUN_FILE,
+    composed,
+    empty_database,
+    evaluate,
+    finetune,
+    history,
+    params,
+    place,
+    run_python,
+    store,
+    stored,
+)
 
 
 def test_importing_tracking_imports_neither_mlflow_nor_tensorflow():
@@ -214,100 +197,3 @@ def test_missing_manifest_is_one_line_and_begins_no_run(params, store):
     with pytest.raises(UserError, match=r"data/manifest.csv: not found"), begin_run(params, RUN_FILE):
         pass
     assert open_client().search_experiments(filter_string="name = 'sample'") == []
-
-
-def test_deleted_experiment_is_one_line(params, store):
-    client = open_client()
-    client.delete_experiment(experiment_id(client, "sample"))
-    with pytest.raises(UserError, match="is deleted; `mlflow experiments restore"), begin_run(params, RUN_FILE):
-        pass
-
-
-@pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "./mlruns", "mlruns", "sqlite://", "sqlite:///:memory:"])
-def test_stores_that_keep_no_runs_are_refused(place, monkeypatch, uri):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(UserError, match=r"MLFLOW_TRACKING_URI=.*set it to sqlite:////absolute/path.db"):
-        configure()
-
-
-def test_relative_database_is_the_repositorys_wherever_the_stage_runs(store, monkeypatch):
-    (store / "elsewhere").mkdir()
-    monkeypatch.chdir(store / "elsewhere")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    assert configure() == f"sqlite:///{store}/mlflow.db"
-
-
-def test_server_that_does_not_answer_is_one_line_within_seconds(place, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://anna:secret@127.0.0.1:{free_port()}")
-    began = time.monotonic()
-    with pytest.raises(UserError, match="no answer; start the server") as caught:
-        configure()
-    assert time.monotonic() - began < 15
-    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
-    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == DEFAULTS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]
-
-
-@pytest.mark.parametrize(
-    ("uri", "clean"),
-    [
-        ("https://anna:secret@host:5000/path?token=1", "https://host:5000/path"),
-        ("postgresql+psycopg2://anna:se@cret@host/db?password=1", "postgresql+psycopg2://host/db"),
-        ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
-        ("data/sample.zip", "data/sample.zip"),
-    ],
-)
-def test_credentials_are_not_written_down(uri, clean):
-    assert without_credentials(uri) == clean
-
-
-@pytest.mark.slow
-def test_processes_that_meet_an_empty_database_agree(place):
-    code = "from stages.tracking.store import *; print(experiment_id(open_client(), 'shared'))"
-    processes = [run_python(code) for _ in range(4)]
-    answers = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, answers
-    assert len({out for out, _ in answers}) == 1
-    assert [err for _, err in answers] == [""] * 4  # and nothing that does not concern the user
-    assert not [path for path in place.iterdir() if path.name != "data" and not path.name.startswith("mlflow.db")]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.mark.slow
-def test_server_keeps_runs_and_artifacts(params, store, tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(store / "mlflow.db", folder / "server.db")
-    (store / "mlflow.db").unlink()
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "kept")]
-    with open(folder / "log", "w") as log:
-        server = subprocess.Popen([*command, *stores], cwd=folder, stdout=log, stderr=log)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-        begun = finetune(params)
-        run = evaluate(params)
-        run.log_artifact(RUN_FILE)
-        assert run.run_id == begun.run_id and evaluate(params).origin == "copied"
-        assert stored(run).data.metrics["test/top1"] == 0.5
-        assert [path.name for path in (folder / "kept").rglob("run.json")] == ["run.json"]
-        assert not (store / "mlflow.db").exists()
-    finally:
-        server.terminate()
-        server.wait(timeout=60)
-
-
-def wait_for(url, process, log):
-    for _ in range(600):
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"no answer from {url}: {log.read_text()}")

@@ -16,9 +16,9 @@ from stages.params import parse_params
 from stages.tracking import begin_run, configure, log_classifier, stage_run
 from stages.tracking.store import open_client
 from tests import postgres
+from tests.servers import free_port, wait_for
 from tests.test_registered_model import DESCRIPTION, expected, frames, saved_model  # noqa: F401
-from tests.test_tracking import history, wait_for
-from tests.tracking_store import composed, place, run_python  # noqa: F401
+from tests.tracking_store import composed, history, place, run_python  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tracking_server")]
 
@@ -36,7 +36,7 @@ class Server:
     """An MLflow server as docs/mlflow-server.md starts it. `uri`: its address; `folder`: its artifacts and log."""
 
     def __init__(self, folder: Path, database: str):
-        self.folder, self.database, self.port = folder, database, postgres.free_port()
+        self.folder, self.database, self.port = folder, database, free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         store = postgres.create_database(database, "mlflow")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "DVC_"))}
@@ -206,7 +206,7 @@ def test_a_database_can_be_the_store_itself(composed, place, database, monkeypat
 
 @pytest.mark.parametrize("change", ["password", "port"])
 def test_a_database_that_refuses_is_one_line_without_its_password(place, database, monkeypatch, change):
-    host = database if change == "password" else f"127.0.0.1:{postgres.free_port()}"
+    host = database if change == "password" else f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+psycopg2://{postgres.USER}:{PASSWORD}@{host}/postgres")
     began = time.monotonic()
     with pytest.raises(UserError) as caught:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that track: a repository of their own with an MLflow database in it, and processes that share it."""
+"""For the tests that track: a repository with an MLflow database in it, stages that track, processes that share it."""
 
 import os
 import shutil
@@ -11,10 +11,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stages.tracking import configure
+from stages.params import parse_params
+from stages.tracking import begin_run, configure, stage_run
 from stages.tracking.store import DEFAULTS
 
 REPOSITORY = Path(__file__).parent.parent
+RUN_FILE, RESULT_FILE = Path("models/run.json"), Path("results/run.json")
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +70,29 @@ def run_python(code, **environment):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.fixture
+def params(composed):
+    return parse_params(composed)
+
+
+def history(epochs):
+    columns = {"loss": 0.5, "accuracy": 0.75, "validation_loss": float("nan"), "validation_accuracy": 0.5, "learning_rate": 0.1}
+    return pd.DataFrame([{"epoch": epoch, **columns} for epoch in range(1, epochs + 1)])
+
+
+def finetune(params, epochs=3):
+    with begin_run(params, RUN_FILE) as run:
+        run.log_history(history(epochs))
+    return run
+
+
+def evaluate(params, top1=0.5):
+    with stage_run(params, "evaluate", RUN_FILE, RESULT_FILE) as run:
+        run.log_metrics({"test": {"top1": top1, "top5": None}, "validation": {"top1": 0.25}})
+    return run
+
+
+def stored(run):
+    return run.client.get_run(run.run_id)

@@ -4,6 +4,7 @@ MLflow's own TensorFlow flavours save a MoViNet but cannot load it back; a Saved
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -19,7 +20,8 @@ from stages.tracking.runs import Run
 from stages.tracking.store import already_exists, clear_errors
 
 MODEL_CODE = Path(__file__).resolve().parent.parent / "registered_model.py"
-REQUIREMENTS = ("mlflow", "tensorflow", "numpy", "pandas")
+DECODER = ("__init__.py", "console.py", "video/__init__.py", "video/decode.py")  # of stages/: what decodes a served video
+REQUIREMENTS = ("mlflow", "tensorflow", "numpy", "pandas", "opencv-python-headless", "tqdm")
 
 
 class LoggedClassifier(NamedTuple):
@@ -54,7 +56,8 @@ def _log(run: Run, saved_model: Path, description: dict) -> tuple[str, str]:
     from mlflow.types import ColSpec, Schema, TensorSpec
 
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, -1, -1, -1, 3))]),
+        # A signature cannot say "uint8 frames, or a column of videos": this one lets all pass, and the model's code checks.
+        inputs=Schema([TensorSpec(np.dtype("object"), (-1,))]),
         outputs=Schema([ColSpec("float", name) for name in description["classes"]]),
     )
     stored = run.client.get_run(run.run_id)
@@ -65,18 +68,28 @@ def _log(run: Run, saved_model: Path, description: dict) -> tuple[str, str]:
     with TemporaryDirectory() as folder:
         described = Path(folder) / "classifier.json"
         write_json(described, description)
+        decoder = _copy_decoder(Path(folder) / "decoder")
         info = Model.log(
             artifact_path=None,
             flavor=mlflow.pyfunc,
             run_id=run.run_id,
             model_id=model.model_id,
             python_model=str(MODEL_CODE),
-            artifacts={"saved_model": str(saved_model), "description": str(described)},
+            artifacts={"saved_model": str(saved_model), "description": str(described), "decoder": str(decoder)},
             signature=signature,
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
             metadata=description,
         )
     return info.model_uri, model.model_id
+
+
+def _copy_decoder(folder: Path) -> Path:
+    """Copies the modules that decode a video, in the same places, to `folder`; returns it."""
+    for name in DECODER:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(MODEL_CODE.parent / name, target)
+    return folder
 
 
 _retry_locked = retry(

@@ -28,7 +28,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import cv2
 import numpy as np
 
-from stages.console import UserError
+from ..console import UserError  # relative, because a registered model brings this module along in a package of another name
 
 MICROSECONDS = 1_000_000
 TOLERANCE = Fraction(1, 1000)  # seconds; Matroska and WebM round times to it
@@ -145,7 +145,7 @@ def frame_size(width: int, height: int, size: int) -> tuple[int, int]:
     return (size, long) if width <= height else (long, size)
 
 
-def _finish(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+def finish_frame(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
     """A BGR frame in RGB at `target` (width, height), read-only because the same one may be handed out again.
 
     Bilinear, as the Model Garden resizes; from twice the size on its four pixels would no longer cover what they stand for, and
@@ -190,7 +190,7 @@ def _sample(path: Path, rate: Fraction, size: int, threads: int, every: bool) ->
                     raise _WrongForecast
                 if finished is None:
                     target = target or frame_size(image.shape[1], image.shape[0], size)
-                    finished = _finish(image, target)
+                    finished = finish_frame(image, target)
                 yield round(due * MICROSECONDS), finished
                 k += 1
                 due = k / rate

@@ -11,7 +11,7 @@ import pytest
 
 from stages.checks import tracking
 from stages.checks.tracking import check_tracking
-from tests.postgres import free_port
+from tests.servers import free_port
 from tests.tracking_store import empty_database  # noqa: F401
 
 

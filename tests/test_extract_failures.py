@@ -1,0 +1,121 @@
+"""The extract stage where something goes wrong: broken and absent clips, kills, and that it goes on after one."""
+
+import os
+
+import pytest
+
+from stages import extract
+from stages.console import UserError
+from stages.video.records import parse_clip_header, read_clips
+from tests.extracting import break_clips, clips, contents, manifest, root, settings  # noqa: F401
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_broken_videos_are_left_out_and_named(tmp_path, clips, manifest, workers, capsys):
+    break_clips(clips, "a/g0_0.avi", "b/g1_7.avi")
+    out = tmp_path / "out"
+    summary = extract.run(settings(workers=workers), manifest, clips, out)
+    assert [(item["clip"], item["split"]) for item in summary["skipped"]] == [("a/g0_0.avi", "train"), ("b/g1_7.avi", "test")]
+    assert all("FFmpeg cannot read it" in item["reason"] and str(clips) not in item["reason"] for item in summary["skipped"])
+    assert (summary["splits"]["train"]["clips"], summary["splits"]["test"]["clips"]) == (4, 2)
+    listing = capsys.readouterr().err
+    assert "2 of 10 clips" in listing and "a/g0_0.avi (train): " in listing and "b/g1_7.avi (test): " in listing
+    held = {parse_clip_header(record)["clip"].numpy().decode() for record in read_clips(sorted(out.glob("*.tfrecord")))}
+    assert held == set(manifest["clip"]) - {"a/g0_0.avi", "b/g1_7.avi"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.filterwarnings("error")
+def test_on_error_fail_stops_and_names_it(tmp_path, clips, manifest, workers):
+    break_clips(clips, "b/g1_7.avi")
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=r"clips/b/g1_7\.avi: FFmpeg cannot read it.*frames\.on_error: skip"):
+        extract.run(settings(on_error="fail", workers=workers), manifest, clips, out)
+    assert not out.exists()
+
+
+def test_fail_after_a_killed_skip(tmp_path, clips, manifest, monkeypatch):
+    """Shards that were finished while skipping was allowed do not hide what they skipped."""
+    break_clips(clips, "a/g0_0.avi")
+    with monkeypatch.context() as patch:
+        patch.setattr(extract, "_summary", lambda *a: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            extract.run(settings(), manifest, clips, tmp_path / "out")
+    with pytest.raises(UserError, match=r"clips/a/g0_0\.avi: FFmpeg cannot read it"):
+        extract.run(settings(on_error="fail"), manifest, clips, tmp_path / "out")
+
+
+def test_a_class_must_not_vanish_from_a_split(tmp_path, clips, manifest):
+    break_clips(clips, "a/g1_6.avi", "b/g0_1.avi")
+    with pytest.raises(
+        UserError, match=r"^no validation clip of a can be decoded; first reason: b/g0_1.avi: FFmpeg cannot read it"
+    ):
+        extract.run(settings(), manifest, clips, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_decodes(tmp_path, clips, manifest):
+    break_clips(clips, *manifest["clip"])
+    with pytest.raises(UserError, match=r"^none of the 10 clips can be decoded; first reason"):
+        extract.run(settings(), manifest, clips, tmp_path / "out")
+
+
+def test_absent_clips_are_told_before_any_work(tmp_path, clips, manifest, monkeypatch):
+    monkeypatch.setattr(extract, "encode_clip", lambda *a: pytest.fail("decoded"))
+    (clips / "b/g1_7.avi").unlink()
+    with pytest.raises(UserError, match=r"b/g1_7\.avi: not found \(absent clips: 1\)"):
+        extract.run(settings(), manifest, clips, tmp_path / "out")
+
+
+def test_a_killed_run_goes_on(tmp_path, clips, manifest, monkeypatch):
+    """Killed at the 8th clip: shards of 3, 2, 1 and 1 clips are finished, so 3 of 10 are left to do."""
+    expected = tmp_path / "expected"
+    extract.run(settings(), manifest, clips, expected)
+    decoded = []
+    encode_clip = extract.encode_clip
+
+    def dying(path, *arguments):
+        if len(decoded) == 7:
+            raise KeyboardInterrupt
+        decoded.append(path)
+        return encode_clip(path, *arguments)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(extract, "encode_clip", dying)
+        with pytest.raises(KeyboardInterrupt):
+            extract.run(settings(), manifest, clips, out)
+    assert not out.exists() and len(decoded) == 7
+    decoded.clear()
+    monkeypatch.setattr(extract, "encode_clip", lambda path, *rest: decoded.append(path) or encode_clip(path, *rest))
+    extract.run(settings(), manifest, clips, out)
+    assert len(decoded) == 3
+    assert contents(out) == contents(expected)
+    assert list((tmp_path / ".cache" / "frames").glob("*/*")) == []
+
+
+def test_other_settings_or_clips_do_not_take_over_old_shards(tmp_path, clips, manifest, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(extract, "_summary", lambda *a: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            extract.run(settings(), manifest, clips, tmp_path / "out")
+    decoded = []
+    encode_clip = extract.encode_clip
+    monkeypatch.setattr(extract, "encode_clip", lambda path, *rest: decoded.append(path) or encode_clip(path, *rest))
+    extract.run(settings(quality=90), manifest, clips, tmp_path / "out")
+    assert len(decoded) == 10
+    decoded.clear()
+    changed = manifest.copy()
+    changed.loc[0, "sha256"] = "0" * 64
+    extract.run(settings(), changed, clips, tmp_path / "out")
+    assert len(decoded) == 10
+    decoded.clear()
+    extract.run(settings(count=9, workers=1), manifest, clips, tmp_path / "out")
+    assert decoded == [], "what does not change the records does not decode again"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX signal")
+def test_a_killed_worker_is_one_clear_line(tmp_path, clips, manifest, monkeypatch):
+    monkeypatch.setattr(extract, "encode_clip", lambda *arguments: os._exit(1))
+    with pytest.raises(UserError, match=r"a decoding process was killed .* between a/1 and a/4"):
+        list(extract.encode_clips([extract.Clip(f"a/{i}", 0, "a", "g", 1) for i in range(1, 5)], settings(workers=2), clips))

@@ -1,0 +1,78 @@
+"""Damaged and truncated videos: what is kept of them, and what is said."""
+
+import pickle
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import pytest
+
+import stages.video.decode as decode
+from stages.console import UserError
+from stages.video.decode import BrokenVideo, decode_clip, encode_clip
+from tests.video.videos import patch_avi, shown, write_video
+
+
+def broken(path: Path) -> str:
+    with pytest.raises(BrokenVideo) as caught:
+        decode_clip(path, 5, 48)
+    assert str(caught.value) == f"{path}: {caught.value.reason}" and "\n" not in str(caught.value)
+    return caught.value.reason
+
+
+def test_broken_videos_say_why(tmp_path):
+    whole = write_video(tmp_path / "a.avi", 25, 20).read_bytes()
+    assert broken(tmp_path / "absent.avi") == "there is no such file"
+    path = tmp_path / "b.avi"
+    path.write_bytes(b"")
+    assert broken(path) == "the file is empty"
+    path.write_text("not a video\n" * 100)
+    assert "FFmpeg cannot read it" in broken(path)
+    path.write_bytes(whole[: len(whole) * 6 // 10])
+    assert re.fullmatch(r"truncated: \d of the 20 frames its header promises can be decoded", broken(path))
+    with pytest.raises(UserError):
+        decode_clip(path, 5, 48)
+
+
+def test_a_video_that_lost_its_end_is_kept(tmp_path):
+    path = write_video(tmp_path / "a.avi", 25, 20)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 9 // 10])
+    indices = shown(decode_clip(path, 25, 48).images)
+    assert 10 <= len(indices) < 20 and indices == list(range(len(indices)))
+
+
+def test_the_headers_frame_count_is_not_trusted(tmp_path):
+    path = patch_avi(write_video(tmp_path / "a.avi", 25, 20), frames=35)
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) == 35
+    assert shown(decode_clip(path, 25, 48).images) == list(range(20))
+    assert "truncated: 20 of the 41" in broken(patch_avi(path, frames=41))
+
+
+def test_truncated_means_both_few_frames_and_little_time():
+    promise = type("Capture", (), {"get": lambda self, what: 20})()
+    period = Fraction(1, 25)
+    for frames, seconds in ((9, 0.5), (15, 0.2), (10, 0.4)):
+        decode._check_length(Path("a.avi"), promise, frames, Fraction(seconds), period)
+    with pytest.raises(BrokenVideo, match="truncated: 9 of the 20"):
+        decode._check_length(Path("a.avi"), promise, 9, Fraction(9, 25), period)
+
+
+def test_a_broken_stretch_keeps_the_timing(tmp_path):
+    """Zeros over the middle of the file: the frames that decode stand at their own times."""
+    path = write_video(tmp_path / "a.avi", 5, 40)
+    content = bytearray(path.read_bytes())
+    chunks = [match.start() for match in re.finditer(b"00dc", bytes(content))][:40]
+    for chunk in chunks[10:15]:
+        content[chunk + 8 : chunk + 40] = bytes(32)
+    path.write_bytes(content)
+    indices = shown(decode_clip(path, 5, 48).images)
+    assert len(indices) == 40 and indices[:10] == list(range(10)) and indices[15:] == list(range(15, 40))
+
+
+def test_a_broken_video_comes_back_from_a_worker(tmp_path):
+    result = encode_clip(tmp_path / "absent.avi", 5, 48, 95)
+    assert isinstance(result, BrokenVideo)
+    again = pickle.loads(pickle.dumps(result))
+    assert (again.path, again.reason, str(again)) == (result.path, result.reason, str(result))
