@@ -1,8 +1,8 @@
 """Many trials in one command, compared in one table: `python -m stages.sweep model=a0,a1 finetune.learning_rate=0.001,0.003`.
 
-A Hydra application: its sweepers (every combination, Optuna) choose the trials, its launchers (one after another, joblib, Slurm)
-run them. Each trial is a DVC experiment with its own MLflow run, nested under the sweep's. `--help` shows more; conf/sweep.yaml
-and conf/sweep/ hold the configuration. A sweep that was killed goes on when the same command is given again.
+A Hydra application: its sweepers (every combination, Optuna) choose the trials, its launchers (one after another, joblib, Dask,
+Slurm) run them. Each trial is a DVC experiment with its own MLflow run, nested under the sweep's. `--help` shows more;
+conf/sweep.yaml and conf/sweep/ hold the configuration. A sweep that was killed goes on when the same command is given again.
 """
 
 from pathlib import Path

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.console import UserError
+from stages.sweeping.guard import await_guard
 from stages.sweeping.identity import git
 from stages.tracking.provenance import PARENT_VARIABLE
 
@@ -70,7 +71,7 @@ def run_experiment(
 
     Args:
       log: what DVC and the stages print is added to it.
-      lock, watch: for the guard (see guard.py): a lock file, and the sweep's process id where it is on this machine.
+      lock, watch: for the guard (see guard.py): the trial's lock file, and the sweep's process id where it is on this machine.
       parent: MLflow run under which the stages make theirs.
       before: called before each try; on_stage: when DVC comes to a stage; on_end: after each try, with whether it succeeded.
 
@@ -81,6 +82,7 @@ def run_experiment(
     command += [part for key, value in overrides.items() for part in ("-S", f"{key}={value}")]
     guard = [sys.executable, "-m", "stages.sweeping.guard", "--lock", str(lock)]
     guard += ["--watch", str(watch)] if watch else []
+    await_guard(lock)
     forget_killed(name)
     for _ in range(TRIES):
         before()

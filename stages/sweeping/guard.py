@@ -2,7 +2,7 @@
 
 A killed sweep leaves nothing running behind: this process, in a session of its own, watches the sweep and the process that runs
 the trial, and passes an interrupt on to the command's whole group. DVC then puts the working copy back, and the stages keep their
-checkpoints. While it lives it holds a shared lock, so that the sweep, started again, waits until the last is gone.
+checkpoints. While it lives it holds a lock of the trial's, so that whoever runs the trial again waits until it is gone.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from stages.console import say
+
 GRACE = 30.0  # seconds to put things back in, before it is killed
 LOOK = 1.0  # seconds between two looks at who is alive
 
@@ -28,6 +30,16 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def await_guard(lock: Path) -> None:
+    """Waits until a guard that was left behind, if any, has ended its trial."""
+    with open(lock, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for {lock.stem} to end, whose process was killed")
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
 def supervise(command: list[str], watched: psutil.Process | None, lock: Path) -> int:
     """Runs `command` until it or `watched` or the parent of this process ends; returns its exit status."""
     parent = os.getppid()
@@ -36,7 +48,7 @@ def supervise(command: list[str], watched: psutil.Process | None, lock: Path) ->
         signal.signal(number, lambda number, frame: stopped.append(number))
     # A shell's background jobs ignore interrupts, and so would the child; what is handled here is reset for it.
     signal.signal(signal.SIGINT, lambda number, frame: None)
-    with open(lock, "a") as file:
+    with open(lock, "a+") as file:  # on NFS a shared lock needs a file that can be read
         fcntl.flock(file, fcntl.LOCK_SH)
         child = subprocess.Popen(command, start_new_session=True)
         while True:

@@ -4,7 +4,6 @@ What always holds: one sweep of a name runs at a time; started again with the sa
 same MLflow run; and no trial starts while one that an earlier, killed start left is still ending.
 """
 
-import fcntl
 import os
 import socket
 import sys
@@ -23,6 +22,7 @@ from stages.params import Params, parse_params
 from stages.sweeping import workspace
 from stages.sweeping.bar import sweep_bar
 from stages.sweeping.experiments import require_repository
+from stages.sweeping.guard import await_guard
 from stages.sweeping.identity import code_state
 from stages.sweeping.records import Records
 from stages.sweeping.settings import Plan, pipeline_content, read_plan
@@ -70,7 +70,8 @@ def open_sweep(config: DictConfig) -> OpenSweep:
         showing.enter_context(FileLock(records.folder / "sweep.lock", timeout=0))
     except Timeout:
         raise UserError(f"the sweep {plan.name} is running already; wait for it, or give this one another sweep.name") from None
-    _await_guards(records.folder / "guards.lock")
+    for lock in sorted(records.folder.glob("*.guard")):
+        await_guard(lock)
     workspace.repair()
     state = code_state()
     key = content_key(plan, state)
@@ -100,13 +101,3 @@ def open_sweep(config: DictConfig) -> OpenSweep:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
     showing.enter_context(sweep_bar(records, plan.trials))
     return OpenSweep(plan, params, run.run_id, records, showing)
-
-
-def _await_guards(path: Path) -> None:
-    """Waits until the guards of a killed start of this sweep have ended their trials."""
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for the trials of the killed sweep to end")
-            fcntl.flock(file, fcntl.LOCK_EX)

@@ -110,7 +110,7 @@ def _run(
             trial.name,
             trial.overrides,
             log=records.log(trial.name),
-            lock=records.folder / "guards.lock",
+            lock=records.folder / f"{trial.name}.guard",
             watch=_sweep_process(),
             parent=state["run_id"],
             before=before,
