@@ -144,6 +144,12 @@ class Report(Section):
     confused_pairs: PositiveInt
 
 
+class Export(Section):
+    formats: list[Literal["float32", "float16", "dynamic", "int8"]]
+    calibration_clips: PositiveInt
+    max_accuracy_drop: Annotated[float, Field(ge=0, le=1)]
+
+
 class Tracking(Section):
     experiment: str | None
     register_model: bool
@@ -160,6 +166,7 @@ class Params(Section):
     finetune: Finetune
     cluster: Cluster
     evaluate: Evaluate
+    export: Export
     report: Report
     tracking: Tracking
 

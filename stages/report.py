@@ -86,6 +86,7 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
         leaks=leaks,
         listed=_LISTED,
         run=inputs.run,
+        export=inputs.export,
         configuration=page.configuration(params),
         environment=page.environment(),
     )

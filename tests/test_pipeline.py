@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("pipeline")
 def head_run(tmp_path_factory, clips, weights) -> Repository:
     """The whole pipeline with a head on the frozen trunk."""
     repository = Repository(tmp_path_factory.mktemp("head"), f"data.folder={clips}", f"model.weights={weights}")
-    repository.run("download", "extract", "embed", "finetune", "evaluate", "report")
+    repository.run("download", "extract", "embed", "finetune", "evaluate", "export", "report")
     return repository
 
 

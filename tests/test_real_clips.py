@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 
 from stages.files import read_json
+from stages.predict import predict_clip
+from stages.prediction.formats import open_model
+from stages.prediction.sources import find_sources
 from tests.pipeline_runs import Repository
 from tests.range_server import RangeServer
 
@@ -86,3 +89,15 @@ def test_the_probabilities_are_those_of_the_served_model(real_run):
     served = serve(frames=tf.constant(frames)[None])["probabilities"].numpy()[0]
     # The records hold JPEGs of these frames, so the agreement is that of quality 95.
     np.testing.assert_allclose(served, row.filter(like="p_").to_numpy(float), atol=0.05)
+
+
+def test_predict_names_the_classes_of_new_clips(real_run):
+    folder = real_run[0].folder
+    rows = pd.read_csv(folder / "results/predictions.csv").query("split == 'test'").groupby("actual").head(1)
+    predictor = open_model(str(folder / "models/classifier"))
+    named = {}
+    for clip in rows["clip"]:
+        (source,) = find_sources(str(folder / "data/clips" / clip))
+        named[clip] = predict_clip(predictor, source).top[0].name
+    assert len(named) == 5
+    assert named == dict(zip(rows["clip"], rows["predicted"], strict=True))

@@ -106,6 +106,7 @@ def job_params(
             },
             "cluster": {"engine": "local", "address": None, "workers": None},
             "evaluate": {"views": 1, "batch_size": BATCH, "bootstrap": 2000, "confidence": 0.95, "bins": 15},
+            "export": {"formats": [], "calibration_clips": 1, "max_accuracy_drop": 0.01},
             "report": {"confused_pairs": 15},
             "tracking": {"experiment": None, "register_model": False, "system_metrics": False},
         },

@@ -4,13 +4,13 @@ What always holds: nothing but these files is read, and they belong to one run: 
 mixes two runs is refused, because its report would be believed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from stages.console import UserError
+from stages.console import UserError, say
 from stages.evaluation.predictions import Predictions, read_predictions
 from stages.files import read_json
 from stages.sources.manifest import read_manifest
@@ -39,6 +39,7 @@ class Inputs:
     run: dict  # results/run.json
     test: Predictions
     validation: Predictions  # may be empty
+    export: list[dict] = field(default_factory=list)  # rows of export.json; none without an export of this run
 
     @property
     def classes(self) -> list[str]:
@@ -84,8 +85,23 @@ def _check_belongs_together(inputs: Inputs, predictions: Predictions, results: P
             )
 
 
+def _read_export(path: Path, run_id: str) -> list[dict]:
+    """The rows that `export` wrote, if it has run and they are of this run; the page does without them otherwise."""
+    if not path.exists():
+        return []
+    rows = read_json(path)
+    if any(row.get("run_id") != run_id for row in rows):
+        say(f"{path}: of another run, so the page leaves the exported files out; `dvc repro export`, then report again")
+        return []
+    for row in rows:
+        _require(row, ("format", "file", "bytes", "test_top1", "test_top1_low", "test_top1_high", "agreement"), path)
+    return rows
+
+
 def read_inputs(data: Path, results: Path) -> Inputs:
     """Reads manifest.csv and frames/frames.json of `data`; metrics.json, predictions.csv, history.csv, run.json of `results`.
+
+    And export.json, where there is one of the same run.
 
     Raises UserError where one is absent, broken, incomplete or from another run. A validation split may be absent; test may not.
     """
@@ -104,6 +120,7 @@ def read_inputs(data: Path, results: Path) -> Inputs:
     run = read_json(results / "run.json")
     _require(run, ("run_id",), results / "run.json")
     predictions = read_predictions(results / "predictions.csv")
-    inputs = Inputs(manifest, frames, metrics, history, run, predictions.of("test"), predictions.of("validation"))
+    export = _read_export(results / "export.json", run["run_id"])
+    inputs = Inputs(manifest, frames, metrics, history, run, predictions.of("test"), predictions.of("validation"), export)
     _check_belongs_together(inputs, predictions, results, data)
     return inputs

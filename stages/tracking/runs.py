@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
 
-STAGES = ("finetune", "evaluate", "report")
+STAGES = ("finetune", "evaluate", "export", "report")
 SAMPLING_SECONDS = 5  # of system metrics; short, for runs of a minute
 # Of one request (mlflow.utils.validation).
 BATCH_METRICS, BATCH_PARAMS, PARAM_LENGTH, TAG_LENGTH = 1000, 100, 6000, 8000
@@ -136,7 +136,7 @@ def begin_run(params: Params, run_file: Path, note: Path | None = None) -> Itera
 
 @contextmanager
 def stage_run(
-    params: Params, stage: Literal["evaluate", "report"], run_file: Path, new_run_file: Path | None = None
+    params: Params, stage: Literal["evaluate", "export", "report"], run_file: Path, new_run_file: Path | None = None
 ) -> Iterator[Run]:
     """The run named in `run_file`, or what takes its place; the id in use is written to `new_run_file` when the stage succeeds.
 

@@ -1,0 +1,148 @@
+"""Exports the classifier: a SavedModel, and of a stream network TensorFlow Lite files, each measured on the test split.
+
+A stream network is exported to run frame by frame, on a phone too. Of a base network, which needs whole clips, there is the
+SavedModel alone. Written: `models/export` and `results/export.json`, a row a file; neither where a file lost more accuracy than
+`export.max_accuracy_drop` allows. Both are empty without `export.formats`, the default: most experiments need no such files.
+"""
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from stages import tracking
+from stages.console import UserError, run_command, say
+from stages.embed import FRAMES
+from stages.evaluate import METRICS, REPORT_RUN_FILE
+from stages.evaluation.metrics import score
+from stages.exporting.table import SAVED_MODEL, table
+from stages.files import read_json, whole_folder, write_json
+from stages.finetune import CLASSIFIER
+from stages.movinet.variants import VARIANTS
+from stages.params import Params, load_params
+
+EXPORT = Path("models/export")
+RESULTS = Path("results/export.json")
+
+
+def run(
+    params: Params,
+    *,
+    frames: Path = FRAMES,
+    classifier: Path = CLASSIFIER,
+    metrics: Path = METRICS,
+    out: Path = EXPORT,
+    on_rows: Callable[[list[dict]], None] = lambda rows: None,
+) -> list[dict]:
+    """Writes `out`, whole or not at all; returns its files as rows of export.json.
+
+    Args:
+      metrics: of `evaluate`, for a base network, whose exported SavedModel is the one that was evaluated.
+      on_rows: called with the rows before anything is refused.
+
+    Raises:
+      UserError: a file loses more accuracy than export.max_accuracy_drop allows, or a split has no clips.
+    """
+    described = read_json(classifier / "classifier.json")
+    with whole_folder(out) as part:
+        if VARIANTS[described["model"]].stream:
+            rows = _stream_rows(params, described, frames, classifier, part)
+        else:
+            rows = _base_rows(described, classifier, read_json(metrics)["test"], part)
+        on_rows(rows)
+        _refuse(rows, params.export.max_accuracy_drop)
+    return rows
+
+
+def _row(format: str, path: Path, test: dict, **more) -> dict:
+    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
+    scores = {f"test_{key}": test[key] for key in ("top1", "top1_low", "top1_high")}
+    counts = {"clips": test["clips"], "groups": test["groups"]}
+    return {"format": format, "file": path.name, "bytes": sum(file.stat().st_size for file in files)} | scores | counts | more
+
+
+def _base_rows(described: dict, classifier: Path, test: dict, part: Path) -> list[dict]:
+    shutil.copytree(classifier / "saved_model", part / SAVED_MODEL)
+    note = (
+        f"{described['model']} sees whole clips, so that there is this SavedModel of whole clips alone; for TensorFlow Lite and "
+        f"frame by frame fine-tune a stream network (model={described['model']}_stream)"
+    )
+    say(note)
+    return [_row(SAVED_MODEL, part / SAVED_MODEL, test, agreement=1.0, accuracy_drop=0.0, note=note)]
+
+
+def _stream_rows(params: Params, described: dict, frames: Path, classifier: Path, part: Path) -> list[dict]:
+    from stages.exporting.convert import convert
+    from stages.exporting.lite import LiteClassifier
+    from stages.exporting.measure import answers, milliseconds
+    from stages.exporting.saved import SavedStream, save_streaming
+    from stages.movinet.streaming import load_streaming
+    from stages.training.datasets import test_clips
+
+    splits = read_json(frames / "frames.json")["splits"]
+    for key, asked in (("count", params.frames.count), ("size", params.frames.size)):
+        if described[key] != asked:
+            raise UserError(f"{classifier}: made with {key} {described[key]}, but now it is {asked}; run `dvc repro`")
+
+    def clips_of(split: str, views: int):
+        return test_clips([frames / name for name in splits[split]["files"]], views, params)
+
+    network = load_streaming(classifier)
+    save_streaming(network, part / SAVED_MODEL, count=described["count"], views=described["views"])
+    calibration = [clip["views"][0] for clip in clips_of("train", 1).take(params.export.calibration_clips).as_numpy_iterator()]
+    for format in params.export.formats:
+        say(f"converting to {format}")
+        (part / f"{format}.tflite").write_bytes(convert(network, format, calibration))
+
+    streams = {SAVED_MODEL: SavedStream(part / SAVED_MODEL)}
+    streams |= {format: LiteClassifier(part / f"{format}.tflite") for format in params.export.formats}
+    total = splits["test"]["clips"]
+    found = answers(streams, clips_of("test", described["views"]).as_numpy_iterator(), total, "streaming the test clips")
+    labels, groups = np.array(found.labels), np.array(found.groups)
+    times = milliseconds(streams, calibration[0][0])
+    scores = {name: score(each, labels, groups, params.evaluate, params.seed) for name, each in found.probabilities.items()}
+    return [
+        _row(
+            name,
+            part / (SAVED_MODEL if name == SAVED_MODEL else f"{name}.tflite"),
+            scores[name],
+            accuracy_drop=scores[SAVED_MODEL]["top1"] - scores[name]["top1"],
+            agreement=found.agreement(SAVED_MODEL, name),
+            frames=len(found.leading[name]),
+            milliseconds_a_frame=times[name],
+            threads=1,
+            state_bytes=stream.state_bytes,
+        )
+        for name, stream in streams.items()
+    ]
+
+
+def _refuse(rows: list[dict], allowed: float) -> None:
+    """Raises UserError where a file's accuracy falls too far; one clip more or less is no reason, however few there are."""
+    wrong = [row for row in rows if row["accuracy_drop"] > max(allowed, 1 / row["clips"]) + 1e-9]
+    if wrong:
+        lost = ", ".join(f"{row['file']} {row['accuracy_drop']:.3f}" for row in wrong)
+        raise UserError(
+            f"test accuracy lost beyond export.max_accuracy_drop = {allowed:g}: {lost}; nothing was exported. Leave the "
+            "format out (-S 'export.formats=[float32,float16]'), calibrate on more (export.calibration_clips), or allow more"
+        )
+
+
+def main() -> None:
+    argparse.ArgumentParser(prog="python -m stages.export", description=__doc__.splitlines()[0]).parse_args()
+    params = load_params()
+    if not params.export.formats:
+        with whole_folder(EXPORT):
+            write_json(RESULTS, [])
+        return
+    with tracking.stage_run(params, "export", REPORT_RUN_FILE) as tracked:
+        rows = run(params, on_rows=lambda rows: say(table(rows)))
+        write_json(RESULTS, [row | {"run_id": read_json(REPORT_RUN_FILE)["run_id"]} for row in rows])
+        tracked.log_metrics({"export": {row["format"]: row for row in rows}})
+        tracked.log_artifacts(EXPORT, "export")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,189 @@
+"""What a SOURCE on the command line stands for: video files, image sequences, or a camera, all read as one kind of thing.
+
+What always holds: a source gives the frames that the pipeline's own decoding (`stages.video.decode`) gives, at the rate and size
+asked for, in constant memory; output frame k shows what is seen at k / fps seconds.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+from stages.console import UserError, say
+from stages.sources.naming import VIDEO_SUFFIXES, is_hidden, is_video
+from stages.video.decode import MICROSECONDS, BrokenVideo, finish_frame, frame_size, iterate_frames
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+CAMERA = "camera:"
+_NUMBER = re.compile(r"%(0?)(\d*)d")
+
+Frame = tuple[int, np.ndarray]  # microseconds from the start, uint8 RGB (H, W, 3), read-only
+
+
+class Source(Protocol):
+    """One thing to classify. `name` is what the user calls it; a `live` one has no end and can be read only once."""
+
+    name: str
+    live: bool
+
+    def frames(self, fps: float, size: int) -> Iterator[Frame]:
+        """Frames at `fps` a second, short side `size` pixels. Raises BrokenVideo, or UserError for a camera."""
+
+
+class Video(NamedTuple):
+    """A file that FFmpeg reads: a video, a GIF."""
+
+    name: str
+    path: Path
+    live: bool = False
+
+    def frames(self, fps: float, size: int) -> Iterator[Frame]:
+        yield from iterate_frames(self.path, fps, size, threads=os.cpu_count() or 1)
+
+
+class Images(NamedTuple):
+    """An image sequence. `rate`: images a second, or None where each image is one frame, whatever rate is asked for."""
+
+    name: str
+    paths: tuple[Path, ...]
+    rate: float | None
+    live: bool = False
+
+    def frames(self, fps: float, size: int) -> Iterator[Frame]:
+        wanted = Fraction(fps).limit_denominator(MICROSECONDS)
+        rate = wanted if self.rate is None else Fraction(self.rate).limit_denominator(MICROSECONDS)
+        shape = image = None
+        shown = -1
+        for k in range(-(-len(self.paths) * wanted // rate)):  # as many as begin before the last image's time is over
+            index = int(k * rate // wanted)
+            if index != shown:
+                shown, image = index, _read_image(self.paths[index])
+                shape = shape or image.shape
+                if image.shape != shape:
+                    size_of = [f"{width}x{height}" for height, width, _ in (image.shape, shape)]
+                    raise BrokenVideo(self.paths[index], f"is {size_of[0]} pixels, the images before it are {size_of[1]}")
+                image = finish_frame(image, frame_size(image.shape[1], image.shape[0], size))
+            yield round(k / wanted * MICROSECONDS), image
+
+
+class Camera(NamedTuple):
+    """A camera by its number. Its frames are those of the moment they are asked for; their times are real ones."""
+
+    name: str
+    number: int
+    live: bool = True
+
+    def frames(self, fps: float, size: int) -> Iterator[Frame]:
+        capture = cv2.VideoCapture(self.number)
+        try:
+            if not capture.isOpened():
+                raise UserError(f"{self.name}: no such camera, or another program uses it; is it plugged in, may you read it?")
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where it is heeded, frames do not age in a queue
+            start, due = time.monotonic(), 0.0
+            while True:
+                if not capture.grab():
+                    raise UserError(f"{self.name}: stopped giving frames")
+                now = time.monotonic() - start
+                if now < due:
+                    continue
+                converted, image = capture.retrieve()
+                if not converted:
+                    raise UserError(f"{self.name}: gave a frame that cannot be read")
+                yield round(now * MICROSECONDS), finish_frame(image, frame_size(image.shape[1], image.shape[0], size))
+                due = max(due + 1 / fps, time.monotonic() - start)  # what is late is left out, not made up for
+        finally:
+            capture.release()
+
+
+def _read_image(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise BrokenVideo(path, "cannot be read as an image")
+    return image
+
+
+def _natural(path: Path) -> list:
+    """Sorts frame_2 before frame_10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", path.as_posix())]
+
+
+def _sequence(pattern: str, rate: float | None) -> Images:
+    """The images whose names fit a pattern such as frames_%04d.png, by number."""
+    folder, name = Path(pattern).parent, Path(pattern).name
+    found = list(_NUMBER.finditer(name))
+    if len(found) != 1:
+        raise UserError(f"{pattern}: a pattern has one place for a number, such as %04d, in its file name")
+    padded, width = found[0].groups()
+    digits = f"[0-9]{{{width}}}|[1-9][0-9]{{{width},}}" if padded and width else "[0-9]+"  # as printf would write them
+    fits = re.compile(re.escape(name[: found[0].start()]) + f"({digits})" + re.escape(name[found[0].end() :]))
+    numbered = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if match := fits.fullmatch(path.name):
+            numbered[int(match[1])] = path
+    if not numbered:
+        raise UserError(f"{pattern}: no file's name fits it")
+    numbers = sorted(numbered)
+    gap = next((pair for pair in pairwise(numbers) if pair[1] - pair[0] != numbers[1] - numbers[0]), None)
+    if gap:
+        say(f"note: {pattern}: after {gap[0]} comes {gap[1]}; the images are taken as they follow each other, without a pause")
+    return Images(pattern, tuple(numbered[number] for number in numbers), rate)
+
+
+def _folder(folder: Path, rate: float | None) -> list[Source]:
+    """Every video under `folder`; where there is none, every folder that holds images is a sequence."""
+    videos: list[Path] = []
+    sequences: dict[Path, list[Path]] = {}
+    for current, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(current) / name
+            if is_hidden(path.relative_to(folder).parts):
+                continue
+            if is_video(name):
+                videos.append(path)
+            elif path.suffix.lower() in IMAGE_SUFFIXES:
+                sequences.setdefault(Path(current), []).append(path)
+    if videos:
+        return [Video(str(path), path) for path in videos]
+    if not sequences:
+        raise UserError(f"{folder}: holds neither videos ({', '.join(VIDEO_SUFFIXES)}) nor images ({', '.join(IMAGE_SUFFIXES)})")
+    return [Images(str(at), tuple(sorted(paths, key=_natural)), rate) for at, paths in sorted(sequences.items())]
+
+
+def find_sources(name: str, rate: float | None = None) -> list[Source]:
+    """The sources that one argument stands for: a file, each video of a folder, one image sequence, or a camera.
+
+    Args:
+      rate: images a second of a sequence; None: one image a frame of the model.
+
+    Raises:
+      UserError: nothing is there, or nothing of the kind.
+    """
+    if name.startswith(CAMERA):
+        number = name.removeprefix(CAMERA)
+        if not number.isdecimal():
+            raise UserError(f"{name}: a camera is given by its number, such as camera:0")
+        return [Camera(name, int(number))]
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _folder(path, rate)
+    if path.exists():
+        return [Images(name, (path,), rate) if path.suffix.lower() in IMAGE_SUFFIXES else Video(name, path)]
+    if _NUMBER.search(path.name):
+        return [_sequence(str(path), rate)]
+    raise UserError(f"{name}: there is no such file or folder")
+
+
+def limited(frames: Iterator[Frame], seconds: float | None) -> Iterator[Frame]:
+    """The frames of the first `seconds` (None: all)."""
+    for timestamp, image in frames:
+        if seconds is not None and timestamp >= seconds * MICROSECONDS:
+            return
+        yield timestamp, image

@@ -1,0 +1,107 @@
+"""The stage: what it writes for base and stream networks, and that a bad export is refused whole."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from stages import export
+from stages.console import UserError
+from stages.files import write_json
+from stages.params import parse_params
+from tests.exporting.test_convert import CLASSES, SIZE, clips
+from tests.test_params import composed
+
+pytestmark = pytest.mark.xdist_group("exporting")
+DESCRIBED = {"classes": CLASSES, "fps": 5.0, "size": SIZE, "count": 3, "views": 2, "trainable": "head"}
+TEST = {"top1": 0.9, "top1_low": 0.8, "top1_high": 1.0, "clips": 120, "groups": 40}
+
+
+def params(*overrides: str):
+    options = ("data=ucf101_subset", f"frames.size={SIZE}", "frames.count=3", "evaluate.bootstrap=100", *overrides)
+    return parse_params(composed("model=a0_stream_relu6", *options))
+
+
+def base_classifier(folder):
+    (folder / "classifier/saved_model/variables").mkdir(parents=True)
+    (folder / "classifier/saved_model/saved_model.pb").write_bytes(b"x" * 100)
+    (folder / "classifier/saved_model/variables/v").write_bytes(b"y" * 11)
+    write_json(folder / "classifier/classifier.json", DESCRIBED | {"model": "a0"})
+    write_json(folder / "metrics.json", {"test": TEST})
+    return {"classifier": folder / "classifier", "metrics": folder / "metrics.json", "out": folder / "export"}
+
+
+def test_of_a_base_network_there_is_the_saved_model_that_was_evaluated(tmp_path, capsys):
+    (row,) = export.run(params(), **base_classifier(tmp_path))
+    assert (row["format"], row["file"], row["bytes"]) == ("saved_model", "saved_model", 111)
+    assert (row["test_top1"], row["clips"]) == (0.9, 120)
+    assert "model=a0_stream" in row["note"] and "model=a0_stream" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "export").iterdir()] == ["saved_model"]
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    """A classifier's folder and records of 12 training and 12 test clips; the classifier is read from its checkpoint once."""
+    import cv2
+    import tensorflow as tf
+
+    from stages.movinet import streaming
+    from stages.video.records import serialize_clip, write_shard
+    from tests.movinet.test_streaming import lively
+
+    folder = tmp_path_factory.mktemp("stream")
+    (folder / "classifier").mkdir()
+    tf.train.Checkpoint(model=lively("a0_stream_relu6")).write(str(folder / "classifier/ckpt-1"))
+    write_json(folder / "classifier/classifier.json", DESCRIBED | {"model": "a0_stream_relu6"})
+    splits = {}
+    for seed, split in enumerate(("train", "test")):
+        records = []
+        for number, clip in enumerate(clips(12, seed=seed)):
+            jpegs = [cv2.imencode(".jpg", np.uint8(255 * frame))[1].tobytes() for frame in clip]
+            label, times = number % 3, list(range(len(jpegs)))
+            records.append(serialize_clip(f"{split}{number}", label, CLASSES[label], f"g{number}", jpegs, times))
+        write_shard(folder / f"frames/{split}.tfrecord", records)
+        splits[split] = {"clips": 12, "files": [f"{split}.tfrecord"]}
+    write_json(folder / "frames/frames.json", {"classes": CLASSES, "splits": splits})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "load_streaming", functools.cache(streaming.load_streaming))
+        yield {"frames": folder / "frames", "classifier": folder / "classifier", "metrics": folder / "none"}
+
+
+def test_a_classifier_of_other_views_is_refused(stream, tmp_path):
+    with pytest.raises(UserError, match="made with count 3, but now it is 4"):
+        export.run(params("frames.count=4"), **stream, out=tmp_path / "export")
+
+
+def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
+    shown = []
+    rows = export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=shown.extend)
+    assert shown == rows and json.loads(json.dumps(rows)) == rows
+    assert [row["format"] for row in rows] == ["saved_model", "float32", "dynamic"]
+    saved, plain, dynamic = rows
+    assert sorted(path.name for path in (tmp_path / "export").iterdir()) == ["dynamic.tflite", "float32.tflite", "saved_model"]
+    assert plain["bytes"] == (tmp_path / "export/float32.tflite").stat().st_size > 2 * dynamic["bytes"]
+    assert plain["agreement"] == saved["agreement"] == 1 and plain["accuracy_drop"] == 0
+    assert saved["frames"] == 12 * 2 * 3 and saved["clips"] == 12
+    assert all(row["milliseconds_a_frame"] > 0 and row["state_bytes"] == saved["state_bytes"] > 0 for row in rows)
+    low, high = saved["test_top1_low"], saved["test_top1_high"]
+    assert 0 <= low <= saved["test_top1"] <= high <= 1
+
+
+def test_a_file_that_loses_too_much_is_refused_and_nothing_is_written(stream, tmp_path, monkeypatch):
+    accuracies = iter([0.9, 0.9, 0.5])
+    monkeypatch.setattr(export, "score", lambda *arguments: TEST | {"top1": next(accuracies)})
+    shown = []
+    with pytest.raises(UserError, match=r"max_accuracy_drop = 0\.01: dynamic\.tflite 0\.400; nothing was exported"):
+        export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=shown.extend)
+    assert [row["test_top1"] for row in shown] == [0.9, 0.9, 0.5]
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_clip_is_no_reason_to_refuse_but_two_are():
+    row = {"file": "int8.tflite", "clips": 50}
+    export._refuse([row | {"accuracy_drop": 1 / 50}], 0.01)
+    with pytest.raises(UserError, match=r"int8\.tflite 0\.040"):
+        export._refuse([row | {"accuracy_drop": 2 / 50}], 0.01)
+    export._refuse([row | {"accuracy_drop": 2 / 50}], 0.05)

@@ -1,0 +1,242 @@
+"""The command as a user runs it: answers, streams, pictures, and what it says when things go wrong."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import stages.prediction.formats as formats
+from stages import predict
+from stages.console import UserError
+from stages.files import read_json
+from stages.params import parse_params
+from stages.predict import Prediction
+from stages.prediction.formats import open_model
+from stages.tracking import begin_run, log_classifier
+from tests.prediction.small import CLASSES, streaming, whole_clips, write_classifier, write_video
+from tests.tracking_store import composed, empty_database, place, store  # noqa: F401
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    return write_classifier(tmp_path_factory.mktemp("models") / "classifier")
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Three videos, the one in the middle broken."""
+    write_video(tmp_path / "videos/a.avi", [20] * 7)
+    write_video(tmp_path / "videos/c.avi", [230] * 9)
+    (tmp_path / "videos/b.avi").write_bytes(b"no video")
+    return tmp_path / "videos"
+
+
+def command(*arguments, cwd=ROOT):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "stages.predict", *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+def run(predictor, names, **options):
+    lines = []
+    failed = Prediction(predictor, emit=lines.append, **options).run([str(name) for name in names])
+    return lines, failed
+
+
+def test_the_command_answers_for_every_video_and_tells_what_is_broken(classifier, videos):
+    done = command(videos, "--model", classifier, "--format", "csv", "--top", "2")
+    assert done.returncode == 1
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert [Path(row["source"]).name for row in rows] == ["a.avi", "b.avi", "c.avi"]
+    assert [row["class_1"] for row in rows] == ["Dark", "", "Bright"]
+    assert [row["frames"] for row in rows] == ["7", "", "9"]
+    assert float(rows[0]["probability_1"]) > 0.9
+    assert "FFmpeg cannot read it" in rows[1]["error"]
+    assert f"error: {videos}/b.avi: FFmpeg cannot read it" in done.stderr
+    assert f"model: {classifier} (a0, 3 classes), 5 frames a second of 32x32 pixels" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_ends_well_where_all_is_well(classifier, videos, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["predict", str(videos / "a.avi"), "--model", str(classifier), "--top", "99"])
+    predict.main()
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == f"{videos}/a.avi  (1.4 s, 7 frames)" and lines[1].split()[0] == "Dark" and len(lines) == 1 + len(CLASSES)
+    assert "classifying" not in err  # no bar for one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["x.mp4", "--model", "m", "--pretrained", "a0"], "--model names a classifier"),
+        (["x.mp4", "--top", "0"], "'0' is not a whole number above 0"),
+        (["x.mp4", "--seconds", "nan"], "'nan' is not a number above 0"),
+        (["x.mp4", "--animate", "x.webm"], "'x.webm' should end with .gif, .mp4, .png"),
+        (["x.mp4", "--pretrained", "b0"], "invalid choice: 'b0'"),
+        ([], "SOURCE"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_loaded(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["predict", *arguments])
+    monkeypatch.setattr(predict, "open_model", lambda *given, **more: pytest.fail("a model was opened"))
+    with pytest.raises(SystemExit) as caught:
+        predict.main()
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_views_may_be_chosen(classifier, videos, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr(predict, "open_model", lambda *given, **more: opened.append(open_model(str(classifier))) or opened[0])
+    monkeypatch.setattr(sys, "argv", ["predict", str(videos / "a.avi"), "--views", "3"])
+    predict.main()
+    assert opened[0].plan(100)[1] == 3
+
+
+def test_json_has_a_record_for_what_is_missing_and_the_rest_goes_on(videos, tmp_path, capsys):
+    lines, failed = run(whole_clips(None), [tmp_path / "none.avi", videos / "c.avi"], form="json", top=1)
+    records = [json.loads(line) for line in lines]
+    assert failed == 1
+    assert records[0]["source"].endswith("none.avi") and "no such file" in records[0]["error"]
+    assert records[1]["top"][0]["class"] == "Bright"
+    assert "none.avi: there is no such file or folder" in capsys.readouterr().err
+
+
+def test_only_the_first_seconds_count(tmp_path):
+    path = write_video(tmp_path / "v.avi", [20] * 10 + [250] * 30)
+    assert json.loads(run(whole_clips(None), [path], form="json", seconds=2.0)[0][0])["top"][0]["class"] == "Dark"
+    assert json.loads(run(whole_clips(None), [path], form="json")[0][0])["top"][0]["class"] == "Bright"
+
+
+def test_a_stream_answers_after_each_frame(tmp_path):
+    path = write_video(tmp_path / "v.avi", [20] * 5 + [250] * 15)
+    lines, failed = run(streaming(), [path], form="json", stream=True, top=2)
+    records = [json.loads(line) for line in lines]
+    assert failed == 0 and [record["seconds"] for record in records] == [round(0.2 * k, 3) for k in range(20)]
+    assert [record["class"] for record in records[:5]] == ["Dark"] * 5 and records[-1]["class"] == "Bright"
+    assert all(record["top"][0] == {"class": record["class"], "probability": record["probability"]} for record in records)
+    text, _ = run(streaming(), [path], stream=True)
+    assert re.fullmatch(r"   0\.20 s   99\.\d%  Dark", text[1])
+    table, _ = run(streaming(), [path], stream=True, form="csv")
+    assert table[0] == "source,seconds,class,probability" and len(table) == 21
+
+
+def test_every_stream_starts_afresh_and_one_that_breaks_is_told(videos, capsys):
+    lines, failed = run(streaming(), [videos], stream=True)
+    assert failed == 1 and "b.avi: FFmpeg cannot read it" in capsys.readouterr().err
+    assert lines[0].endswith("a.avi") and lines[8].endswith("b.avi") and lines[9].endswith("c.avi")
+    assert lines[10].endswith("Bright")
+
+
+def test_a_stream_can_start_afresh_every_few_seconds(tmp_path):
+    path = write_video(tmp_path / "v.avi", [20] * 10 + [250] * 10)
+    seen, _ = run(streaming(), [path], stream=True, restart=2.0)
+    assert [line.split()[-1] for line in seen] == ["Dark"] * 10 + ["Bright"] * 10
+
+
+def test_a_base_model_does_not_stream(tmp_path, videos):
+    def stream():
+        raise UserError("a0 is a base model")
+
+    for options in ({"stream": True}, {"animate": tmp_path / "x.gif"}):
+        with pytest.raises(UserError, match="a0 is a base model"):
+            run(whole_clips(stream), [videos / "a.avi"], **options)
+    assert not (tmp_path / "x.gif").exists()
+
+
+class Camera:
+    """A live source that gives frames until the user presses Ctrl-C."""
+
+    name, live = "camera:0", True
+
+    def __init__(self, gap):
+        self.gap = gap
+
+    def frames(self, fps, size):
+        for number in range(30):
+            yield int(number * self.gap * 1e6), np.full((size, size, 3), 20 if number < 20 else 250, np.uint8)
+        raise KeyboardInterrupt
+
+
+def test_a_camera_streams_until_it_is_stopped(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(predict, "find_sources", lambda name, rate: [Camera(0.2)])
+    lines, failed = run(streaming(), ["camera:0"], stream=True, animate=tmp_path / "c.png")
+    assert failed == 0 and len(lines) == 30
+    assert (tmp_path / "c.png").exists()
+    assert "frames a second were seen" not in capsys.readouterr().err
+    lines, _ = run(streaming(), ["camera:0"], stream=True, seconds=1.0)
+    assert len(lines) == 5
+    # Afresh after ten seconds: by then it would take the ten bright frames several seconds to outweigh the fifty dark ones.
+    monkeypatch.setattr(predict, "find_sources", lambda name, rate: [Camera(0.5)])
+    lines, _ = run(streaming(), ["camera:0"], stream=True)
+    assert lines[20].endswith("Bright")
+    assert "camera:0: 2.0 frames a second were seen, the network was trained at 5" in capsys.readouterr().err
+    with pytest.raises(UserError, match="a camera has no end, so it needs --stream"):
+        run(streaming(), ["camera:0"])
+
+
+def test_interrupting_anything_else_is_an_interruption(monkeypatch):
+    camera = Camera(0.2)
+    camera.live = False
+    monkeypatch.setattr(predict, "find_sources", lambda name, rate: [camera])
+    with pytest.raises(KeyboardInterrupt):
+        run(streaming(), ["x.avi"], stream=True)
+
+
+def test_a_picture_is_drawn_beside_the_answer(tmp_path, videos, capsys):
+    lines, failed = run(streaming(), [videos / "c.avi"], animate=tmp_path / "new/out.png")
+    assert failed == 0 and lines[0].split("\n")[1].split()[0] == "Bright"
+    assert (tmp_path / "new/out.png").read_bytes().startswith(b"\x89PNG")
+    assert "drawn: " in capsys.readouterr().err
+
+
+def test_pictures_are_of_one_source_and_not_endless(tmp_path, videos, monkeypatch, capsys):
+    out = tmp_path / "out.gif"
+    with pytest.raises(UserError, match="draws one source, and here are 3"):
+        run(streaming(), [videos], animate=out)
+    with pytest.raises(UserError, match="draws one source, and here are 2"):
+        run(streaming(), [videos / "a.avi", videos / "c.avi"], animate=out)
+    monkeypatch.setattr(predict, "MAX_ANIMATED", 5)
+    _, failed = run(streaming(), [videos / "a.avi"], animate=out)
+    assert failed == 1 and "has more than 5 frames; say --seconds 1" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_registered_models_are_the_same_by_every_name(classifier, composed, store):
+    params = parse_params(composed)
+    with begin_run(params, Path("models/run.json")) as run:
+        logged = log_classifier(run, classifier / "saved_model", read_json(classifier / "classifier.json"), params)
+    own = open_model(str(classifier))
+    views = np.random.default_rng(0).uniform(size=(2, own.count, own.size, own.size, 3)).astype(np.float32)
+    for uri in (f"models:/{logged.name}@latest", f"models:/{logged.name}/1", logged.uri, f"runs:/{run.run_id}/classifier"):
+        predictor = open_model(uri)
+        np.testing.assert_array_equal(predictor.probabilities(views), own.probabilities(views))
+        with pytest.raises(UserError, match="takes whole clips"):
+            predictor.stream()
+    with pytest.raises(UserError, match=r"MLflow at sqlite:.*nothing"):
+        open_model("models:/nothing@latest")
+
+
+def test_help_needs_no_tensorflow():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "stages.predict", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "camera:0" in done.stdout
+    assert not re.search(r"\| +(tensorflow|matplotlib|mlflow)$", done.stderr, re.MULTILINE)
+
+
+def test_the_default_is_the_pipelines_output():
+    from stages.finetune import CLASSIFIER
+
+    assert formats.CLASSIFIER == CLASSIFIER
