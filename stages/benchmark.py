@@ -26,10 +26,9 @@ from stages.sources.folders import folder_clips
 
 ROWS = ("decode", "forward", "stream", "step", "input", "job")
 JOB_CLIPS = 300  # of the job; fewer are repeated, as are fewer than DECODE_CLIPS for decoding
-FULL = {"models": BASE_IDS, "rows": ROWS, "repeats": 3, "seconds": 300.0, "steps": 0, "job_clips": JOB_CLIPS}
+FULL = {"models": BASE_IDS, "rows": ROWS, "repeats": 3, "seconds": 300.0, "steps": 0}
 # The training step is left out, as compiling the stock one takes a minute by itself.
-QUICK = {"models": ("a0",), "rows": ("decode", "forward", "job"), "repeats": 1, "seconds": 20.0, "steps": 1, "job_clips": 60}
-QUICK |= {"size": 64}
+QUICK = {"models": ("a0",), "rows": ("decode", "forward", "job"), "repeats": 1, "seconds": 20.0, "steps": 1, "size": 64}
 CLIPS = {True: 20, False: 40}  # made up where none are given: quick, full
 DECODE_CLIPS = 60
 FRAMES = 8
@@ -69,14 +68,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog="python -m stages.benchmark", description=__doc__.splitlines()[0])
     parser.epilog = "Full: about an hour on two cores, most of it the plain way's. Leave the machine alone meanwhile."
     add = parser.add_argument
-    add("--quick", action="store_true", help="a0 only, at 64 pixels, one round, one of the plain way's steps")
+    add("--quick", action="store_true", help="a0 only, at 64 pixels, one round, one of the plain way's steps: three minutes")
     add("--rows", type=_names(ROWS), help=f"what to measure, of {','.join(ROWS)}")
     add("--models", type=_names(MODEL_IDS), help="networks, e.g. a0,a3; the first one does the job (default: a0 to a5)")
     add("--repeats", type=_at_least(1), help="rounds of each comparison (default: 3, quick 1)")
     add("--seconds", type=float, help="no further round of a comparison begins after these (default: 300, quick 20)")
     add("--steps", type=_at_least(0), help="steps of the plain way's job that are run; 0 = all (default: all, quick 1)")
     add("--clips", type=Path, help="folder of <class>/<video> or of UCF-101's names (default: clips made up, 40, quick 20)")
-    add("--job-clips", type=_at_least(1), help=f"the job repeats clips up to as many (default: {JOB_CLIPS}, quick 60)")
+    add("--job-clips", type=_at_least(1), default=JOB_CLIPS, help="the job repeats clips up to as many (default: %(default)s)")
     add("--weights", default="random", help="of the job's network, as model.weights (default: %(default)s)")
     add("--frames", type=_at_least(1), default=FRAMES, help="frames of a view (default: %(default)s)")
     add("--size", type=_at_least(32), help="pixels of a side, of everything (default: each network's own, steps and quick 64)")
