@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from stages.arguments import among, at_least, listed
 from stages.benchmarking import growth, job, sections, table
 from stages.benchmarking.clips import repeated, synthesise
 from stages.benchmarking.machine import describe_machine
@@ -37,30 +38,8 @@ MODEL_CLIPS = 20
 RESULTS = Path("results")
 
 
-def _names(known: Sequence[str]):
-    """An argparse type: comma-separated names out of `known`, each once."""
-
-    def parse(text: str) -> tuple[str, ...]:
-        chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-        for name in chosen:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
-        return chosen
-
-    return parse
-
-
-def _at_least(smallest: int):
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < smallest:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {smallest}")
-        return int(text)
-
-    return parse
-
-
 def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_at_least(20)(part.strip()) for part in text.split(",")}))
+    return tuple(sorted(listed(at_least(20))(text)))
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -69,16 +48,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.epilog = "Full: about an hour on two cores, most of it the plain way's. Leave the machine alone meanwhile."
     add = parser.add_argument
     add("--quick", action="store_true", help="a0 only, at 64 pixels, one round, one of the plain way's steps: three minutes")
-    add("--rows", type=_names(ROWS), help=f"what to measure, of {','.join(ROWS)}")
-    add("--models", type=_names(MODEL_IDS), help="networks, e.g. a0,a3; the first one does the job (default: a0 to a5)")
-    add("--repeats", type=_at_least(1), help="rounds of each comparison (default: 3, quick 1)")
+    add("--rows", type=listed(among(ROWS)), help=f"what to measure, of {','.join(ROWS)}")
+    add("--models", type=listed(among(MODEL_IDS)), help="networks, e.g. a0,a3; the first one does the job (default: a0 to a5)")
+    add("--repeats", type=at_least(1), help="rounds of each comparison (default: 3, quick 1)")
     add("--seconds", type=float, help="no further round of a comparison begins after these (default: 300, quick 20)")
-    add("--steps", type=_at_least(0), help="steps of the plain way's job that are run; 0 = all (default: all, quick 1)")
+    add("--steps", type=at_least(0), help="steps of the plain way's job that are run; 0 = all (default: all, quick 1)")
     add("--clips", type=Path, help="folder of <class>/<video> or of UCF-101's names (default: clips made up, 40, quick 20)")
-    add("--job-clips", type=_at_least(1), default=JOB_CLIPS, help="the job repeats clips up to as many (default: %(default)s)")
+    add("--job-clips", type=at_least(1), default=JOB_CLIPS, help="the job repeats clips up to as many (default: %(default)s)")
     add("--weights", default="random", help="of the job's network, as model.weights (default: %(default)s)")
-    add("--frames", type=_at_least(1), default=FRAMES, help="frames of a view (default: %(default)s)")
-    add("--size", type=_at_least(32), help="pixels of a side, of everything (default: each network's own, steps and quick 64)")
+    add("--frames", type=at_least(1), default=FRAMES, help="frames of a view (default: %(default)s)")
+    add("--size", type=at_least(32), help="pixels of a side, of everything (default: each network's own, steps and quick 64)")
     add("--growth", action="store_true", help="instead: the cost of more clips (first network) and of larger networks")
     add("--sizes", type=_sizes, default=GROWTH_SIZES, help="numbers of clips for --growth (default: 50,500,5000)")
     add("--out", type=Path, default=RESULTS, help="folder for the results (default: %(default)s)")

@@ -168,7 +168,7 @@ class Workers:
                 self._check_alive()
             except KilledWorker:
                 raise UserError(
-                    f"{call.what}: each of the workers that had it died (no memory left, or it crashes the decoder); "
+                    f"{call.what}: each of the workers that had it died (no memory left, or the work crashes it); "
                     "finished work is kept: run again with more memory a worker, or without it"
                 ) from None
             except CancelledError:

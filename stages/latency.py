@@ -10,9 +10,10 @@ import importlib.metadata
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from stages.arguments import among, at_least, listed
 from stages.benchmarking.machine import describe_machine
 from stages.benchmarking.stream_table import save
 from stages.benchmarking.streams import FORMATS, Latency, measure_streams, steps
@@ -24,33 +25,6 @@ MODELS = ("a0_stream", "a1_stream", "a2_stream")
 THREADS = (1, 2)
 SECONDS = 5.0
 RESULTS = Path("results/latency")
-
-
-def _listed(one: Callable[[str], object]) -> Callable[[str], tuple]:
-    """An argparse type: comma-separated items, each once."""
-
-    def parse(text: str) -> tuple:
-        return tuple(dict.fromkeys(one(part.strip()) for part in text.split(",")))
-
-    return parse
-
-
-def _among(known: Sequence[str]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in known:
-            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(known)}")
-        return text
-
-    return parse
-
-
-def _at_least(smallest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < smallest:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {smallest}")
-        return int(text)
-
-    return parse
 
 
 def _seconds(text: str) -> float:
@@ -67,11 +41,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog="python -m stages.latency", description=__doc__.splitlines()[0])
     parser.epilog = "About eight minutes on two cores, most of it making the files. Leave the machine alone meanwhile."
     add = parser.add_argument
-    add("--models", type=_listed(_among(STREAMS)), default=MODELS, help=f"of {','.join(STREAMS)} (default: a0 to a2)")
-    add("--formats", type=_listed(_among(FORMATS)), default=FORMATS, help=f"of {','.join(FORMATS)} (default: all)")
-    add("--threads", type=_listed(_at_least(1)), default=THREADS, help="numbers of threads (default: 1,2)")
+    add("--models", type=listed(among(STREAMS)), default=MODELS, help=f"of {','.join(STREAMS)} (default: a0 to a2)")
+    add("--formats", type=listed(among(FORMATS)), default=FORMATS, help=f"of {','.join(FORMATS)} (default: all)")
+    add("--threads", type=listed(at_least(1)), default=THREADS, help="numbers of threads (default: 1,2)")
     add("--weights", default="random", help="as model.weights: random, pretrained, a path or a URL (default: %(default)s)")
-    add("--size", type=_at_least(32), help="pixels of a side (default: each network's own)")
+    add("--size", type=at_least(32), help="pixels of a side (default: each network's own)")
     add("--seconds", type=_seconds, default=SECONDS, help="measured for each row (default: %(default)s)")
     add("--out", type=Path, default=RESULTS, help="folder for the results (default: %(default)s)")
     return parser.parse_args(arguments)

@@ -7,7 +7,7 @@ What each key means, its unit and the reason for its default stand in `conf/`.
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -144,8 +144,12 @@ class Report(Section):
     confused_pairs: PositiveInt
 
 
+ExportFormat = Literal["float32", "float16", "dynamic", "int8"]
+EXPORT_FORMATS: tuple[str, ...] = get_args(ExportFormat)
+
+
 class Export(Section):
-    formats: list[Literal["float32", "float16", "dynamic", "int8"]]
+    formats: list[ExportFormat]
     calibration_clips: PositiveInt
     max_accuracy_drop: Annotated[float, Field(ge=0, le=1)]
 

@@ -19,14 +19,15 @@ from stages.benchmarking.settings import SEED
 from stages.benchmarking.timing import alternate
 from stages.benchmarking.workers import one_side
 from stages.exporting.lite import LiteClassifier
+from stages.exporting.table import SAVED_MODEL
 from stages.movinet.variants import KINETICS_CLASSES, VARIANTS
+from stages.params import EXPORT_FORMATS
 
 if TYPE_CHECKING:
     from stages.exporting.measure import Stream
     from stages.movinet.streaming import StreamingClassifier
 
-SAVED_MODEL = "saved_model"
-FORMATS = ("float32", "float16", "dynamic", "int8", SAVED_MODEL)
+FORMATS = (*EXPORT_FORMATS, SAVED_MODEL)
 ROUNDS = 5
 WARM_UP = 3  # frames before each turn: the others' turns have emptied the processor's caches
 FEWEST = 5  # frames of a turn

@@ -15,8 +15,7 @@ import tensorflow as tf
 from stages.exporting.lite import IMAGE, LOGITS
 from stages.exporting.metadata import with_metadata
 from stages.movinet.streaming import StreamingClassifier
-
-FORMATS = ("float32", "float16", "dynamic", "int8")
+from stages.params import EXPORT_FORMATS
 
 
 def convert(classifier: StreamingClassifier, format: str, calibration: Iterable[np.ndarray] | None = None) -> bytes:
@@ -30,8 +29,8 @@ def convert(classifier: StreamingClassifier, format: str, calibration: Iterable[
     Raises:
       ValueError: no such format, or int8 without calibration.
     """
-    if format not in FORMATS:
-        raise ValueError(f"no format {format!r}; known: {', '.join(FORMATS)}")
+    if format not in EXPORT_FORMATS:
+        raise ValueError(f"no format {format!r}; known: {', '.join(EXPORT_FORMATS)}")
     if format == "int8":
         if calibration is None:
             raise ValueError("int8 needs clips to calibrate on")

@@ -8,16 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from stages.console import progress
+from stages.exporting.stepper import Stepper, softmax
 
 
-class Stream(Protocol):
-    """A network that takes a clip frame by frame: LiteClassifier, and SavedStream."""
+class Stream(Stepper, Protocol):
+    """One that says what it remembers between frames: LiteClassifier, and SavedStream."""
 
     state_bytes: int
-
-    def reset(self) -> None: ...
-
-    def step(self, image: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass
@@ -59,15 +56,10 @@ def answers(streams: dict[str, Stream], clips: Iterable[dict], total: int, descr
         for name, stream in streams.items():
             logits = [logits_of(stream, view) for view in clip["views"]]
             leading[name] += [each.argmax(axis=1) for each in logits]
-            probabilities[name].append(np.mean([_softmax(each[-1]) for each in logits], axis=0))
+            probabilities[name].append(np.mean([softmax(np.float64(each[-1])) for each in logits], axis=0))
     found.probabilities = {name: np.stack(values) for name, values in probabilities.items()}
     found.leading = {name: np.concatenate(values) for name, values in leading.items()}
     return found
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(np.float64(logits) - logits.max())
-    return powers / powers.sum()
 
 
 def milliseconds(streams: dict[str, Stream], frame: np.ndarray, *, rounds: int = 15, steps: int = 10) -> dict[str, float]:

@@ -21,7 +21,7 @@ from stages.prediction.movies import write_gif, write_mp4
 from stages.prediction.sources import Source
 from stages.prediction.still import still
 from stages.prediction.streaming import Step
-from stages.reporting.figures import _STYLE, GREY, png, shorten
+from stages.reporting.figures import GREY, STYLE, png, shorten
 
 DPI = 100
 _FUTURE = 0.22  # opacity of what is still to come
@@ -33,7 +33,7 @@ def draw(path: Path, steps: Sequence[Step], source: Source, predictor: Predictor
     title = shorten(Path(source.name).name, 48)
     with whole_file(path) as part:
         if path.suffix.lower() == ".png":
-            with matplotlib.style.context(["default", _STYLE]):
+            with matplotlib.style.context(["default", STYLE]):
                 figure = still(course, title)
             part.write_bytes(png(figure))
             return
@@ -60,10 +60,10 @@ def _even(inches: float) -> float:
 
 def moving(course: Course, title: str) -> Iterator[np.ndarray]:
     """Pictures uint8 (H, W, 3), RGB, one a frame of the course, all of one even size."""
-    with matplotlib.style.context(["default", _STYLE | {"figure.dpi": DPI}]):
+    with matplotlib.style.context(["default", STYLE | {"figure.dpi": DPI}]):
         scene = _Scene(course, title)
     for number in range(len(course.times)):
-        with matplotlib.style.context(["default", _STYLE | {"figure.dpi": DPI}]):
+        with matplotlib.style.context(["default", STYLE | {"figure.dpi": DPI}]):
             picture = scene.picture(number)
         yield picture
 

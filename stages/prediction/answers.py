@@ -43,12 +43,6 @@ def rank(probabilities: np.ndarray, classes: Sequence[str], top: int) -> tuple[R
     return tuple(Ranked(classes[index], float(probabilities[index])) for index in order)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """float32 (..., N) logits -> probabilities."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
 def _percent(probability: float) -> str:
     return f"{100 * probability:5.1f}%"
 

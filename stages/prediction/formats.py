@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from stages.console import UserError, say
+from stages.exporting.stepper import Stepper
 from stages.files import read_json
 from stages.params import MODEL_IDS
 from stages.prediction.labels import kinetics_labels, read_labels
-from stages.prediction.models import ClipPredictor, Predictor, StatefulStepper, Stepper, StreamingPredictor
+from stages.prediction.models import ClipPredictor, Predictor, StatefulStepper, StreamingPredictor
 from stages.tracking import configure
-from stages.tracking.classifiers import _active_store
+from stages.tracking.classifiers import active_store
 from stages.tracking.store import clear_errors
 
 CLASSIFIER = Path("models/classifier")  # finetune's output
@@ -143,7 +144,7 @@ def _registered(uri: str, labels: Path | None) -> Predictor:
     _own_names(uri, labels)
     store = configure()
     with TemporaryDirectory() as folder:  # only as long as it takes to load it
-        with clear_errors(store), _active_store(store):
+        with clear_errors(store), active_store(store):
             home = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)) / "artifacts"
         if not (home / "classifier.json").exists() or not (home / "saved_model").is_dir():
             raise UserError(f"{uri}: not a classifier that this pipeline registered")

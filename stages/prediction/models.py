@@ -7,25 +7,14 @@ are causal, so this is the whole view's answer.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from stages.console import UserError
-from stages.prediction.answers import softmax
+from stages.exporting.stepper import Stepper, softmax
 
 CLIP_SECONDS = 10  # of a view where nothing else is known: published networks were trained and measured on clips of 10 s
 MAX_VIEWS = 10  # of a long clip, where the number is not the model's own
-
-
-class Stepper(Protocol):
-    """A network run frame by frame."""
-
-    def reset(self) -> None:
-        """Forgets all frames."""
-
-    def step(self, image: np.ndarray) -> np.ndarray:
-        """A frame float32 (size, size, 3) in [0, 1] -> logits float32 (N,) for all frames since `reset`."""
 
 
 class Predictor:

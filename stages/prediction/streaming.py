@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.prediction.answers import softmax
-from stages.prediction.models import Predictor, Stepper
+from stages.exporting.stepper import Stepper, softmax
+from stages.prediction.models import Predictor
 from stages.prediction.sources import Source, limited
 from stages.prediction.views import square
 from stages.video.decode import MICROSECONDS

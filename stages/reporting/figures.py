@@ -23,7 +23,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b7280"
 ANNOTATED_CLASSES = 30  # up to here every cell of a confusion matrix has room for its number
 
-_STYLE = {
+STYLE = {
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.spines.top": False,
@@ -36,10 +36,10 @@ _STYLE = {
 }
 
 
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @wraps(draw)
     def styled(*args, **options) -> Figure:
-        with matplotlib.style.context(["default", _STYLE]):
+        with matplotlib.style.context(["default", STYLE]):
             return draw(*args, **options)
 
     return styled
@@ -47,7 +47,7 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 def png(figure: Figure) -> bytes:
     """The figure as PNG, the same bytes for the same figure."""
-    with matplotlib.style.context(["default", _STYLE]), io.BytesIO() as file:
+    with matplotlib.style.context(["default", STYLE]), io.BytesIO() as file:
         FigureCanvasAgg(figure).print_figure(file, format="png", dpi="figure", metadata={"Software": None})
         return file.getvalue()
 
@@ -79,7 +79,7 @@ def _label_cells(axes: Axes, matrix: np.ndarray, texts: Callable[[float], str], 
             axes.text(column, row, texts(value), ha="center", va="center", color=ink, fontsize=size)
 
 
-@_styled
+@styled
 def confusion_figure(matrix: np.ndarray, classes: Sequence[str], *, normalised: bool) -> Figure:
     """The confusion matrix, int (C, C), rows actual: counts, or each row as shares of its class (empty rows stay empty).
 
@@ -134,7 +134,7 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str], *, normalised: 
     return figure
 
 
-@_styled
+@styled
 def learning_curves_figure(history: pd.DataFrame, best: int) -> Figure:
     """Loss, accuracy and learning rate over epochs; `best` is the epoch whose weights were kept."""
     figure = Figure((13, 4.1), layout="constrained")
@@ -170,7 +170,7 @@ def learning_curves_figure(history: pd.DataFrame, best: int) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def confused_pairs_figure(pairs: pd.DataFrame) -> Figure:
     """The most confused pairs (columns actual, predicted, clips, share) as bars; says so when there are none."""
     if pairs.empty:
@@ -195,7 +195,7 @@ def confused_pairs_figure(pairs: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def reliability_figure(bins: pd.DataFrame, ece: float) -> Figure:
     """Accuracy against confidence per bin (columns of `metrics.reliability`) above the number of clips in each bin."""
     figure = Figure((6.4, 6.7), layout="constrained")

@@ -4,14 +4,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from stages.reporting.figures import BLUE, GREY, VERMILION, _styled, shorten
+from stages.reporting.figures import BLUE, GREY, VERMILION, shorten, styled
 from stages.sweeping.table import pareto, short_value
 
 AXES = (("flops", 1e9, "GFLOPs a clip"), ("latency_ms", 1, "milliseconds a clip, one CPU thread"))
 LABELLED = 30  # trials up to which each is named
 
 
-@_styled
+@styled
 def pareto_figure(table: pd.DataFrame, swept: list[str], confidence: float) -> Figure:
     """Validation top-1 with its interval against operations and against latency; a line joins the front of each."""
     figure = Figure(figsize=(13, 5.2), layout="constrained")

@@ -39,7 +39,7 @@ def log_classifier(run: Run, saved_model: Path, description: dict, params: Param
     float32 (B, N). description: `classifier.json`; its `classes` (N names, in order) name the columns of a prediction.
     `models:/<data>-<model>@latest` is the newest version by MLflow's own rule: the alias is reserved and needs no setting.
     """
-    with clear_errors(run.tracking_uri), _active_store(run.tracking_uri):
+    with clear_errors(run.tracking_uri), active_store(run.tracking_uri):
         uri, model_id = _log(run, saved_model, description)
         if not params.tracking.register_model:
             return LoggedClassifier(uri, None, None)
@@ -117,7 +117,7 @@ def _create_version(run: Run, name: str, uri: str, model_id: str) -> str:
 
 
 @contextmanager
-def _active_store(uri: str) -> Iterator[None]:
+def active_store(uri: str) -> Iterator[None]:
     """Makes `uri` MLflow's active store for a while: logging a model takes no store as an argument.
 
     MLflow exports the store to the environment as it does so; what was there before is put back.

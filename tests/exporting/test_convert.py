@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from stages.console import UserError
-from stages.exporting.convert import FORMATS, convert
+from stages.exporting.convert import convert
 from stages.exporting.lite import LiteClassifier
 from stages.exporting.measure import logits_of
 from stages.exporting.metadata import read_metadata
+from stages.params import EXPORT_FORMATS
 
 pytestmark = pytest.mark.xdist_group("exporting")
 SIZE, FRAMES = 32, 5
@@ -39,7 +40,7 @@ def network():
 @pytest.fixture(scope="module")
 def files(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lite")
-    for format in FORMATS:
+    for format in EXPORT_FORMATS:
         (folder / f"{format}.tflite").write_bytes(convert(network, format, clips(3, seed=1)))
     return folder
 
@@ -64,13 +65,13 @@ def test_every_format_answers_as_the_network_does_frame_by_frame(network, files,
 
 
 def test_a_file_says_what_it_is(files):
-    for format in FORMATS:
+    for format in EXPORT_FORMATS:
         lite = LiteClassifier(files / f"{format}.tflite")
         assert (lite.classes, lite.fps, lite.size, lite.format, lite.model) == (CLASSES, 5.0, SIZE, format, "a0_stream_relu6")
 
 
 def test_weights_are_smaller_where_they_are_said_to_be(files):
-    size = {format: (files / f"{format}.tflite").stat().st_size for format in FORMATS}
+    size = {format: (files / f"{format}.tflite").stat().st_size for format in EXPORT_FORMATS}
     assert size["float16"] < 0.55 * size["float32"]
     assert size["dynamic"] < 0.4 * size["float32"]
     assert size["int8"] < 0.4 * size["float32"]
@@ -79,7 +80,7 @@ def test_weights_are_smaller_where_they_are_said_to_be(files):
 def test_the_interface_is_the_published_one(network, files):
     from ai_edge_litert.interpreter import Interpreter
 
-    for format in FORMATS:
+    for format in EXPORT_FORMATS:
         interpreter = Interpreter(str(files / f"{format}.tflite"))
         (signature,) = interpreter.get_signature_list().items()
         assert signature[0] == "call"

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from stages.prediction.answers import Answer, Moment, Ranked, header, rank, show_answer, show_moment, softmax
+from stages.exporting.stepper import softmax
+from stages.prediction.answers import Answer, Moment, Ranked, header, rank, show_answer, show_moment
 
 ANSWER = Answer("a, b/clip.mp4", (Ranked("throwing ball (not baseball)", 0.9), Ranked('a "b"', 0.0512345678)), 23, 4.6)
 
