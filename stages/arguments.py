@@ -15,6 +15,17 @@ def at_least(smallest: int) -> Callable[[str], int]:
     return parse
 
 
+def positive(text: str) -> float:
+    """A number above 0, and finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
 def among(known: Sequence[str]) -> Callable[[str], str]:
     """One of the `known` names."""
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from stages.arguments import among, at_least, listed
+from stages.arguments import among, at_least, listed, positive
 from stages.benchmarking import growth, job, sections, table
 from stages.benchmarking.clips import repeated, synthesise
 from stages.benchmarking.machine import describe_machine
@@ -51,7 +51,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--rows", type=listed(among(ROWS)), help=f"what to measure, of {','.join(ROWS)}")
     add("--models", type=listed(among(MODEL_IDS)), help="networks, e.g. a0,a3; the first one does the job (default: a0 to a5)")
     add("--repeats", type=at_least(1), help="rounds of each comparison (default: 3, quick 1)")
-    add("--seconds", type=float, help="no further round of a comparison begins after these (default: 300, quick 20)")
+    add("--seconds", type=positive, help="no further round of a comparison begins after these (default: 300, quick 20)")
     add("--steps", type=at_least(0), help="steps of the plain way's job that are run; 0 = all (default: all, quick 1)")
     add("--clips", type=Path, help="folder of <class>/<video> or of UCF-101's names (default: clips made up, 40, quick 20)")
     add("--job-clips", type=at_least(1), default=JOB_CLIPS, help="the job repeats clips up to as many (default: %(default)s)")

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import re
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-__all__ = ["UserError", "progress", "quiet_libraries", "run_command", "say", "uninterrupted"]
+__all__ = ["UserError", "progress", "quiet_libraries", "run_command", "say", "uninterrupted", "without_chatter"]
 
 
 class UserError(Exception):
@@ -33,6 +35,29 @@ def quiet_libraries() -> None:
     for name in ("tensorflow", "absl", "mlflow", "alembic", "h5py"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the traceback of what it then raises
+
+
+# What TensorFlow's C++ libraries write whatever the log level: dated information and warnings, and what says that these come.
+_CHATTER = re.compile(rb"[IW]0000 \d{2}:\d{2}:[\d.]+ |WARNING: All log messages before absl::|INFO: |fully_quantize: ")
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """Withholds the information and the warnings that C++ libraries write to stderr; other lines follow at the end."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        terminal = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            held.seek(0)
+            for line in held:
+                if not _CHATTER.match(line):
+                    os.write(2, line)
 
 
 def say(message: str) -> None:

@@ -2,7 +2,7 @@
 
 A stream network is exported to run frame by frame, on a phone too. Of a base network, which needs whole clips, there is the
 SavedModel alone. Written: `models/export` and `results/export.json`, a row a file; neither where a file lost more accuracy than
-`export.max_accuracy_drop` allows. Both are empty without `export.formats`, the default: most experiments need no such files.
+`export.max_accuracy_drop` allows. Without `export.formats`, the default, nothing is: most experiments need no such files.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from stages.params import Params, load_params
 
 EXPORT = Path("models/export")
 RESULTS = Path("results/export.json")
+NOTHING = "Nothing was exported, as export.formats is empty. `dvc exp run -S export=tflite` exports.\n"
 
 
 def run(
@@ -134,7 +135,8 @@ def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.export", description=__doc__.splitlines()[0]).parse_args()
     params = load_params()
     if not params.export.formats:
-        with whole_folder(EXPORT):
+        with whole_folder(EXPORT) as part:
+            (part / "README.txt").write_text(NOTHING)
             write_json(RESULTS, [])
         return
     with tracking.stage_run(params, "export", REPORT_RUN_FILE) as tracked:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.arguments import among, at_least, listed
+from stages.arguments import among, at_least, listed, positive
 from stages.benchmarking.machine import describe_machine
 from stages.benchmarking.stream_table import save
 from stages.benchmarking.streams import FORMATS, Latency, measure_streams, steps
@@ -27,16 +27,6 @@ SECONDS = 5.0
 RESULTS = Path("results/latency")
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 to 3600")
-    return value
-
-
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stages.latency", description=__doc__.splitlines()[0])
     parser.epilog = "About eight minutes on two cores, most of it making the files. Leave the machine alone meanwhile."
@@ -46,7 +36,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--threads", type=listed(at_least(1)), default=THREADS, help="numbers of threads (default: 1,2)")
     add("--weights", default="random", help="as model.weights: random, pretrained, a path or a URL (default: %(default)s)")
     add("--size", type=at_least(32), help="pixels of a side (default: each network's own)")
-    add("--seconds", type=_seconds, default=SECONDS, help="measured for each row (default: %(default)s)")
+    add("--seconds", type=positive, default=SECONDS, help="measured for each row (default: %(default)s)")
     add("--out", type=Path, default=RESULTS, help="folder for the results (default: %(default)s)")
     return parser.parse_args(arguments)
 

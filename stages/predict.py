@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from stages.arguments import at_least, positive
 from stages.console import UserError, progress, run_command, say
 from stages.params import MODEL_IDS
 from stages.prediction.answers import FORMATS, Answer, Moment, header, rank, show_answer, show_moment
@@ -141,21 +142,6 @@ class Prediction:
         return course
 
 
-def _positive(kind: type):
-    """An argparse type: a number above 0."""
-
-    def parse(text: str):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' if kind is int else ''}number above 0")
-        return value
-
-    return parse
-
-
 def _drawable(text: str) -> Path:
     path = Path(text)
     if path.suffix.lower() not in ANIMATIONS:
@@ -177,22 +163,22 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--pretrained", choices=MODEL_IDS, metavar="ID", help=f"Kinetics-600 weights: {', '.join(MODEL_IDS)}")
     which.add_argument("--weights", help="where those are: a tarball, folder, checkpoint prefix or URL (default: published)")
     which.add_argument("--labels", type=Path, metavar="FILE", help="names of the classes, one a line, where the model has none")
-    which.add_argument("--views", type=_positive(int), metavar="N", help="views of a clip (default: the model's own number)")
+    which.add_argument("--views", type=at_least(1), metavar="N", help="views of a clip (default: the model's own number)")
     what = parser.add_argument_group("the source")
-    what.add_argument("--seconds", type=_positive(float), help="only the first so many seconds of each source")
+    what.add_argument("--seconds", type=positive, help="only the first so many seconds of each source")
     what.add_argument(
         "--rate",
-        type=_positive(float),
+        type=positive,
         metavar="FPS",
         help="images a second of image sequences (default: the model's rate)",
     )
     how = parser.add_argument_group("the answer")
-    how.add_argument("--top", type=_positive(int), default=5, metavar="K", help="classes named (default: 5)")
+    how.add_argument("--top", type=at_least(1), default=5, metavar="K", help="classes named (default: 5)")
     how.add_argument("--format", choices=FORMATS, default="text", help="json: one object a line (default: text)")
     how.add_argument("--stream", action="store_true", help="answer after each frame; needs a stream model (implied by a camera)")
     how.add_argument(
         "--restart",
-        type=_positive(float),
+        type=positive,
         metavar="SECONDS",
         help=f"forget all frames every so many seconds (default: never; a camera: {CAMERA_RESTART:g})",
     )

@@ -79,7 +79,7 @@ def test_the_command_ends_well_where_all_is_well(classifier, videos, monkeypatch
     ("arguments", "message"),
     [
         (["x.mp4", "--model", "m", "--pretrained", "a0"], "--model names a classifier"),
-        (["x.mp4", "--top", "0"], "'0' is not a whole number above 0"),
+        (["x.mp4", "--top", "0"], "'0' is not a whole number of at least 1"),
         (["x.mp4", "--seconds", "nan"], "'nan' is not a number above 0"),
         (["x.mp4", "--animate", "x.webm"], "'x.webm' should end with .gif, .mp4, .png"),
         (["x.mp4", "--pretrained", "b0"], "invalid choice: 'b0'"),

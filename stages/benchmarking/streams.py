@@ -97,7 +97,7 @@ def _classifier(model: str, weights: str, size: int | None) -> "StreamingClassif
     set_rezero(backbone, REZERO)
     network = build_classifier(variant, backbone, KINETICS_CLASSES)
     size = size or variant.resolution
-    return StreamingClassifier(network, variant, classes, fps=float(variant.fps), size=size, averaged_pool=False)
+    return StreamingClassifier(network, variant, classes, fps=float(variant.fps), size=size)
 
 
 def make(model: str, weights: str, size: int | None, format: str, path: Path) -> None:

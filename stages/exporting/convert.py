@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import tensorflow as tf
 
+from stages.console import without_chatter
 from stages.exporting.lite import IMAGE, LOGITS
 from stages.exporting.metadata import with_metadata
 from stages.movinet.streaming import StreamingClassifier
@@ -44,7 +45,8 @@ def convert(classifier: StreamingClassifier, format: str, calibration: Iterable[
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
             if format == "float16":
                 converter.target_spec.supported_types = [tf.float16]
-            content = converter.convert()
+            with without_chatter():
+                content = converter.convert()
     return with_metadata(content, about(classifier, format))
 
 

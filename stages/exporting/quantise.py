@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
+from stages.console import without_chatter
 from stages.exporting.convert import converter_of, frame_model, streamed
 from stages.exporting.flatbuffer import text, unpacked
 from stages.movinet.streaming import STEM, StreamingClassifier
@@ -34,7 +35,7 @@ def calibrated(classifier: StreamingClassifier, clips: Iterable[np.ndarray]) -> 
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: streamed(classifier, clips)
         converter._experimental_calibrate_only = True  # as tf.lite.experimental.QuantizationDebugger does
-        with warnings.catch_warnings():  # the converter warns of an interpreter of its own that it uses
+        with without_chatter(), warnings.catch_warnings():  # the converter warns of an interpreter of its own that it uses
             warnings.filterwarnings("ignore", message=r"(?s).*tf\.lite\.Interpreter is deprecated", category=UserWarning)
             return converter.convert()
 
@@ -54,7 +55,8 @@ def quantised_from(
 
     content = unpacked(model)
     kept = [name for scope in scopes for name in outputs_of(content, scope)]
-    return mlir_quantize(model, denylisted_ops=sorted(operations), denylisted_nodes=sorted(kept))
+    with without_chatter():
+        return mlir_quantize(model, denylisted_ops=sorted(operations), denylisted_nodes=sorted(kept))
 
 
 def outputs_of(content, scope: str) -> list[str]:

@@ -69,14 +69,14 @@ class _Buffered:
 
 
 class _Mean:
-    """The mean over the frames so far of values (T, 1, 1, C), one a frame; the states remember their sum, or their mean."""
+    """The mean over the frames so far of values (T, 1, 1, C), one a frame; the states remember their sum and number."""
 
-    def __init__(self, prefix: str, averaged: bool):
-        self.total, self.count, self.averaged = f"{prefix}_pool_buffer", f"{prefix}_pool_frame_count", averaged
+    def __init__(self, prefix: str):
+        self.total, self.count = f"{prefix}_pool_buffer", f"{prefix}_pool_frame_count"
 
     def __call__(self, x: tf.Tensor, states: States, *, last: bool) -> tf.Tensor:
         """Each frame's mean (T, 1, 1, C); with `last` only the last one's (1, 1, 1, C)."""
-        frames, channels, before, buffer = _frames(x), x.shape[-1], states[self.count], states[self.total]
+        frames, channels, before = _frames(x), x.shape[-1], states[self.count]
         states[self.count] = before + frames
         # The states are used in the shape they have: a converter would have 8 bits carry a sum through a reshape.
         x = tf.reshape(x, [1, -1 if x.shape[0] is None else x.shape[0], 1, 1, channels])
@@ -86,13 +86,9 @@ class _Mean:
         else:
             seen = tf.reshape(tf.cast(before, tf.float32) + tf.cast(tf.range(1, frames + 1), tf.float32), [1, -1, 1, 1, 1])
             x = tf.cumsum(x, axis=1)
-        if not self.averaged:
-            total = buffer + x
-            mean = total / seen
-        else:
-            mean = buffer + (x - buffer) / seen if single else (buffer * tf.cast(before, tf.float32) + x) / seen
-            total = mean
+        total = states[self.total] + x
         states[self.total] = total if single else total[:, -1:]
+        mean = total / seen
         mean = mean[:, -1:] if last and not single else mean
         return tf.reshape(mean, [-1 if mean.shape[1] is None else mean.shape[1], 1, 1, channels])
 
@@ -100,10 +96,10 @@ class _Mean:
 class _Attention:
     """Squeeze-and-excitation over space and all time so far, with the positional encoding of A3 to A5."""
 
-    def __init__(self, layer: movinet_layers.StreamSqueezeExcitation, averaged: bool):
+    def __init__(self, layer: movinet_layers.StreamSqueezeExcitation):
         if layer._se_type != "2plus3d":
             raise ValueError(f"squeeze-and-excitation of type {layer._se_type} does not run frame by frame here")
-        self.mean = _Mean(layer._state_prefix, averaged)
+        self.mean = _Mean(layer._state_prefix)
         self.reduce, self.expand = _Convolution(layer._se_reduce._conv), _Convolution(layer._se_expand._conv)
         self.encoding = layer._pos_encoding
         if self.encoding is not None:
@@ -130,14 +126,14 @@ class _Attention:
 class _Block:
     """An inverted bottleneck: expand, convolve in space and time, attend, project, add."""
 
-    def __init__(self, layer: movinet_layers.MovinetBlock, averaged: bool):
+    def __init__(self, layer: movinet_layers.MovinetBlock):
         self.name, parts = layer.name, layer._mobile_bottleneck
         feature, skip = parts._feature_layer, parts._skip_layer
         self.expand, self.spatial = _Convolution(parts._expansion_layer._conv), _Convolution(feature._conv)
         self.temporal = None
         if feature._conv_temporal is not None:
             self.temporal = _Buffered(feature._conv_temporal, feature._stream_buffer._state_name)
-        self.attend = None if parts._attention_layer is None else _Attention(parts._attention_layer, averaged)
+        self.attend = None if parts._attention_layer is None else _Attention(parts._attention_layer)
         self.project = _Convolution(parts._projection_layer._conv, scale=float(parts._rezero._scale.numpy()))
         self.skip = None if skip is None else _Convolution(skip._projection._conv)
         self.pool = skip is not None and skip._pool is not None
@@ -167,12 +163,8 @@ class StreamingClassifier(tf.Module):
       state_specs: name, shape and type of each state.
     """
 
-    def __init__(
-        self, classifier: MovinetClassifier, variant: Variant, classes: list[str], *, fps: float, size: int, averaged_pool: bool
-    ):
-        """Takes a built and restored classifier. With `averaged_pool` the pools' states hold means of what was seen, not sums.
-
-        Sums are what the Model Garden's states hold; means stay in the range of what is averaged, however long the stream.
+    def __init__(self, classifier: MovinetClassifier, variant: Variant, classes: list[str], *, fps: float, size: int):
+        """Takes a built and restored classifier.
 
         Raises:
           UserError: not a stream variant.
@@ -187,8 +179,8 @@ class StreamingClassifier(tf.Module):
         (head,) = [layer for layer in backbone.layers if isinstance(layer, movinet_layers.Head)]
         if stem._conv_temporal is not None:
             raise ValueError("a stem with extent in time does not run frame by frame here")
-        blocks = [_Block(layer, averaged_pool) for layer in backbone.layers if isinstance(layer, movinet_layers.MovinetBlock)]
-        first, project, pool = _Convolution(stem._conv), _Convolution(head._project._conv), _Mean("state_head", averaged_pool)
+        blocks = [_Block(layer) for layer in backbone.layers if isinstance(layer, movinet_layers.MovinetBlock)]
+        first, project, pool = _Convolution(stem._conv), _Convolution(head._project._conv), _Mean("state_head")
         hidden, last = _Convolution(top._head._conv), _Convolution(top._classifier._conv)
         self._specs_of = backbone.initial_state_specs
         self.state_specs = self.specs(size)
@@ -227,15 +219,13 @@ def _check_stream(variant: Variant) -> None:
         )
 
 
-def _restored(
-    variant: Variant, prefix: Path, source: str, classes: list[str], *, fps: float, size: int, averaged_pool: bool
-) -> StreamingClassifier:
+def _restored(variant: Variant, prefix: Path, source: str, classes: list[str], *, fps: float, size: int) -> StreamingClassifier:
     classifier = build_classifier(variant, build_backbone(variant), len(classes))
     restore(classifier, prefix, source)
-    return StreamingClassifier(classifier, variant, classes, fps=fps, size=size, averaged_pool=averaged_pool)
+    return StreamingClassifier(classifier, variant, classes, fps=fps, size=size)
 
 
-def load_streaming(classifier: Path = Path("models/classifier"), averaged_pool: bool = False) -> StreamingClassifier:
+def load_streaming(classifier: Path = Path("models/classifier")) -> StreamingClassifier:
     """The fine-tuned classifier in a folder that `finetune` wrote, at the size it was trained at.
 
     Raises:
@@ -251,15 +241,12 @@ def load_streaming(classifier: Path = Path("models/classifier"), averaged_pool: 
         described["classes"],
         fps=described["fps"],
         size=described["size"],
-        averaged_pool=averaged_pool,
     )
     network.count, network.views = described.get("count"), described.get("views")
     return network
 
 
-def pretrained_streaming(
-    variant_id: str, weights: str, classes: list[str], size: int | None = None, averaged_pool: bool = False
-) -> StreamingClassifier:
+def pretrained_streaming(variant_id: str, weights: str, classes: list[str], size: int | None = None) -> StreamingClassifier:
     """The Kinetics-600 classifier of `weights` (as in `model.weights`), for the names in `classes`, at `size` (None: its own).
 
     Raises:
@@ -273,4 +260,4 @@ def pretrained_streaming(
     if prefix is None:
         raise UserError("model.weights = random has no pretrained classes; name a checkpoint, or pretrained")
     size = size or variant.resolution
-    return _restored(variant, prefix, weights, classes, fps=float(variant.fps), size=size, averaged_pool=averaged_pool)
+    return _restored(variant, prefix, weights, classes, fps=float(variant.fps), size=size)

@@ -34,7 +34,7 @@ def network():
     from tests.movinet.test_streaming import lively
 
     variant_id = "a0_stream_relu6"
-    return StreamingClassifier(lively(variant_id), VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE, averaged_pool=False)
+    return StreamingClassifier(lively(variant_id), VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE)
 
 
 @pytest.fixture(scope="module")

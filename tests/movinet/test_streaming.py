@@ -65,24 +65,23 @@ def whole(variant_id: str) -> tuple:
     return classifier, image, said
 
 
-def check(variant_id: str, averaged: bool, chunks: list[int]) -> None:
+def check(variant_id: str, chunks: list[int]) -> None:
     classifier, image, said = whole(variant_id)
-    network = StreamingClassifier(classifier, VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE, averaged_pool=averaged)
+    network = StreamingClassifier(classifier, VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE)
     found = streamed(network, image, chunks)
     np.testing.assert_allclose(found, said[np.cumsum(chunks) - 1], rtol=1e-3, atol=1e-4 * np.abs(said).max())
 
 
 @pytest.mark.parametrize("chunks", [[1] * FRAMES, [1, 4, 1]], ids=["frames", "chunks"])
-@pytest.mark.parametrize("averaged", [False, True], ids=["sums", "means"])
 @pytest.mark.parametrize("variant_id", ["a0_stream", "a0_stream_relu6"])
-def test_a_stream_says_what_the_whole_clip_network_says(variant_id, averaged, chunks):
-    check(variant_id, averaged, chunks)
+def test_a_stream_says_what_the_whole_clip_network_says(variant_id, chunks):
+    check(variant_id, chunks)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant_id", ["a1_stream", "a2_stream", "a3_stream"])
 def test_the_same_of_larger_networks_and_positional_encoding(variant_id):
-    check(variant_id, False, [1, 1, 3, 1])
+    check(variant_id, [1, 1, 3, 1])
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +90,7 @@ def relu6():
 
 
 def test_states_have_the_published_names_and_shapes(relu6):
-    network = StreamingClassifier(relu6, VARIANTS["a0_stream_relu6"], CLASSES, fps=5.0, size=172, averaged_pool=False)
+    network = StreamingClassifier(relu6, VARIANTS["a0_stream_relu6"], CLASSES, fps=5.0, size=172)
     states = network.init_states()
     assert states["state_block1_layer0_stream_buffer"].shape == (1, 2, 22, 22, 80)
     assert states["state_block4_layer0_stream_buffer"].shape == (1, 4, 6, 6, 384)
