@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections import defaultdict
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import cv2
@@ -54,13 +55,17 @@ def synthesise(
       size: (width, height) in pixels.
       seconds: shortest and longest clip.
     """
-    rng = np.random.default_rng(0)
-    for number in progress(range(count), describe="making up clips", unit="clip"):
-        name = CLASSES[number % len(CLASSES)]
-        group = FIRST_GROUP + number // len(CLASSES)
-        target = folder / name / f"v_{name}_g{group:02d}_c01.avi"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _write(target, name, rng, size, seconds)
+    for name in CLASSES[:count]:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def write(number: int) -> None:
+        name, group = CLASSES[number % len(CLASSES)], FIRST_GROUP + number // len(CLASSES)
+        _write(folder / name / f"v_{name}_g{group:02d}_c01.avi", name, np.random.default_rng(number), size, seconds)
+
+    with ThreadPool() as pool:
+        written = pool.imap_unordered(write, range(count))
+        for _ in progress(written, total=count, describe="making up clips", unit="clip"):
+            pass
     return folder
 
 

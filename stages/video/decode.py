@@ -14,7 +14,7 @@ What always holds, so that every stage and command sees the same frames of the s
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
@@ -31,9 +31,11 @@ import numpy as np
 from ..console import UserError  # relative, because a registered model brings this module along in a package of another name
 
 MICROSECONDS = 1_000_000
-TOLERANCE = Fraction(1, 1000)  # seconds; Matroska and WebM round times to it
-TOLERATED = int(TOLERANCE * MICROSECONDS)
+TOLERANCE = 1000  # microseconds; Matroska and WebM round times to it
 MAX_SOURCE_FPS = 1000  # a header above this is wrong, and so are times closer than its period
+
+
+Finish = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
 class BrokenVideo(UserError):  # noqa: N818
@@ -91,22 +93,33 @@ def _source_rate(capture: cv2.VideoCapture) -> Fraction | None:
 
 
 class _Clock:
-    """When each source frame starts, in exact seconds from the first; never runs backwards.
+    """When each source frame starts, exactly; never runs backwards.
 
     A frame without a time of its own (FFmpeg reports none for the last frame of AVIs with B-frames) starts one period after
     the frame before it. The period is the header's, or else the time between the last two frames; if neither is known, or
     they are less than a millisecond apart while the header is unusable, the times are worthless and the video is broken.
+
+    Times are whole numbers of a tick in which microseconds, the header's period and that of the output are whole numbers too:
+    fractions would take a tenth of the time that decoding takes.
+
+    Attributes:
+      second, due: ticks of a second, and of an output frame at `rate`.
+      time: of the frame that was grabbed last. period: until the next one, as far as is known.
     """
 
-    def __init__(self, path: Path, capture: cv2.VideoCapture) -> None:
+    def __init__(self, path: Path, capture: cv2.VideoCapture, rate: Fraction) -> None:
         self._path, self._capture = path, capture
-        self._rate = _source_rate(capture)
+        source = _source_rate(capture)
+        self._microsecond = rate.numerator * (source.numerator if source else 1)
+        self.second = MICROSECONDS * self._microsecond
+        self.due = self.second * rate.denominator // rate.numerator
+        self.time = 0
+        self.period = self.second * source.denominator // source.numerator if source else None
+        self._steady = source is not None
         self._origin: int | None = None
         self._latest = 0
-        self.time = Fraction(0)
-        self.period = 1 / self._rate if self._rate else None
 
-    def tick(self) -> Fraction:
+    def tick(self) -> int:
         """The start of the frame that was just grabbed."""
         container = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1000)  # microseconds
         if self._origin is None:
@@ -114,28 +127,32 @@ class _Clock:
             return self.time
         elapsed = container - self._origin
         untimed = elapsed <= self._latest
-        if self._rate is None and (self.period is None or not untimed):
-            step = Fraction(elapsed - self._latest, MICROSECONDS)
-            if step < Fraction(1, MAX_SOURCE_FPS):
+        if not self._steady and (self.period is None or not untimed):
+            step = elapsed - self._latest
+            if step * MAX_SOURCE_FPS < MICROSECONDS:
                 fps = self._capture.get(cv2.CAP_PROP_FPS)
                 problem = f"no usable times: its header says {fps:g} frames a second, and its frames do no better"
                 raise BrokenVideo(self._path, problem)
-            self.period = step
+            self.period = step * self._microsecond
         if untimed:
             self.time += self.period
             return self.time
         self._latest = elapsed
-        self.time = max(self.time, self._nearest(elapsed))
+        self.time = max(self.time, self._nearest(elapsed * self._microsecond))
         return self.time
 
-    def _nearest(self, elapsed: int) -> Fraction:
-        """The multiple of the header's period that `elapsed` microseconds are within TOLERANCE of, or else just these."""
-        if self._rate is not None:
-            unit = self._rate.denominator * MICROSECONDS
-            number = (2 * elapsed * self._rate.numerator + unit) // (2 * unit)
-            if abs(number * unit - elapsed * self._rate.numerator) <= TOLERATED * self._rate.numerator:
-                return Fraction(number * self._rate.denominator, self._rate.numerator)
-        return Fraction(elapsed, MICROSECONDS)
+    def _nearest(self, elapsed: int) -> int:
+        """The multiple of the header's period that `elapsed` ticks are within TOLERANCE of, or else just these."""
+        if self._steady:
+            multiple = (2 * elapsed + self.period) // (2 * self.period) * self.period
+            if abs(multiple - elapsed) <= TOLERANCE * self._microsecond:
+                return multiple
+        return elapsed
+
+    @property
+    def end(self) -> int:
+        """When the frame that was grabbed last ends, should it be the last of all."""
+        return self.time + (self.period or TOLERANCE * self._microsecond)
 
 
 def frame_size(width: int, height: int, size: int) -> tuple[int, int]:
@@ -145,55 +162,61 @@ def frame_size(width: int, height: int, size: int) -> tuple[int, int]:
     return (size, long) if width <= height else (long, size)
 
 
-def finish_frame(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
-    """A BGR frame in RGB at `target` (width, height), read-only because the same one may be handed out again.
+def resize_frame(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+    """A frame at `target` (width, height).
 
     Bilinear, as the Model Garden resizes; from twice the size on its four pixels would no longer cover what they stand for, and
     the mean over an area, ten times slower, takes its place.
     """
     width, height = target
-    if (image.shape[1], image.shape[0]) != target:
-        halves = 2 * width <= image.shape[1] or 2 * height <= image.shape[0]
-        image = cv2.resize(image, target, interpolation=cv2.INTER_AREA if halves else cv2.INTER_LINEAR)
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    if (image.shape[1], image.shape[0]) == target:
+        return image
+    halves = 2 * width <= image.shape[1] or 2 * height <= image.shape[0]
+    return cv2.resize(image, target, interpolation=cv2.INTER_AREA if halves else cv2.INTER_LINEAR)
+
+
+def finish_frame(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+    """A BGR frame in RGB at `target` (width, height), read-only because the same one may be handed out again."""
+    image = cv2.cvtColor(resize_frame(image, target), cv2.COLOR_BGR2RGB)
     image.flags.writeable = False
     return image
 
 
-def _check_length(path: Path, capture: cv2.VideoCapture, frames: int, end: Fraction, period: Fraction | None) -> None:
+def _check_length(path: Path, capture: cv2.VideoCapture, frames: int, end: int, period: int | None) -> None:
     """Both fewer frames and less time than half of what the header says: headers are often a little wrong, not that much."""
     promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     if not math.isfinite(promised) or 2 * frames >= promised:
         return
-    if period is None or 2 * end < Fraction(promised) * period:
+    if period is None or 2 * end < promised * period:
         raise BrokenVideo(path, f"truncated: {frames} of the {promised:.0f} frames its header promises can be decoded")
 
 
-def _sample(path: Path, rate: Fraction, size: int, threads: int, every: bool) -> Iterator[tuple[int, np.ndarray]]:
+def _sample(
+    path: Path, rate: Fraction, size: int, threads: int, finish: Finish, *, every: bool
+) -> Iterator[tuple[int, np.ndarray]]:
     """One pass over the file. Grabbing a frame is decoding it; retrieving is converting it to BGR, which is worth saving.
 
     Whether a frame is needed shows only when the next one's time is known, and then it is gone. So the next one is expected
     a period later, and frames that are not needed then are not retrieved. A wrong forecast raises _WrongForecast, unless
-    `every` frame is retrieved.
+    `every` frame is retrieved. `finish` makes of a BGR frame and its size at the end what is yielded.
     """
     with _opened(path, threads) as capture:
-        clock = _Clock(path, capture)
+        clock = _Clock(path, capture, rate)
         target = image = finished = None
-        count = k = 0
-        due = Fraction(0)  # k / rate, when output frame k is shown
+        count = k = due = 0  # `due` is when output frame k is shown
         ended = False
         while not ended:
             ended = not capture.grab()
-            until = clock.tick() if not ended else clock.time + (clock.period or TOLERANCE)
+            until = clock.end if ended else clock.tick()
             while due < until and (image is not None or not every):
                 if image is None:
                     raise _WrongForecast
                 if finished is None:
                     target = target or frame_size(image.shape[1], image.shape[0], size)
-                    finished = finish_frame(image, target)
-                yield round(due * MICROSECONDS), finished
+                    finished = finish(image, target)
+                yield round(k * MICROSECONDS / rate), finished
                 k += 1
-                due = k / rate
+                due += clock.due
             if ended:
                 break
             count += 1
@@ -208,6 +231,19 @@ def _sample(path: Path, rate: Fraction, size: int, threads: int, every: bool) ->
         _check_length(path, capture, count, until, clock.period)
 
 
+def _iterate(path: Path, fps: float, size: int, threads: int, finish: Finish) -> Iterator[tuple[int, np.ndarray]]:
+    rate = Fraction(fps).limit_denominator(MICROSECONDS)
+    sent = 0
+    try:
+        for frame in _sample(path, rate, size, threads, finish, every=False):
+            yield frame
+            sent += 1
+        return
+    except _WrongForecast:
+        pass  # uneven frame times: once more, converting every frame, from where this pass ended
+    yield from islice(_sample(path, rate, size, threads, finish, every=True), sent, None)
+
+
 def iterate_frames(path: Path, fps: float, size: int, *, threads: int = 1) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (microseconds from the start, uint8 RGB image (H, W, 3)) for each output frame, in constant memory.
 
@@ -215,16 +251,7 @@ def iterate_frames(path: Path, fps: float, size: int, *, threads: int = 1) -> It
     Images are read-only, and one that is shown for several output frames is the same object each time.
     Raises BrokenVideo: at once when nothing can be decoded, after the last frame when the video turns out truncated.
     """
-    rate = Fraction(fps).limit_denominator(MICROSECONDS)
-    sent = 0
-    try:
-        for frame in _sample(path, rate, size, threads, every=False):
-            yield frame
-            sent += 1
-        return
-    except _WrongForecast:
-        pass  # uneven frame times: once more, converting every frame, from where this pass ended
-    yield from islice(_sample(path, rate, size, threads, every=True), sent, None)
+    return _iterate(path, fps, size, threads, finish_frame)
 
 
 def decode_clip(path: Path, fps: float, size: int, *, threads: int = 1) -> Frames:
@@ -245,11 +272,11 @@ def encode_clip(path: Path, fps: float, size: int, quality: int) -> EncodedClip 
     timestamps: list[int] = []
     latest = None
     try:
-        for timestamp, image in iterate_frames(path, fps, size):
+        for timestamp, image in _iterate(path, fps, size, 1, resize_frame):
             if image is latest:
                 jpegs.append(jpegs[-1])
             else:
-                done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+                done, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
                 if not done:
                     raise RuntimeError(f"{path}: OpenCV cannot encode a frame of shape {image.shape} as JPEG")
                 jpegs.append(jpeg.tobytes())

@@ -105,8 +105,8 @@ class Times:
 
 
 def ticks(fps, milliseconds):
-    clock = decode._Clock(Path("a.avi"), Times(fps, milliseconds))
-    return [float(clock.tick()) for _ in milliseconds]
+    clock = decode._Clock(Path("a.avi"), Times(fps, milliseconds), Fraction(5))
+    return [clock.tick() / clock.second for _ in milliseconds]
 
 
 def test_times_of_frames():
