@@ -17,6 +17,7 @@ from stages.console import UserError, run_command, say
 from stages.embed import FRAMES
 from stages.evaluate import METRICS, REPORT_RUN_FILE
 from stages.evaluation.metrics import score
+from stages.exporting.stepper import one_thread
 from stages.exporting.table import SAVED_MODEL, table
 from stages.files import read_json, whole_folder, write_json
 from stages.finetune import CLASSIFIER
@@ -139,6 +140,7 @@ def main() -> None:
             (part / "README.txt").write_text(NOTHING)
             write_json(RESULTS, [])
         return
+    one_thread()
     with tracking.stage_run(params, "export", REPORT_RUN_FILE) as tracked:
         rows = run(params, on_rows=lambda rows: say(table(rows)))
         write_json(RESULTS, [row | {"run_id": read_json(REPORT_RUN_FILE)["run_id"]} for row in rows])

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from stages.arguments import at_least, positive
 from stages.console import UserError, progress, run_command, say
+from stages.exporting.stepper import one_thread
 from stages.params import MODEL_IDS
 from stages.prediction.answers import FORMATS, Answer, Moment, header, rank, show_answer, show_moment
 from stages.prediction.formats import CLASSIFIER, DEFAULT_PRETRAINED, open_model
@@ -191,6 +192,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.model is not None and (options.pretrained is not None or options.weights is not None):
         parser.error("--model names a classifier, --pretrained and --weights published weights: give one or the other")
+    stream = options.stream or any(name.startswith(CAMERA) for name in options.sources)
+    if stream or options.animate is not None:
+        one_thread()
     predictor = open_model(options.model, pretrained=options.pretrained, weights=options.weights, labels=options.labels)
     predictor.views = options.views or predictor.views
     say(f"model: {predictor.about}, {predictor.fps:g} frames a second of {predictor.size}x{predictor.size} pixels")
@@ -200,7 +204,7 @@ def main() -> None:
         top=min(options.top, len(predictor.classes)),
         seconds=options.seconds,
         rate=options.rate,
-        stream=options.stream or any(name.startswith(CAMERA) for name in options.sources),
+        stream=stream,
         restart=options.restart,
         animate=options.animate,
     )

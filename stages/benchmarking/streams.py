@@ -33,6 +33,7 @@ WARM_UP = 3  # frames before each turn: the others' turns have emptied the proce
 FEWEST = 5  # frames of a turn
 FRAMES = 8  # of the clip that int8 is calibrated on, and of a view
 REZERO = 0.5  # with the Model Garden's 0, a converter could leave out most of a random network
+SHIFT = 0.1  # of what is added after a convolution: zeros would be left out, and with them what is computed in one go with them
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def frame_seconds(stream: "Stream", size: int, seconds: float) -> _Timed:
 
 @functools.lru_cache(maxsize=1)
 def _classifier(model: str, weights: str, size: int | None) -> "StreamingClassifier":
-    """With Kinetics-600's number of classes. What a frame costs does not depend on the weights, so random ones do."""
+    """With Kinetics-600's number of classes. What a frame costs does not depend on the weights, as long as they are not zero."""
     from stages.movinet.streaming import StreamingClassifier, pretrained_streaming
 
     variant = VARIANTS[model]
@@ -96,6 +97,10 @@ def _classifier(model: str, weights: str, size: int | None) -> "StreamingClassif
     backbone = build_backbone(variant)
     set_rezero(backbone, REZERO)
     network = build_classifier(variant, backbone, KINETICS_CLASSES)
+    rng = np.random.default_rng(SEED)
+    for weight in network.weights:
+        if weight.name.endswith(("/beta:0", "/bias:0")):
+            weight.assign(rng.normal(0, SHIFT, weight.shape))
     size = size or variant.resolution
     return StreamingClassifier(network, variant, classes, fps=float(variant.fps), size=size)
 

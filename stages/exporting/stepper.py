@@ -1,8 +1,18 @@
 """What runs frame by frame, whatever computes it, and how its answer becomes probabilities."""
 
+import os
 from typing import Protocol
 
 import numpy as np
+
+
+def one_thread() -> None:
+    """Has TensorFlow use one thread, unless the environment says how many. Call before anything is computed.
+
+    A frame is too little work to share: two threads took twice as long with A0, and as long with A5.
+    """
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, "1")
 
 
 class Stepper(Protocol):
