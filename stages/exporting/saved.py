@@ -5,6 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from stages.exporting.lite import IMAGE, LOGITS
+from stages.exporting.stepper import signature_call
 from stages.files import whole_folder
 from stages.movinet.streaming import States, StreamingClassifier
 from stages.video.views import test_views
@@ -65,6 +66,7 @@ class SavedStream:
 
     def __init__(self, folder: Path):
         self._model = tf.saved_model.load(str(folder))
+        self._call = signature_call(self._model)
         self._start = self._model.init_states()
         self.state_bytes = sum(state.numpy().nbytes for state in self._start.values())
         self.reset()
@@ -74,5 +76,5 @@ class SavedStream:
 
     def step(self, image):
         """As LiteClassifier.step."""
-        logits, self._states = self._model.call(tf.constant(image[None, None]), self._states)
+        logits, self._states = self._call(tf.constant(image[None, None]), self._states)
         return logits[0].numpy()

@@ -1,9 +1,12 @@
 """What runs frame by frame, whatever computes it, and how its answer becomes probabilities."""
 
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+
+from stages.exporting.lite import IMAGE, LOGITS
 
 
 def one_thread() -> None:
@@ -13,6 +16,17 @@ def one_thread() -> None:
     """
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, "1")
+
+
+def signature_call(loaded) -> Callable:
+    """`call(image, states)` of a loaded SavedModel by way of its signature, which takes a millisecond less than the function."""
+    signature = loaded.signatures["call"]
+
+    def call(image, states: dict) -> tuple:
+        outputs = signature(**{IMAGE: image}, **states)
+        return outputs.pop(LOGITS), outputs
+
+    return call
 
 
 class Stepper(Protocol):

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from stages.console import UserError, say
-from stages.exporting.stepper import Stepper
+from stages.exporting.stepper import Stepper, signature_call
 from stages.files import read_json
 from stages.params import MODEL_IDS
 from stages.prediction.labels import kinetics_labels, read_labels
@@ -135,7 +135,7 @@ class _Keeping(StatefulStepper):
 
     def __init__(self, loaded) -> None:
         self._loaded = loaded
-        super().__init__(loaded.call, loaded.init_states)
+        super().__init__(signature_call(loaded), loaded.init_states)
 
 
 def _registered(uri: str, labels: Path | None) -> Predictor:
