@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.arguments import among, at_least, listed, positive
+from stages.arguments import among, at_least, listed
 from stages.benchmarking.machine import describe_machine
 from stages.benchmarking.stream_table import save
 from stages.benchmarking.streams import FORMATS, Latency, measure_streams, steps
@@ -25,6 +25,18 @@ MODELS = ("a0_stream", "a1_stream", "a2_stream")
 THREADS = (1, 2)
 SECONDS = 5.0
 RESULTS = Path("results/latency")
+LONGEST = 3600
+
+
+def _seconds(text: str) -> float:
+    """Of none are the fewest frames measured."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 to {LONGEST}")
+    return value
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -36,7 +48,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--threads", type=listed(at_least(1)), default=THREADS, help="numbers of threads (default: 1,2)")
     add("--weights", default="random", help="as model.weights: random, pretrained, a path or a URL (default: %(default)s)")
     add("--size", type=at_least(32), help="pixels of a side (default: each network's own)")
-    add("--seconds", type=positive, default=SECONDS, help="measured for each row (default: %(default)s)")
+    add("--seconds", type=_seconds, default=SECONDS, help="measured for each row (default: %(default)s)")
     add("--out", type=Path, default=RESULTS, help="folder for the results (default: %(default)s)")
     return parser.parse_args(arguments)
 

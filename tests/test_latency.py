@@ -75,7 +75,8 @@ def test_the_plot_is_drawn(tmp_path):
         (["--models", "a0"], "'a0' is not one of a0_stream"),
         (["--formats", "float32,int4"], "'int4' is not one of float32, float16"),
         (["--threads", "0"], "'0' is not a whole number of at least 1"),
-        (["--seconds", "soon"], "'soon' is not a number above 0"),
+        (["--seconds", "soon"], "'soon' is not a number of seconds, 0 to 3600"),
+        (["--seconds", "3601"], "'3601' is not a number of seconds"),
     ],
 )
 def test_bad_options_are_named(arguments, message, capsys):
