@@ -1,0 +1,26 @@
+"""Tests of one xdist_group share what their module sets up: for that they must run in one process, or it is set up by each."""
+
+import os
+import subprocess
+import sys
+
+GROUPED = """
+import os
+import pytest
+
+pytestmark = pytest.mark.xdist_group("one")
+
+@pytest.mark.parametrize("number", range(6))
+def test_notes_its_process(number, request):
+    (request.path.parent / f"{number}.{os.getpid()}").touch()
+"""
+
+
+def test_a_group_runs_in_one_process(tmp_path):
+    (tmp_path / "test_grouped.py").write_text(GROUPED)
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-c", os.devnull, "--rootdir", ".", "."]
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    subprocess.run(command, cwd=tmp_path, env=outer, check=True, capture_output=True)
+    notes = [path.name.split(".") for path in tmp_path.glob("[0-9].*")]
+    assert sorted(number for number, _ in notes) == list("012345")
+    assert len({process for _, process in notes}) == 1
