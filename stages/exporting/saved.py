@@ -33,17 +33,22 @@ class Streaming(tf.Module):
         def start() -> States:
             return {name: tf.zeros(spec.shape, spec.dtype) for name, spec in specs.items()}
 
-        self.call = tf.function(classifier.call.python_function, input_signature=[image, states_of], autograph=False)
+        run = tf.function(classifier.call.python_function, autograph=False).get_concrete_function(image, states_of)
+
+        # Not `run` itself, with all weights in its graph: saving traces once more what is an attribute.
+        def call(image: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
+            return run(image, states)
 
         def named(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-            logits, states = self.call(inputs.pop(IMAGE), inputs)
+            logits, states = run(inputs.pop(IMAGE), inputs)
             return {LOGITS: logits} | states
 
         def serve(frames: tf.Tensor) -> dict[str, tf.Tensor]:
             clips = tf.reshape(test_views(frames, count=count, views=views, size=size), [-1, 1, count, size, size, 3])
-            each = tf.map_fn(lambda clip: tf.nn.softmax(self.call(clip, start())[0][0]), clips)
+            each = tf.map_fn(lambda clip: tf.nn.softmax(run(clip, start())[0][0]), clips)
             return {"probabilities": tf.reduce_mean(tf.reshape(each, [-1, views, classes]), axis=1)}
 
+        self.call = tf.function(call, input_signature=[image, states_of], autograph=False)
         self.init_states = tf.function(start, input_signature=[], autograph=False)
         self.named = tf.function(named, autograph=False).get_concrete_function(**{IMAGE: image}, **states_of)
         self.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, None, None, None, 3], tf.uint8, name="frames")])

@@ -199,3 +199,11 @@ def test_the_saved_model_answers_alike_frame_by_frame_and_for_whole_clips(networ
         each = [tf.nn.softmax(expected(network, view)[-1]).numpy() for view in views]
         np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-4)
     assert [name.decode() for name in loaded.classes.numpy()] == CLASSES
+
+
+def test_the_saved_model_holds_the_weights_once(network, files, tmp_path):
+    from stages.exporting.saved import save_streaming
+
+    save_streaming(network, tmp_path / "saved", count=3, views=2)
+    written = sum(path.stat().st_size for path in (tmp_path / "saved").rglob("*") if path.is_file())
+    assert written < 1.2 * (files / "float32.tflite").stat().st_size
