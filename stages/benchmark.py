@@ -47,7 +47,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog="python -m stages.benchmark", description=__doc__.splitlines()[0])
     parser.epilog = "Full: about an hour on two cores, most of it the plain way's. Leave the machine alone meanwhile."
     add = parser.add_argument
-    add("--quick", action="store_true", help="a0 only, at 64 pixels, one round, one of the plain way's steps: three minutes")
+    add("--quick", action="store_true", help="a0 only, at 64 pixels, one round, one of the plain way's steps: some two minutes")
     add("--rows", type=listed(among(ROWS)), help=f"what to measure, of {','.join(ROWS)}")
     add("--models", type=listed(among(MODEL_IDS)), help="networks, e.g. a0,a3; the first one does the job (default: a0 to a5)")
     add("--repeats", type=at_least(1), help="rounds of each comparison (default: 3, quick 1)")

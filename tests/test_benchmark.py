@@ -252,6 +252,16 @@ def _fails() -> None:
     raise UserError("mend this")
 
 
+def _writes() -> None:
+    os.write(2, b"I0000 00:00:1795273665.015029    4085 device_compiler.h:196] Compiled cluster using XLA!\nsomething else\n")
+
+
+def test_of_what_a_side_writes_only_chatter_is_withheld(capfd):
+    with one_side("a test") as side:
+        side.run(_writes)
+    assert capfd.readouterr().err == "something else\n"
+
+
 def test_a_side_says_what_went_wrong_and_sees_memory():
     with one_side("a test") as side:
         assert side.run(os.getpid) != os.getpid()

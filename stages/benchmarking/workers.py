@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from stages.console import UserError, quiet_libraries
+from stages.console import UserError, quiet_libraries, without_chatter
 
 SAMPLING = 0.1  # seconds between two looks at the memory
 
@@ -35,7 +35,7 @@ class Side:
                 os.environ["TQDM_DISABLE"] = before
 
     def start(self, work: Callable, *arguments) -> Future:
-        return self._pool.submit(work, *arguments)
+        return self._pool.submit(_quietly, work, *arguments)
 
     def result(self, future: Future) -> Any:
         """What the work gave; raises what it raised, or UserError where the process was killed."""
@@ -76,6 +76,11 @@ class Side:
             done.set()
             watcher.join()
         return result, peak[0]
+
+
+def _quietly(work: Callable, *arguments) -> Any:
+    with without_chatter():
+        return work(*arguments)
 
 
 def _end_decoders() -> None:
