@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.console import UserError
+from stages.console import UserError, without_chatter
 from stages.exporting.metadata import read_metadata
 
 IMAGE, LOGITS = "image", "logits"
@@ -37,8 +37,9 @@ class LiteClassifier:
         if not path.is_file():
             raise UserError(f"{path}: not found; `dvc repro export` makes models/export/*.tflite of a stream network")
         try:
-            self._interpreter = Interpreter(str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with without_chatter():
+                self._interpreter = Interpreter(str(path), num_threads=threads)
+                self._interpreter.allocate_tensors()
             (key,) = self._interpreter.get_signature_list() or [None]
             runner = self._interpreter.get_signature_runner(key)
             inputs, outputs = runner.get_input_details(), runner.get_output_details()

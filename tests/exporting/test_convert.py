@@ -1,5 +1,7 @@
 """Files of every format: they open, say what they are, and answer as the network does."""
 
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -199,6 +201,14 @@ def test_the_saved_model_answers_alike_frame_by_frame_and_for_whole_clips(networ
         each = [tf.nn.softmax(expected(network, view)[-1]).numpy() for view in views]
         np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-4)
     assert [name.decode() for name in loaded.classes.numpy()] == CLASSES
+
+
+def test_opening_a_file_prints_nothing(files):
+    """In a process of its own, as LiteRT writes its notice once."""
+    program = "import sys; from stages.exporting.lite import LiteClassifier; LiteClassifier(sys.argv[1]).reset()"
+    command = [sys.executable, "-c", program, str(files / "float32.tflite")]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert (shown.stdout, shown.stderr) == ("", "")
 
 
 def test_the_saved_model_holds_the_weights_once(network, files, tmp_path):
