@@ -15,7 +15,6 @@ from stages import benchmark
 from stages.benchmarking import growth, job, plain, table, timing
 from stages.benchmarking.clips import CLASSES, repeated, synthesise
 from stages.benchmarking.settings import job_params, split_scheme
-from stages.benchmarking.workers import one_side
 from stages.console import UserError
 from stages.files import read_json
 from stages.sources.folders import folder_clips
@@ -238,41 +237,6 @@ def test_both_ways_do_the_same_job(clips):
     params = job_params(clips, model="a0", weights="random", count=2, size=32, scheme="grouped")
     assert params.embed.views == params.evaluate.views == 1
     assert (params.finetune.epochs, params.finetune.batch_size, params.frames.size, params.frames.fps) == (2, 8, 32, 5)
-
-
-def _dies() -> None:
-    os._exit(9)
-
-
-def _large() -> int:
-    return len(bytearray(200 * 2**20))
-
-
-def _fails() -> None:
-    raise UserError("mend this")
-
-
-def _writes() -> None:
-    os.write(2, b"I0000 00:00:1795273665.015029    4085 device_compiler.h:196] Compiled cluster using XLA!\nsomething else\n")
-
-
-def test_of_what_a_side_writes_only_chatter_is_withheld(capfd):
-    with one_side("a test") as side:
-        side.run(_writes)
-    assert capfd.readouterr().err == "something else\n"
-
-
-def test_a_side_says_what_went_wrong_and_sees_memory():
-    with one_side("a test") as side:
-        assert side.run(os.getpid) != os.getpid()
-        with pytest.raises(UserError, match="mend this"):
-            side.run(_fails)
-        before = side.run_watched(os.getpid)[1]
-        size, peak = side.run_watched(_large)
-        assert size == 200 * 2**20
-        assert peak >= before > 2**20
-        with pytest.raises(UserError, match="a test was killed"):
-            side.run(_dies)
 
 
 def test_growth_is_saved_and_drawn(tmp_path):
