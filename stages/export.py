@@ -105,14 +105,17 @@ def _stream_rows(params: Params, described: dict, frames: Path, classifier: Path
     labels, groups = np.array(found.labels), np.array(found.groups)
     times = milliseconds(streams, calibration[0][0])
     scores = {name: score(each, labels, groups, params.evaluate, params.seed) for name, each in found.probabilities.items()}
+    agreements = {name: found.agreement(SAVED_MODEL, name) for name in streams}
     return [
         _row(
             name,
             part / (SAVED_MODEL if name == SAVED_MODEL else f"{name}.tflite"),
             scores[name],
             accuracy_drop=scores[SAVED_MODEL]["top1"] - scores[name]["top1"],
-            agreement=found.agreement(SAVED_MODEL, name),
-            frames=len(found.leading[name]),
+            agreement=float(np.mean(agreements[name])),
+            agreement_at_end=agreements[name][-1],
+            agreement_by_frame=agreements[name],
+            frames=found.leading[name].size,
             milliseconds_a_frame=times[name],
             threads=1,
             state_bytes=stream.state_bytes,

@@ -83,6 +83,9 @@ def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
     assert sorted(path.name for path in (tmp_path / "export").iterdir()) == ["dynamic.tflite", "float32.tflite", "saved_model"]
     assert plain["bytes"] == (tmp_path / "export/float32.tflite").stat().st_size > 2 * dynamic["bytes"]
     assert plain["agreement"] == saved["agreement"] == 1 and plain["accuracy_drop"] == 0
+    assert saved["agreement_by_frame"] == [1, 1, 1]
+    assert dynamic["agreement"] == pytest.approx(np.mean(dynamic["agreement_by_frame"]))
+    assert dynamic["agreement_at_end"] == dynamic["agreement_by_frame"][2]
     assert saved["frames"] == 12 * 2 * 3 and saved["clips"] == 12
     assert all(row["milliseconds_a_frame"] > 0 and row["state_bytes"] == saved["state_bytes"] > 0 for row in rows)
     low, high = saved["test_top1_low"], saved["test_top1_high"]

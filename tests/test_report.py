@@ -209,7 +209,13 @@ def test_main_logs_the_folder_and_prints_the_page_last(tmp_path, monkeypatch, ca
 
 
 EXPORTED = {"format": "int8", "file": "int8.tflite", "bytes": 3_140_000, "test_top1": 0.875, "test_top1_low": 0.8}
-EXPORTED |= {"test_top1_high": 0.95, "agreement": 0.98765, "milliseconds_a_frame": 2.345, "state_bytes": 1_250_000}
+EXPORTED |= {
+    "test_top1_high": 0.95,
+    "agreement": 0.98765,
+    "agreement_at_end": 0.99,
+    "milliseconds_a_frame": 2.345,
+    "state_bytes": 1_250_000,
+}
 
 
 def test_exported_files_stand_on_the_page_of_their_own_run_only(tmp_path, capsys):
@@ -218,7 +224,7 @@ def test_exported_files_stand_on_the_page_of_their_own_run_only(tmp_path, capsys
     write_json(results / "export.json", [EXPORTED | {"run_id": run_id}])
     page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
     assert page.open == [] and "#export" in page.addresses
-    assert "int8.tflite 3.14 MB 87.5% 80.0% to 95.0% 98.77% 2.35 ms 1.25 MB" in page.text
+    assert "int8.tflite 3.14 MB 87.5% 80.0% to 95.0% 98.77% 99.00% 2.35 ms 1.25 MB" in page.text
     write_json(results / "export.json", [EXPORTED | {"run_id": "another"}])
     page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
     assert "int8.tflite" not in page.text and "#export" not in page.addresses
@@ -232,4 +238,4 @@ def test_a_base_networks_export_has_its_note_on_the_page(tmp_path):
     row = bare | {"format": "saved_model", "file": "saved_model", "run_id": run_id, "note": note}
     write_json(results / "export.json", [row])
     page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
-    assert "saved_model 3.14 MB 87.5% – 98.77% – –" in page.text and note in page.text
+    assert "saved_model 3.14 MB 87.5% – 98.77% – – –" in page.text and note in page.text

@@ -19,7 +19,8 @@ class Stream(Stepper, Protocol):
 
 @dataclass
 class Answers:
-    """Of each network, by name: `probabilities` (clips, N), mean over the views; `leading`, the first class after each frame."""
+    """Of each network, by name: `probabilities` (clips, N), mean over the views; `leading` (views of all clips, T), the class
+    that is first after each frame of a view."""
 
     clips: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
@@ -27,9 +28,9 @@ class Answers:
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     leading: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def agreement(self, one: str, other: str) -> float:
-        """The part of all frames after which two networks put the same class first."""
-        return float((self.leading[one] == self.leading[other]).mean())
+    def agreement(self, one: str, other: str) -> list[float]:
+        """The part of the views in which two networks put the same class first, after the first frame, the second and so on."""
+        return (self.leading[one] == self.leading[other]).mean(axis=0).tolist()
 
 
 def logits_of(stream: Stream, frames: np.ndarray) -> np.ndarray:
@@ -58,7 +59,7 @@ def answers(streams: dict[str, Stream], clips: Iterable[dict], total: int, descr
             leading[name] += [each.argmax(axis=1) for each in logits]
             probabilities[name].append(np.mean([softmax(np.float64(each[-1])) for each in logits], axis=0))
     found.probabilities = {name: np.stack(values) for name, values in probabilities.items()}
-    found.leading = {name: np.concatenate(values) for name, values in leading.items()}
+    found.leading = {name: np.stack(values) for name, values in leading.items()}
     return found
 
 

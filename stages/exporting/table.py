@@ -1,11 +1,14 @@
 """The exported files as a table to read at a terminal."""
 
 SAVED_MODEL = "saved_model"
-_COLUMNS = ("format", "size", "test top-1", "interval", "lost", "agreement", "ms a frame", "state")
+_COLUMNS = ("format", "size", "test top-1", "interval", "lost", "agreement", "at the end", "ms a frame", "state")
 
 
 def table(rows: list[dict]) -> str:
-    """Rows of export.json as aligned lines; what a row does not have is a dash."""
+    """Rows of export.json as aligned lines; what a row does not have is a dash.
+
+    Agreement is over all frames of all views; at the end, over their last ones.
+    """
     cells = [_COLUMNS, *map(_cells, rows)]
     widths = [max(len(row[place]) for row in cells) for place in range(len(_COLUMNS))]
     return "\n".join("  ".join(_padded(row, widths)).rstrip() for row in cells)
@@ -24,6 +27,7 @@ def _cells(row: dict) -> tuple[str, ...]:
         "–" if low is None else f"{low:.3f} to {high:.3f}",
         f"{row['accuracy_drop']:+.3f}".replace("+0.000", "0.000").replace("-0.000", "0.000"),
         f"{row['agreement']:.4f}",
+        f"{row['agreement_at_end']:.4f}" if "agreement_at_end" in row else "–",
         f"{row['milliseconds_a_frame']:.2f}" if "milliseconds_a_frame" in row else "–",
         f"{row['state_bytes'] / 1e6:.2f} MB" if "state_bytes" in row else "–",
     )
