@@ -2,7 +2,8 @@
 
 A killed sweep leaves nothing running behind: this process, in a session of its own, watches the sweep and the process that runs
 the trial, and passes an interrupt on to the command's whole group. DVC then puts the working copy back, and the stages keep their
-checkpoints. While it lives it holds a lock of the trial's, so that whoever runs the trial again waits until it is gone.
+checkpoints, and the killed sweep's MLflow run is closed, until the same command opens it again. While it lives it holds a lock of
+the trial's, so that whoever runs the trial again waits until it is gone.
 """
 
 import argparse
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from stages.console import say
+from stages.console import UserError, quiet_libraries, say
+from stages.tracking.provenance import PARENT_VARIABLE
 
 GRACE = 30.0  # seconds to put things back in, before it is killed
 LOOK = 1.0  # seconds between two looks at who is alive
@@ -55,9 +57,12 @@ def supervise(command: list[str], watched: psutil.Process | None, lock: Path) ->
             try:
                 return child.wait(timeout=LOOK)
             except subprocess.TimeoutExpired:
-                orphaned = os.getppid() != parent or (watched is not None and not is_alive(watched))
-            if stopped or orphaned:
-                return _end(child)
+                killed = watched is not None and not is_alive(watched)
+            if stopped or killed or os.getppid() != parent:
+                status = _end(child)
+                if killed and PARENT_VARIABLE in os.environ:
+                    _close_sweep(os.environ[PARENT_VARIABLE])
+                return status
 
 
 def _end(child: subprocess.Popen) -> int:
@@ -77,6 +82,16 @@ def _end(child: subprocess.Popen) -> int:
             continue
     psutil.wait_procs(alive)
     return child.wait()
+
+
+def _close_sweep(run_id: str) -> None:
+    quiet_libraries()
+    from stages.tracking.sweeps import end_sweep
+
+    try:
+        end_sweep(run_id, "KILLED")
+    except UserError as error:
+        say(f"the killed sweep's MLflow run stays RUNNING: {error}")
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from stages.tracking.provenance import PARENT_VARIABLE
+
 ROOT = Path(__file__).parent.parent.parent
 # Two generations, as DVC and a stage; both note what ends them.
 CHILD = """
@@ -69,6 +71,32 @@ def test_a_killed_sweep_leaves_nothing_running(tmp_path):
     assert note.with_suffix(".ended").read_text() == "interrupted"
     until(lambda: not psutil.pid_exists(inner))
     assert not locked(tmp_path / "lock")
+
+
+def test_a_killed_sweeps_run_is_closed_and_no_other(tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    statuses = {}
+    for killed in (True, False):
+        run_id = client.create_run("0").info.run_id
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        monkeypatch.setenv(PARENT_VARIABLE, run_id)
+        sweep = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        note = tmp_path / f"note-{killed}"
+        process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=sweep.pid)
+        until(lambda note=note: note.exists() and note.read_text())
+        if killed:
+            sweep.kill()
+            sweep.wait()
+        else:
+            process.terminate()
+        process.wait(60)
+        sweep.kill()
+        sweep.wait()
+        statuses[killed] = client.get_run(run_id).info.status
+    assert statuses == {True: "KILLED", False: "RUNNING"}
 
 
 def test_a_trial_whose_process_is_told_to_stop_is_interrupted(tmp_path):
