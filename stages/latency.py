@@ -29,7 +29,7 @@ LONGEST = 3600
 
 
 def _seconds(text: str) -> float:
-    """Of none are the fewest frames measured."""
+    """0 measures the fewest frames."""
     try:
         value = float(text)
     except ValueError:

@@ -32,6 +32,10 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def _gone(watched: psutil.Process | None) -> bool:
+    return watched is not None and not is_alive(watched)
+
+
 def await_guard(lock: Path) -> None:
     """Waits until a guard that was left behind, if any, has ended its trial."""
     with open(lock, "a+") as file:
@@ -53,16 +57,16 @@ def supervise(command: list[str], watched: psutil.Process | None, lock: Path) ->
     with open(lock, "a+") as file:  # on NFS a shared lock needs a file that can be read
         fcntl.flock(file, fcntl.LOCK_SH)
         child = subprocess.Popen(command, start_new_session=True)
-        while True:
+        status = None
+        while status is None:
             try:
-                return child.wait(timeout=LOOK)
+                status = child.wait(timeout=LOOK)
             except subprocess.TimeoutExpired:
-                killed = watched is not None and not is_alive(watched)
-            if stopped or killed or os.getppid() != parent:
-                status = _end(child)
-                if killed and PARENT_VARIABLE in os.environ:
-                    _close_sweep(os.environ[PARENT_VARIABLE])
-                return status
+                if stopped or _gone(watched) or os.getppid() != parent:
+                    status = _end(child)
+        if _gone(watched) and PARENT_VARIABLE in os.environ:
+            _close_sweep(os.environ[PARENT_VARIABLE])
+        return status
 
 
 def _end(child: subprocess.Popen) -> int:
