@@ -90,10 +90,10 @@ def _end(child: subprocess.Popen) -> int:
 
 def _close_sweep(run_id: str) -> None:
     quiet_libraries()
-    from stages.tracking.sweeps import end_sweep
+    from stages.tracking.sweeps import close_killed_sweep
 
     try:
-        end_sweep(run_id, "KILLED")
+        close_killed_sweep(run_id)
     except UserError as error:
         say(f"the killed sweep's MLflow run stays RUNNING: {error}")
 

@@ -43,6 +43,14 @@ def end_sweep(run_id: str, status: str) -> None:
         client.set_terminated(run_id, status)
 
 
+def close_killed_sweep(run_id: str) -> None:
+    """Gives the sweep's run the status KILLED where the sweep did not live to give it one."""
+    client = open_client()
+    with clear_errors(client.tracking_uri):
+        if client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, "KILLED")
+
+
 def run_of(run_id: str) -> Run:
     """The run `run_id` of the configured store as an open one, whatever its status."""
     client = open_client()

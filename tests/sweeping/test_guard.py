@@ -73,30 +73,32 @@ def test_a_killed_sweep_leaves_nothing_running(tmp_path):
     assert not locked(tmp_path / "lock")
 
 
-def test_a_killed_sweeps_run_is_closed_and_no_other(tmp_path, monkeypatch):
+def test_a_killed_sweeps_run_is_closed_unless_it_has_ended_or_the_sweep_lives(tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client = MlflowClient(uri)
     statuses = {}
-    for killed in (True, False):
+    for case in ("killed", "failed", "alive"):
         run_id = client.create_run("0").info.run_id
+        if case == "failed":
+            client.set_terminated(run_id, "FAILED")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         monkeypatch.setenv(PARENT_VARIABLE, run_id)
         sweep = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        note = tmp_path / f"note-{killed}"
+        note = tmp_path / f"note-{case}"
         process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=sweep.pid)
         until(lambda note=note: note.exists() and note.read_text())
-        if killed:
+        if case == "alive":
+            process.terminate()
+        else:
             sweep.kill()
             sweep.wait()
-        else:
-            process.terminate()
         process.wait(60)
         sweep.kill()
         sweep.wait()
-        statuses[killed] = client.get_run(run_id).info.status
-    assert statuses == {True: "KILLED", False: "RUNNING"}
+        statuses[case] = client.get_run(run_id).info.status
+    assert statuses == {"killed": "KILLED", "failed": "FAILED", "alive": "RUNNING"}
 
 
 def test_a_trial_whose_process_is_told_to_stop_is_interrupted(tmp_path):
