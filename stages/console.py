@@ -37,6 +37,7 @@ def quiet_libraries() -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the traceback of what it then raises
 
 
+_HOLDING = threading.RLock()  # stderr is the process's, so one thread at a time may hold it
 # What TensorFlow's C++ libraries write whatever the log level: dated information and warnings, and what says that these come.
 _CHATTER = re.compile(rb"[IW]0000 \d{2}:\d{2}:[\d.]+ |WARNING: All log messages before absl::|INFO: |fully_quantize: ")
 
@@ -44,8 +45,8 @@ _CHATTER = re.compile(rb"[IW]0000 \d{2}:\d{2}:[\d.]+ |WARNING: All log messages 
 @contextmanager
 def without_chatter() -> Iterator[None]:
     """Withholds the information and the warnings that C++ libraries write to stderr; other lines follow at the end."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    with _HOLDING, tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
         terminal = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:

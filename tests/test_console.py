@@ -1,6 +1,7 @@
 """What reaches the terminal."""
 
 import os
+import threading
 
 import pytest
 
@@ -27,3 +28,19 @@ def test_what_was_said_before_an_exception_is_shown(capfd):
         os.write(2, LINES[3])
         raise ZeroDivisionError
     assert capfd.readouterr().err.encode() == LINES[3]
+
+
+def test_threads_take_turns_and_leave_the_terminal_as_it_was(capfd):
+    def other():
+        with without_chatter():
+            os.write(2, LINES[3])
+
+    thread = threading.Thread(target=other)
+    with without_chatter():
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        os.write(2, LINES[2])
+    thread.join()
+    os.write(2, LINES[0])
+    assert capfd.readouterr().err.encode() == LINES[2] + LINES[3] + LINES[0]
