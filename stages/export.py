@@ -105,7 +105,7 @@ def _stream_rows(params: Params, described: dict, frames: Path, classifier: Path
     labels, groups = np.array(found.labels), np.array(found.groups)
     times = milliseconds(streams, calibration[0][0])
     scores = {name: score(each, labels, groups, params.evaluate, params.seed) for name, each in found.probabilities.items()}
-    agreements = {name: found.agreement(SAVED_MODEL, name) for name in streams}
+    agreements = {name: found.agreement_by_frame(SAVED_MODEL, name) for name in streams}
     return [
         _row(
             name,

@@ -28,7 +28,7 @@ class Answers:
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     leading: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def agreement(self, one: str, other: str) -> list[float]:
+    def agreement_by_frame(self, one: str, other: str) -> list[float]:
         """The part of the views in which two networks put the same class first, after the first frame, the second and so on."""
         return (self.leading[one] == self.leading[other]).mean(axis=0).tolist()
 
