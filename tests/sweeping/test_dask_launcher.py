@@ -80,13 +80,12 @@ def test_a_cluster_is_started_where_no_address_is_given(tmp_path, capfd):
 
 def launched(folder, *overrides):
     """All jobs' returns, also of those that failed: Hydra's sweeper raises for these."""
-    kept = []
+    kept, launch = [], dask_jobs.launch
 
     def keeping(*arguments):
         kept.extend(launch(*arguments))
         return []
 
-    launch = dask_jobs.launch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dask_jobs, "launch", keeping)
         sweep(folder, *overrides)
