@@ -17,7 +17,29 @@ __all__ = ["UserError", "progress", "quiet_libraries", "run_command", "say", "un
 
 
 class UserError(Exception):
-    """Something the user can mend. The message is one line: what is wrong, where, and what to do."""
+    """Something the user can mend, told in one line: what is wrong and where, then what to do.
+
+    Attributes:
+      message: what is wrong, and where.
+      advice: what to do about it, a clause without a full stop; empty where the message says it all.
+
+    str(error) is "message; advice". Nothing may take that apart again: a message, and an advice too, may hold semicolons.
+    """
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.message, self.advice = message, advice
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.advice}" if self.advice else self.message
+
+    def __reduce__(self) -> tuple:
+        """For the way back from a worker process: without __init__, because subclasses take other arguments."""
+        return _without_init, (type(self), self.args), self.__dict__
+
+
+def _without_init(kind: type[UserError], arguments: tuple) -> UserError:
+    return kind.__new__(kind, *arguments)
 
 
 def quiet_libraries() -> None:

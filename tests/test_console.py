@@ -1,11 +1,15 @@
 """What reaches the terminal."""
 
+import copy
 import os
+import pickle
 import threading
 
+import joblib
 import pytest
 
-from stages.console import without_chatter
+from stages.console import UserError, without_chatter
+from stages.video.decode import BrokenVideo
 
 LINES = (
     b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n",
@@ -44,3 +48,38 @@ def test_threads_take_turns_and_leave_the_terminal_as_it_was(capfd):
     thread.join()
     os.write(2, LINES[0])
     assert capfd.readouterr().err.encode() == LINES[2] + LINES[3] + LINES[0]
+
+
+def test_a_user_error_reads_as_its_message_and_what_to_do():
+    error = UserError("clips.csv: no clips; two were left out", advice="list some; see the README")
+    assert (error.message, error.advice) == ("clips.csv: no clips; two were left out", "list some; see the README")
+    assert str(error) == "clips.csv: no clips; two were left out; list some; see the README"
+    assert str(UserError("clips.csv: no clips")) == "clips.csv: no clips"
+
+
+class NamedFileError(UserError):
+    """As subclasses are free to be: it takes other arguments, and keeps more than a message."""
+
+    def __init__(self, path, *, line):
+        super().__init__(f"{path}, line {line}: empty", advice="fill it")
+        self.path, self.line = path, line
+
+
+@pytest.mark.parametrize("send", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy], ids=["pickled", "copied"])
+@pytest.mark.parametrize(
+    "error",
+    [UserError("a"), UserError("a", advice="b"), NamedFileError("x.csv", line=3), BrokenVideo("x.mp4", "truncated")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_user_error_survives_the_way_between_processes(error, send):
+    got = send(error)
+    assert type(got) is type(error) and vars(got) == vars(error) and str(got) == str(error)
+
+
+def test_a_user_error_comes_back_from_a_worker_process():
+    def fail():
+        raise NamedFileError("x.csv", line=3)
+
+    with pytest.raises(UserError, match=r"x\.csv, line 3: empty; fill it") as raised:
+        joblib.Parallel(n_jobs=2)(joblib.delayed(fail)() for _ in range(2))
+    assert (raised.value.advice, raised.value.line) == ("fill it", 3)

@@ -39,9 +39,8 @@ def problem(check: str, message: str, advice: str = "") -> Finding:
 
 
 def refused(check: str, error: UserError) -> Finding:
-    """A stage's own message, found early. It says what to do after its last semicolon."""
-    message, _, advice = str(error).rpartition("; ")
-    return problem(check, message or advice, advice if message else "")
+    """A stage's own message, found early."""
+    return problem(check, error.message, error.advice)
 
 
 def listed(names: list[str], most: int = 5) -> str:

@@ -42,12 +42,9 @@ class BrokenVideo(UserError):  # noqa: N818
     """A video of which nothing, or less than half, can be decoded. `reason` does not name the file; the message does."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(path, reason)  # both as args, so that it survives the way back from a worker process
+        super().__init__(f"{path}: {reason}")
         self.path = Path(path)
         self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 class Frames(NamedTuple):
