@@ -82,7 +82,7 @@ def run(
         ("classes", read_json(frames / "frames.json")["classes"]),
     ):
         if description[key] != asked:
-            raise UserError(f"{classifier}: made with {key} {description[key]}, but now it is {asked}; run `dvc repro`")
+            raise UserError(f"{classifier}: made with {key} {description[key]}, but now it is {asked}", advice="run `dvc repro`")
     metrics, predictions = {}, []
     for split in SPLITS:
         if is_cached(embeddings):

@@ -86,7 +86,7 @@ def _stream_rows(params: Params, described: dict, frames: Path, classifier: Path
     splits = read_json(frames / "frames.json")["splits"]
     for key, asked in (("count", params.frames.count), ("size", params.frames.size)):
         if described[key] != asked:
-            raise UserError(f"{classifier}: made with {key} {described[key]}, but now it is {asked}; run `dvc repro`")
+            raise UserError(f"{classifier}: made with {key} {described[key]}, but now it is {asked}", advice="run `dvc repro`")
 
     def clips_of(split: str, views: int):
         return test_clips([frames / name for name in splits[split]["files"]], views, params)
@@ -130,8 +130,9 @@ def _refuse(rows: list[dict], allowed: float) -> None:
     if wrong:
         lost = ", ".join(f"{row['file']} {row['accuracy_drop']:.3f}" for row in wrong)
         raise UserError(
-            f"test accuracy lost beyond export.max_accuracy_drop = {allowed:g}: {lost}; nothing was exported. Leave the "
-            "format out (-S 'export.formats=[float32,float16]'), calibrate on more (export.calibration_clips), or allow more"
+            f"test accuracy lost beyond export.max_accuracy_drop = {allowed:g}: {lost}, so nothing was exported",
+            advice="leave the format out (-S 'export.formats=[float32,float16]'), calibrate on more (export.calibration_clips), "
+            "or allow more",
         )
 
 

@@ -21,7 +21,9 @@ def _disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{path}: the disk is full; free some space and run again, what is already made is kept") from error
+            raise UserError(
+                f"{path}: the disk is full", advice="free some space and run again, what is already made is kept"
+            ) from error
         raise
 
 
@@ -72,9 +74,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; run `dvc repro`, which makes it") from None
+        raise UserError(f"{path}: not found", advice="run `dvc repro`, which makes it") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); delete it and run `dvc repro`") from None
+        raise UserError(f"{path}: not valid JSON ({error})", advice="delete it and run `dvc repro`") from None
 
 
 def sha256(path: Path) -> str:

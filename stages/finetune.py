@@ -51,10 +51,11 @@ def _check_precision(settings: Finetune) -> None:
 
     if settings.precision != "float32" and settings.trainable == "head":
         raise UserError(
-            f"finetune.precision = {settings.precision}, but a head on cached features trains in float32; set float32"
+            f"finetune.precision = {settings.precision}, but a head on cached features trains in float32",
+            advice="set float32",
         )
     if settings.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
-        raise UserError("finetune.precision = mixed_float16 needs a GPU, and there is none; set float32")
+        raise UserError("finetune.precision = mixed_float16 needs a GPU, and there is none", advice="set float32")
 
 
 def run(
@@ -84,7 +85,7 @@ def run(
     _check_precision(params.finetune)
     head_only = params.finetune.trainable == "head"
     if head_only != is_cached(embeddings):
-        raise UserError(f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}; run `dvc repro`")
+        raise UserError(f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}", advice="run `dvc repro`")
     if head_only:
         from stages.training.head import train_head
 

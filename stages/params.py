@@ -186,19 +186,20 @@ def _known_keys(location: tuple) -> list[str]:
     return list(model.model_fields)
 
 
-def _describe(error: dict) -> str:
+def _describe(error: dict) -> tuple[str, str]:
+    """What is wrong with one key, and what may have been meant; the second is empty where nothing can be said."""
     location = ".".join(str(part) for part in error["loc"]) or "(whole file)"
     if error["type"] == "extra_forbidden":
         *parents, key = error["loc"]
         known = _known_keys(tuple(parents))
         close = difflib.get_close_matches(str(key), known, n=1)
         hint = f"did you mean {'.'.join([*map(str, parents), close[0]])}?" if close else f"known here: {', '.join(known)}"
-        return f"{location}: unknown key; {hint}"
+        return f"{location}: unknown key", hint
     if error["type"] == "missing":
-        return f"{location}: missing"
+        return f"{location}: missing", ""
     if error["type"] == "value_error":
-        return f"{location}: {error['ctx']['error']}"
-    return f"{location} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+        return f"{location}: {error['ctx']['error']}", ""
+    return f"{location} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}", ""
 
 
 def parse_params(content: dict, source: str = "params.yaml") -> Params:
@@ -206,7 +207,10 @@ def parse_params(content: dict, source: str = "params.yaml") -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(_describe(item) for item in error.errors())
+        found = [_describe(item) for item in error.errors()]
+        if len(found) == 1:
+            raise UserError(f"{source}: {found[0][0]}", advice=found[0][1]) from None
+        problems = "; ".join(f"{what} ({hint})" if hint else what for what, hint in found)
         raise UserError(f"{source}: {problems}") from None
 
 
@@ -215,7 +219,8 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; run this at the root of the repository, or `dvc exp run` to compose it") from None
+        advice = "run this at the root of the repository, or `dvc exp run` to compose it"
+        raise UserError(f"{path}: not found", advice=advice) from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

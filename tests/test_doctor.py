@@ -101,6 +101,15 @@ def test_values_that_do_not_fit_the_schema_are_one_problem(repository):
     assert found["params"][0]["status"] == "problem" and "finetune.learning_rate = 'fast'" in found["params"][0]["message"]
 
 
+def test_two_values_that_do_not_fit_the_schema_are_both_the_message(repository):
+    text = (repository / "params.yaml").read_text()
+    text = text.replace("learning_rate: 0.003", "learning_rate: fast").replace("batch_size: 12", "batch_size: none")
+    (repository / "params.yaml").write_text(text)
+    _, found = findings(repository)
+    assert "finetune.learning_rate = 'fast'" in found["params"][0]["message"]
+    assert "finetune.batch_size = 'none'" in found["params"][0]["message"] and found["params"][0]["advice"] == ""
+
+
 def test_a_run_of_days_is_a_warning(repository):
     change(repository, "model=a5", "finetune=full", "finetune.epochs=500", "frames.count=120")
     _, found = findings(repository)

@@ -96,7 +96,7 @@ def test_a_file_that_loses_too_much_is_refused_and_nothing_is_written(stream, tm
     monkeypatch.setattr(export, "score", lambda *arguments: TEST | {"top1": next(accuracies)})
     monkeypatch.setattr(Answers, "agreement_by_frame", lambda *arguments: [0.25, 0.5, 0.75])
     shown = []
-    with pytest.raises(UserError, match=r"max_accuracy_drop = 0\.01: dynamic\.tflite 0\.400; nothing was exported"):
+    with pytest.raises(UserError, match=r"max_accuracy_drop = 0\.01: dynamic\.tflite 0\.400, so nothing was exported"):
         export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=shown.extend)
     assert [row["test_top1"] for row in shown] == [0.9, 0.9, 0.5]
     for row in shown:

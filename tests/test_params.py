@@ -89,6 +89,22 @@ def test_what_does_not_fit_is_named(key, value, message):
     assert "\n" not in str(caught.value)
 
 
+def test_two_errors_both_stand_in_the_message_and_neither_becomes_advice():
+    content = changed("finetune.learning_rate", "fast")
+    content["finetune"]["epocs"] = 3
+    with pytest.raises(UserError) as caught:
+        parse_params(content)
+    assert caught.value.message.startswith("params.yaml: finetune.learning_rate = 'fast': ")
+    assert "; finetune.epocs: unknown key (did you mean finetune.epochs?)" in caught.value.message
+    assert caught.value.advice == ""
+
+
+def test_one_error_keeps_apart_what_was_probably_meant():
+    with pytest.raises(UserError) as caught:
+        parse_params(changed("modle", {}))
+    assert (caught.value.message, caught.value.advice) == ("params.yaml: modle: unknown key", "did you mean model?")
+
+
 def test_a_missing_key_is_named():
     content = composed()
     del content["frames"]["fps"]

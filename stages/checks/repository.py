@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from stages.checks.findings import Finding, listed, ok, problem, warning
+from stages.checks.findings import Finding, listed, ok, problem, refused, warning
 from stages.console import UserError
 from stages.params import PARAMS_FILE
 
@@ -68,7 +68,7 @@ def composed(*overrides: str) -> dict:
             return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(
-            f"conf/ cannot be composed: {' '.join(str(error).split())[:300]}; mend it or git checkout conf"
+            f"conf/ cannot be composed: {' '.join(str(error).split())[:300]}", advice="mend it or git checkout conf"
         ) from error
 
 
@@ -107,8 +107,7 @@ def check_params(content: dict) -> Finding:
             return ok("params", f"{PARAMS_FILE} is what conf/ composes, so `dvc repro` and `dvc exp run` run the same")
         chosen, differences = _closest(content)
     except UserError as error:
-        message, _, advice = str(error).rpartition("; ")
-        return problem("params", message, advice)
+        return refused("params", error)
     groups = [item for item in chosen if not _is_default(item, default)]
     command = shlex.join(
         ["dvc", "exp", "run", *(word for item in groups for word in ("-S", item))]

@@ -160,5 +160,7 @@ def variant_of(model: Model) -> Variant:
     variant = VARIANTS[model.id]
     for key, stated, actual in (("fps", model.fps, variant.fps), ("resolution", model.resolution, variant.resolution)):
         if stated != actual:
-            raise UserError(f"model.{key} = {stated}, but {variant.id} was made for {actual}; to use another, set frames.*")
+            raise UserError(
+                f"model.{key} = {stated}, but {variant.id} was made for {actual}", advice="to use another, set frames.*"
+            )
     return variant

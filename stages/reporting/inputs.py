@@ -50,38 +50,40 @@ def _read_csv(path: Path, columns: tuple[str, ...], **options) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, encoding="utf-8", **options)
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; run `dvc repro`, which makes it") from None
+        raise UserError(f"{path}: not found", advice="run `dvc repro`, which makes it") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError) as error:
-        raise UserError(f"{path}: not a readable CSV file ({' '.join(str(error).split())}); run `dvc repro`") from None
+        message = f"{path}: not a readable CSV file ({' '.join(str(error).split())})"
+        raise UserError(message, advice="run `dvc repro`") from None
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise UserError(f"{path}: lacks the column {missing[0]}; run `dvc repro`")
+        raise UserError(f"{path}: lacks the column {missing[0]}", advice="run `dvc repro`")
     return frame
 
 
 def _require(content: dict, keys: tuple[str, ...], path: Path, where: str = "") -> None:
     missing = [key for key in keys if key not in content]
     if missing:
-        raise UserError(f"{path}: lacks {where}{missing[0]}; run `dvc repro`")
+        raise UserError(f"{path}: lacks {where}{missing[0]}", advice="run `dvc repro`")
 
 
 def _check_belongs_together(inputs: Inputs, predictions: Predictions, results: Path, data: Path) -> None:
     if inputs.frames["classes"] != predictions.classes:
         raise UserError(
-            f"{results}/predictions.csv: its classes are not those of {data}/frames/frames.json: they come from different runs; "
-            "run `dvc repro`"
+            f"{results}/predictions.csv: its classes are not those of {data}/frames/frames.json: they come from different runs",
+            advice="run `dvc repro`",
         )
     unknown = np.setdiff1d(predictions.clips, inputs.manifest["clip"].to_numpy(dtype=str))
     if unknown.size:
         raise UserError(
-            f"{results}/predictions.csv: {unknown.size} clips are not in {data}/manifest.csv, first {unknown[0]}; run `dvc repro`"
+            f"{results}/predictions.csv: {unknown.size} clips are not in {data}/manifest.csv, first {unknown[0]}",
+            advice="run `dvc repro`",
         )
     for split, part in (("test", inputs.test), ("validation", inputs.validation)):
         claimed = inputs.metrics.get(split, {}).get("clips", 0)
         if claimed != len(part):
             raise UserError(
-                f"{results}/metrics.json: {split} rests on {claimed} clips, predictions.csv has {len(part)}; "
-                "run `dvc repro evaluate`"
+                f"{results}/metrics.json: {split} rests on {claimed} clips, predictions.csv has {len(part)}",
+                advice="run `dvc repro evaluate`",
             )
 
 
@@ -116,7 +118,7 @@ def read_inputs(data: Path, results: Path) -> Inputs:
             _require(metrics[split], _SCORES, results / "metrics.json", f"{split}.")
     history = _read_csv(results / "history.csv", _HISTORY)
     if history.empty:
-        raise UserError(f"{results}/history.csv: no epochs; run `dvc repro finetune`")
+        raise UserError(f"{results}/history.csv: no epochs", advice="run `dvc repro finetune`")
     run = read_json(results / "run.json")
     _require(run, ("run_id",), results / "run.json")
     predictions = read_predictions(results / "predictions.csv")

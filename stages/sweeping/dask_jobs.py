@@ -79,8 +79,8 @@ def _cluster(address: str | None, n_jobs: int, config: DictConfig) -> Cluster:
         raise UserError(f"hydra.launcher.n_jobs = {n_jobs}: must be 1 or more, or -1 for one a core")
     if address is not None and address == OmegaConf.select(config, "cluster.address"):
         raise UserError(
-            f"cluster.address = {address}: trials may have every worker there, and then decoding would wait for ever; "
-            "leave cluster=local, or start a scheduler for each"
+            f"cluster.address = {address}: trials may have every worker there, and then decoding would wait for ever",
+            advice="leave cluster=local, or start a scheduler for each",
         )
     return Cluster(engine="dask", address=address, workers=None if address is not None or n_jobs == -1 else n_jobs)
 

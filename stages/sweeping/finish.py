@@ -43,7 +43,7 @@ def finish(sweep: OpenSweep) -> Path:
     failed = sum(trial.status == "failed" for trial in trials)
     sweeps.end_sweep(sweep.run_id, "FINISHED" if finished else "FAILED")
     if best is None:
-        raise UserError(f"none of {len(trials)} trials finished; see {sweep.records.folder}/*.log")
+        raise UserError(f"none of {len(trials)} trials finished", advice=f"see {sweep.records.folder}/*.log")
     if failed:
         say(f"{failed} of {len(trials)} trials failed, see {sweep.records.folder}/<trial>.log; the same command tries them again")
     return folder

@@ -37,7 +37,8 @@ def code_state() -> list[str]:
     untracked = git("ls-files", "--others", "--exclude-standard", "--", *CODE)
     if untracked:
         first = untracked.splitlines()[0]
-        raise UserError(f"{first}: not in git, so the copies that trials run in would lack it; `git add` it, or remove it")
+        message = f"{first}: not in git, so the copies that trials run in would lack it"
+        raise UserError(message, advice="`git add` it, or remove it")
     return [git("rev-parse", "HEAD"), content_key(git("diff", "HEAD", "--", *CODE))]
 
 

@@ -86,7 +86,7 @@ def read_plan(config: DictConfig) -> Plan:
     swept = [key for key, one in latest.items() if one.is_sweep_override()]
     for key in swept:
         if key.split(".")[0] in OURS:
-            raise UserError(f"{key} cannot be swept; start one sweep for each")
+            raise UserError(f"{key} cannot be swept", advice="start one sweep for each")
     if sweeper.get("direction", "minimize") != "minimize":
         raise UserError("hydra.sweeper.direction must be minimize: a trial returns the negative of what should be large")
     if isinstance(sweeper.get("n_jobs"), int) and sweeper["n_jobs"] < 1:

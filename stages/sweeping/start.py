@@ -69,7 +69,8 @@ def open_sweep(config: DictConfig) -> OpenSweep:
     try:
         showing.enter_context(FileLock(records.folder / "sweep.lock", timeout=0))
     except Timeout:
-        raise UserError(f"the sweep {plan.name} is running already; wait for it, or give this one another sweep.name") from None
+        advice = "wait for it, or give this one another sweep.name"
+        raise UserError(f"the sweep {plan.name} is running already", advice=advice) from None
     for lock in sorted(records.folder.glob("*.guard")):
         await_guard(lock)
     workspace.repair()

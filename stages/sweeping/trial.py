@@ -37,7 +37,7 @@ TURNS = Path(".cache/sweeps/turns")
 def run_trial(config: DictConfig) -> float | None:
     """Runs the trial that a job's configuration describes; returns what a sweeper minimises, None where the trial failed."""
     if STATE_VARIABLE not in os.environ:
-        raise UserError("trials are run by `python -m stages.sweep`; leave hydra.mode as it is")
+        raise UserError("trials are run by `python -m stages.sweep`", advice="leave hydra.mode as it is")
     _watch_the_sweep()
     state_file = Path(os.environ[STATE_VARIABLE])
     state, records = read_json(state_file), Records(state_file.parent)

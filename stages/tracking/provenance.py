@@ -113,7 +113,7 @@ def data_inputs(params: Params, manifest: Path = MANIFEST) -> list["DatasetInput
     try:
         table = pd.read_csv(manifest, dtype=text, keep_default_na=False)
     except FileNotFoundError:
-        raise UserError(f"{manifest}: not found; run `dvc repro download`, which makes it") from None
+        raise UserError(f"{manifest}: not found", advice="run `dvc repro download`, which makes it") from None
     origin = params.data.archive or params.data.folder
     remote = origin.startswith(("http://", "https://"))
     source = HTTPDatasetSource(without_credentials(origin)) if remote else str(repository_root() / origin)

@@ -82,8 +82,8 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
             found = client.get_experiment_by_name(name)
     if found.lifecycle_stage != "active":
         raise UserError(
-            f"MLflow experiment {name!r} is deleted; `mlflow experiments restore -x {found.experiment_id}`, "
-            "or set tracking.experiment to another name"
+            f"MLflow experiment {name!r} is deleted",
+            advice=f"`mlflow experiments restore -x {found.experiment_id}`, or set tracking.experiment to another name",
         )
     return found.experiment_id
 
@@ -122,14 +122,15 @@ def clear_errors(uri: str) -> Iterator[None]:
         text = " ".join(str(error).split()).replace(uri, without_credentials(uri))
         where = f"MLflow at {without_credentials(uri)}"
         if "out-of-date database schema" in text:
-            raise UserError(f"{where}: made by another MLflow version; back it up, then `mlflow db upgrade <uri>`") from error
+            advice = "back it up, then `mlflow db upgrade <uri>`"
+            raise UserError(f"{where}: made by another MLflow version", advice=advice) from error
         if re.search(r"\b40[13]\b", text):
             raise UserError(
-                f"{where}: access refused; set MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN ({text[:200]})"
+                f"{where}: access refused ({text[:200]})", advice="set MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN"
             ) from error
         if re.search(r"Max retries|Connection|timed out|resolve", text):
             raise UserError(
-                f"{where}: no answer; start the server, or unset MLFLOW_TRACKING_URI to track in mlflow.db"
+                f"{where}: no answer", advice="start the server, or unset MLFLOW_TRACKING_URI to track in mlflow.db"
             ) from error
         raise UserError(f"{where}: {text[:500]}") from error
 
@@ -171,13 +172,15 @@ def tracking_uri() -> str:
         return f"sqlite:///{root}/mlflow.db"
     if uri.startswith("file:") or ("://" not in uri and not uri.startswith(("databricks", "uc"))):
         raise UserError(
-            f"MLFLOW_TRACKING_URI={uri}: MLflow 3 keeps no runs in plain files; unset it (the default is {root}/mlflow.db), "
-            "or set it to sqlite:////absolute/path.db or to http://host:port"
+            f"MLFLOW_TRACKING_URI={uri}: MLflow 3 keeps no runs in plain files",
+            advice=f"unset it (the default is {root}/mlflow.db), or set it to sqlite:////absolute/path.db or to http://host:port",
         )
     if uri.startswith("sqlite:"):
         path = uri.partition(":///")[2]
         if path in ("", ":memory:"):
-            raise UserError(f"MLFLOW_TRACKING_URI={uri}: each stage is its own process; set it to sqlite:////absolute/path.db")
+            raise UserError(
+                f"MLFLOW_TRACKING_URI={uri}: each stage is its own process", advice="set it to sqlite:////absolute/path.db"
+            )
         return f"{uri.partition(':///')[0]}:///{root / path}"
     return uri
 
@@ -191,7 +194,8 @@ def _creation_lock(uri: str) -> Iterator[None]:
         with FileLock(path, timeout=LOCK_SECONDS):
             yield
     except Timeout:
-        raise UserError(f"{path}: held by another process for {LOCK_SECONDS} s; end that process and run again") from None
+        message = f"{path}: held by another process for {LOCK_SECONDS} s"
+        raise UserError(message, advice="end that process and run again") from None
 
 
 @contextmanager
