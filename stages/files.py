@@ -2,9 +2,12 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,11 @@ from typing import Any
 from filelock import FileLock
 
 from stages.console import UserError
+from stages.processes import identity, is_running, machine
+
+_serial = itertools.count()  # of this process's parts: several threads may write a file of one name at once
+_NAME_BYTES = 190  # of a file's name that its part's name begins with: file systems allow 255, and the owner takes up to 50
+_OWNER = re.compile(r"\.(\d+)-([\d.]+)-([0-9a-f]{8})\.\d+\.part$")
 
 
 @contextmanager
@@ -27,12 +35,36 @@ def _disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
+def _part_of(path: Path) -> Path:
+    """A name beside `path` that no other process or thread uses: `<beginning><process>-<since>-<machine>.<number>.part`."""
+    _, number, began = identity().split(":")
+    return path.with_name(f"{_beginning(path)}{number}-{began}-{_short_machine()}.{next(_serial)}.part")
+
+
+def _beginning(path: Path) -> str:
+    return f".{os.fsencode(path.name)[:_NAME_BYTES].decode(errors='ignore')}."
+
+
+def _short_machine() -> str:
+    return f"{zlib.crc32(machine().encode()):08x}"
+
+
+def _clear_parts_of_the_dead(path: Path) -> None:
+    """Removes what processes of this machine left half written when they were killed."""
+    for part in path.parent.iterdir():
+        owner = _OWNER.search(part.name)
+        if owner is None or part.name[: owner.start() + 1] != _beginning(path) or owner[3] != _short_machine():
+            continue
+        if not is_running(f"{machine()}:{owner[1]}:{owner[2]}"):
+            shutil.rmtree(part, ignore_errors=True)  # another process may be at the same, and what stays harms nothing
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is renamed to `path`, on any error it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = _part_of(path)
     try:
         with _disk_errors(path):
             yield part
@@ -46,8 +78,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Yields an empty temporary folder beside `path`; on success it replaces `path`, on any error it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    _clear_parts_of_the_dead(path)
+    part = _part_of(path)
     part.mkdir()
     try:
         with _disk_errors(path):

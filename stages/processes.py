@@ -1,0 +1,58 @@
+"""Which process is meant. A process's id alone does not say: once it has ended, the system gives its number to another one.
+
+A machine here is what numbers its processes by itself: a host, or a container on it, though both may have one name.
+
+Invariants: looking at a process that vanishes meanwhile raises nothing, and one that has ended but that nobody has waited for yet
+(a zombie) does not count as running.
+"""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+
+__all__ = ["identity", "is_running", "machine", "machine_of"]
+
+
+def machine() -> str:
+    """This machine: its host's name and, on Linux, the id of its process numbers (pid_namespaces(7))."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()}/{namespace.stat().st_ino}" if namespace.exists() else socket.gethostname()
+
+
+def identity(process_id: int | None = None) -> str:
+    """`<machine>:<process id>:<when it began>` of a running process of this machine, this one by default.
+
+    Raises ProcessLookupError where there is none.
+    """
+    number = os.getpid() if process_id is None else process_id
+    began = _began(number)
+    if began is None:
+        raise ProcessLookupError(f"no process {number} is running")
+    return f"{machine()}:{number}:{began}"
+
+
+def machine_of(identity: str) -> str:
+    """The machine that `identity` names."""
+    return identity.split(":")[0]
+
+
+def is_running(identity: str) -> bool | None:
+    """Whether the very process that `identity` names still runs; None where it is another machine's, which cannot be seen."""
+    where, number, began = identity.split(":")
+    return _began(int(number)) == began if where == machine() else None
+
+
+def _began(process_id: int) -> str | None:
+    """When a process began; None where it does not run. On Linux counted from the system's start, so that no clock moves it."""
+    try:
+        if sys.platform == "linux":
+            # The name, in parentheses, may hold anything; the state is the field after it, the start the twentieth (proc(5)).
+            fields = Path(f"/proc/{process_id}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            return None if fields[0] in ("Z", "X") else fields[19]
+        process = psutil.Process(process_id)
+        return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
+    except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):  # psutil's ZombieProcess is a NoSuchProcess
+        return None
