@@ -61,7 +61,7 @@ def run_experiment(
     *,
     log: Path,
     lock: Path,
-    watch: int | None,
+    watch: str,
     parent: str,
     on_stage: Callable[[str], None],
     on_end: Callable[[bool], None],
@@ -71,7 +71,7 @@ def run_experiment(
 
     Args:
       log: what DVC and the stages print is added to it.
-      lock, watch: for the guard (see guard.py): the trial's lock file, and the sweep's process id where it is on this machine.
+      lock, watch: for the guard (see guard.py): the trial's lock file, and the sweep's identity (see stages.processes).
       parent: MLflow run under which the stages make theirs.
       before: called before each try; on_stage: when DVC comes to a stage; on_end: after each try, with whether it succeeded.
 
@@ -80,8 +80,8 @@ def run_experiment(
     """
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name]
     command += [part for key, value in overrides.items() for part in ("-S", f"{key}={value}")]
-    guard = [sys.executable, "-m", "stages.sweeping.guard", "--lock", str(lock)]
-    guard += ["--watch", str(watch)] if watch else []
+    guard = [sys.executable, "-m", "stages.sweeping.guard", "--lock", str(lock), "--watch", watch]
+    guard += ["--parent", str(os.getpid())]
     await_guard(lock)
     forget_killed(name)
     for _ in range(TRIES):

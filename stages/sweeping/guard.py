@@ -18,22 +18,11 @@ from pathlib import Path
 import psutil
 
 from stages.console import UserError, quiet_libraries, say
+from stages.processes import is_running
 from stages.tracking.provenance import PARENT_VARIABLE
 
 GRACE = 30.0  # seconds to put things back in, before it is killed
 LOOK = 1.0  # seconds between two looks at who is alive
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Whether it still runs; one that nobody has waited for yet does not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _gone(watched: psutil.Process | None) -> bool:
-    return watched is not None and not is_alive(watched)
 
 
 def await_guard(lock: Path) -> None:
@@ -46,9 +35,13 @@ def await_guard(lock: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def supervise(command: list[str], watched: psutil.Process | None, lock: Path) -> int:
-    """Runs `command` until it or `watched` or the parent of this process ends; returns its exit status."""
-    parent = os.getppid()
+def supervise(command: list[str], sweep: str, parent: int, lock: Path) -> int:
+    """Runs `command` until it or the sweep or the parent of this process ends; returns its exit status.
+
+    Args:
+      sweep: its identity (see stages.processes); one on another machine is not watched.
+      parent: the process id of what started this one, as it says itself: the system may have given this one another parent.
+    """
     stopped = []
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: stopped.append(number))
@@ -56,24 +49,34 @@ def supervise(command: list[str], watched: psutil.Process | None, lock: Path) ->
     signal.signal(signal.SIGINT, lambda number, frame: None)
     with open(lock, "a+") as file:  # on NFS a shared lock needs a file that can be read
         fcntl.flock(file, fcntl.LOCK_SH)
-        child = subprocess.Popen(command, start_new_session=True)
-        status = None
+
+        def unwanted() -> bool:
+            return bool(stopped) or is_running(sweep) is False or os.getppid() != parent
+
+        if unwanted():
+            status = 1
+        else:
+            child = subprocess.Popen(command, start_new_session=True)
+            status = None
         while status is None:
             try:
                 status = child.wait(timeout=LOOK)
             except subprocess.TimeoutExpired:
-                if stopped or _gone(watched) or os.getppid() != parent:
+                if unwanted():
                     status = _end(child)
-        if _gone(watched) and PARENT_VARIABLE in os.environ:
+        if is_running(sweep) is False and PARENT_VARIABLE in os.environ:
             _close_sweep(os.environ[PARENT_VARIABLE])
         return status
 
 
 def _end(child: subprocess.Popen) -> int:
     """Interrupts the child's group as Ctrl-C does; kills what is left of it when GRACE is over."""
-    family = psutil.Process(child.pid).children(recursive=True)
+    family = _family(child.pid)
     deadline = time.monotonic() + GRACE
-    os.killpg(child.pid, signal.SIGINT)
+    try:
+        os.killpg(child.pid, signal.SIGINT)
+    except ProcessLookupError:  # it has ended meanwhile, and so has what it started in its group
+        pass
     try:
         child.wait(GRACE)
     except subprocess.TimeoutExpired:
@@ -88,6 +91,14 @@ def _end(child: subprocess.Popen) -> int:
     return child.wait()
 
 
+def _family(process_id: int) -> list[psutil.Process]:
+    """What a process has started, and those again; none where it has vanished."""
+    try:
+        return psutil.Process(process_id).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
 def _close_sweep(run_id: str) -> None:
     quiet_libraries()
     from stages.tracking.sweeps import close_killed_sweep
@@ -100,16 +111,13 @@ def _close_sweep(run_id: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.sweeping.guard", description=__doc__.splitlines()[0])
-    parser.add_argument("--watch", type=int, help="process id of the sweep, where it is on this machine")
+    parser.add_argument("--watch", required=True, help="identity of the sweep (see stages/processes.py)")
+    parser.add_argument("--parent", type=int, required=True, help="process id of what starts this")
     parser.add_argument("--lock", type=Path, required=True)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
-    try:
-        watched = psutil.Process(options.watch) if options.watch else None
-    except psutil.NoSuchProcess:
-        sys.exit("the sweep is gone")
-    sys.exit(supervise(command, watched, options.lock))
+    sys.exit(supervise(command, options.watch, options.parent, options.lock))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ same MLflow run; and no trial starts while one that an earlier, killed start lef
 """
 
 import os
-import socket
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from omegaconf import DictConfig
 from stages.console import UserError, say
 from stages.files import content_key, write_json
 from stages.params import Params, parse_params
+from stages.processes import identity
 from stages.sweeping import workspace
 from stages.sweeping.bar import sweep_bar
 from stages.sweeping.experiments import require_repository
@@ -94,7 +94,7 @@ def open_sweep(config: DictConfig) -> OpenSweep:
         },
     )
     os.environ[STATE_VARIABLE] = str(records.folder / STATE_FILE)
-    os.environ[PROCESS_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}"
+    os.environ[PROCESS_VARIABLE] = identity()
     say(f"each trial's log is in {os.path.relpath(records.folder)}")
     if "optuna" in plan.sweeper.get("_target_", ""):
         import optuna

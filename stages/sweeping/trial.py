@@ -6,14 +6,12 @@ and from the sweep's state file. A trial that fails is noted and never raises, s
 
 import functools
 import os
-import socket
 import threading
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -21,15 +19,16 @@ from omegaconf import DictConfig, OmegaConf
 from stages.console import UserError
 from stages.files import read_json
 from stages.params import Params, parse_params
+from stages.processes import identity, is_running
 from stages.sweeping import experiments, workspace
-from stages.sweeping.guard import LOOK, is_alive
+from stages.sweeping.guard import LOOK
 from stages.sweeping.identity import code_state, data_state, stage_keys, trial_name
 from stages.sweeping.records import Records, Trial
 from stages.sweeping.settings import pipeline_content, pipeline_overrides, to_minimise
 from stages.sweeping.turns import Turns
 
 STATE_VARIABLE = "MOVINET_SWEEP"  # names the sweep's state file to the processes of its launcher
-PROCESS_VARIABLE = "MOVINET_SWEEP_PROCESS"  # <host>:<process id> of the sweep
+PROCESS_VARIABLE = "MOVINET_SWEEP_PROCESS"  # identity (see stages.processes) of the sweep
 STATE_FILE = "sweep.json"
 TURNS = Path(".cache/sweeps/turns")
 
@@ -111,7 +110,7 @@ def _run(
             trial.overrides,
             log=records.log(trial.name),
             lock=records.folder / f"{trial.name}.guard",
-            watch=_sweep_process(),
+            watch=os.environ[PROCESS_VARIABLE],
             parent=state["run_id"],
             before=before,
             on_stage=on_stage,
@@ -132,16 +131,9 @@ def _run(
     trial.status, trial.stage = "finished", ""
 
 
-def _sweep_process() -> int | None:
-    """The process id of the sweep; None where it runs on another machine."""
-    host, _, process = os.environ[PROCESS_VARIABLE].rpartition(":")
-    return int(process) if host == socket.gethostname() else None
-
-
 def _end_with_the_sweep() -> None:
     """Ends a launcher's process at once whose sweep was killed, so that it leaves no mark on the next one."""
-    process = _sweep_process()
-    if process is not None and not (psutil.pid_exists(process) and is_alive(psutil.Process(process))):
+    if is_running(os.environ[PROCESS_VARIABLE]) is False:  # None: it is on another machine
         os._exit(1)
 
 
@@ -154,5 +146,6 @@ def _watch_the_sweep() -> None:
             _end_with_the_sweep()
             time.sleep(LOOK)
 
-    if _sweep_process() not in (None, os.getpid()):
+    sweep = os.environ[PROCESS_VARIABLE]
+    if sweep != identity() and is_running(sweep) is not None:
         threading.Thread(target=watch, daemon=True).start()

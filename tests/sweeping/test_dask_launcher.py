@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ import psutil
 import pytest
 import yaml
 
+from stages.processes import identity
 from stages.sweeping import dask_jobs
 from stages.sweeping.trial import PROCESS_VARIABLE, STATE_VARIABLE
 from tests.pipeline_runs import SMALL, clips, weights  # noqa: F401
@@ -37,7 +37,7 @@ def surroundings(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv(STATE_VARIABLE, "state of this sweep")
-    monkeypatch.setenv(PROCESS_VARIABLE, f"{socket.gethostname()}:{os.getpid()}")
+    monkeypatch.setenv(PROCESS_VARIABLE, identity())
 
 
 def until(condition, seconds=30):
@@ -113,7 +113,7 @@ def test_jobs_of_a_killed_sweep_end_and_the_workers_stay(tmp_path, address):
     """Found out by Dask alone: to the job its sweep is on another machine."""
     folder = tmp_path / "jobs"
     command = [sys.executable, "-m", "tests.sweeping.dask_tasks", str(folder), f"hydra.launcher.address={address}", "seed=103"]
-    environment = os.environ | {PROCESS_VARIABLE: "elsewhere:1"}
+    environment = os.environ | {PROCESS_VARIABLE: "elsewhere:1:1"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     until(lambda: notes(folder, 103), 60)
     (job,) = notes(folder, 103)

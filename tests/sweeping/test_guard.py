@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from stages.processes import identity
+from stages.sweeping import guard as guarding
 from stages.tracking.provenance import PARENT_VARIABLE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,9 +32,9 @@ except KeyboardInterrupt:
 """
 
 
-def guard(tmp_path, *command, watch=None):
+def guard(tmp_path, *command, watch=None, parent=None):
     arguments = [sys.executable, "-m", "stages.sweeping.guard", "--lock", str(tmp_path / "lock")]
-    arguments += ["--watch", str(watch)] if watch else []
+    arguments += ["--watch", watch or "elsewhere:1:1", "--parent", str(parent or os.getpid())]
     ignoring = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # as in a shell's background jobs
     return subprocess.Popen([*arguments, "--", *command], cwd=ROOT, start_new_session=True, preexec_fn=ignoring)
 
@@ -61,7 +63,7 @@ def test_the_exit_status_is_the_commands(tmp_path):
 def test_a_killed_sweep_leaves_nothing_running(tmp_path):
     sweep = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     note = tmp_path / "note"
-    process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=sweep.pid)
+    process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=identity(sweep.pid))
     until(lambda: note.exists() and note.read_text())
     assert locked(tmp_path / "lock")
     inner = int(note.read_text())
@@ -87,7 +89,7 @@ def test_a_killed_sweeps_run_is_closed_unless_it_has_ended_or_the_sweep_lives(tm
         monkeypatch.setenv(PARENT_VARIABLE, run_id)
         sweep = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         note = tmp_path / f"note-{case}"
-        process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=sweep.pid)
+        process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=identity(sweep.pid))
         until(lambda note=note: note.exists() and note.read_text())
         if case == "alive":
             process.terminate()
@@ -103,8 +105,24 @@ def test_a_killed_sweeps_run_is_closed_unless_it_has_ended_or_the_sweep_lives(tm
 
 def test_a_trial_whose_process_is_told_to_stop_is_interrupted(tmp_path):
     note = tmp_path / "note"
-    process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=os.getpid())
+    process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=identity())
     until(lambda: note.exists() and note.read_text())
     process.terminate()
     process.wait(20)
     assert note.with_suffix(".ended").read_text() == "interrupted"
+
+
+def test_a_trial_whose_sweep_or_parent_is_gone_already_is_not_begun(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    sweep = identity(ended.pid)
+    ended.communicate()
+    reused = f"{identity()}1"  # its number is another process's now: this one's
+    for gone in ({"watch": sweep}, {"watch": reused}, {"parent": 1}):
+        assert guard(tmp_path, sys.executable, "-c", f"open({str(tmp_path / 'began')!r}, 'w')", **gone).wait(30) == 1
+    assert not (tmp_path / "began").exists()
+
+
+def test_a_command_that_vanishes_as_it_is_ended_ends_the_guard_as_well(monkeypatch):
+    child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], start_new_session=True)
+    child.wait()  # nothing of it is left to interrupt, and its number may be anybody's
+    assert guarding._end(child) == 3
