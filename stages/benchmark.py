@@ -21,7 +21,7 @@ from stages.benchmarking.machine import describe_machine
 from stages.benchmarking.ours import found_weights, prepare
 from stages.benchmarking.settings import job_params, split_scheme
 from stages.benchmarking.workers import both, two_sides
-from stages.console import UserError, run_command, say
+from stages.console import STARTS_OVER, UserError, run_command, say
 from stages.params import BASE_IDS, MODEL_IDS
 from stages.sources.folders import folder_clips
 
@@ -163,4 +163,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=STARTS_OVER)

@@ -2,18 +2,29 @@
 
 import logging
 import os
-import re
+import secrets
 import signal
+import subprocess
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tqdm import tqdm
 
-__all__ = ["UserError", "progress", "quiet_libraries", "run_command", "say", "uninterrupted", "without_chatter"]
+__all__ = [
+    "RESUMES",
+    "STARTS_OVER",
+    "UserError",
+    "progress",
+    "quiet_libraries",
+    "run_command",
+    "say",
+    "uninterrupted",
+    "without_chatter",
+]
 
 
 class UserError(Exception):
@@ -60,27 +71,36 @@ def quiet_libraries() -> None:
 
 
 _HOLDING = threading.RLock()  # stderr is the process's, so one thread at a time may hold it
-# What TensorFlow's C++ libraries write whatever the log level: dated information and warnings, and what says that these come.
-_CHATTER = re.compile(rb"[IW]0000 \d{2}:\d{2}:[\d.]+ |WARNING: All log messages before absl::|INFO: |fully_quantize: ")
 
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
-    """Withholds the information and the warnings that C++ libraries write to stderr; other lines follow at the end."""
-    with _HOLDING, tempfile.TemporaryFile() as held:
+    """Withholds the information and the warnings that C++ libraries write to stderr; all other lines are shown as they come.
+
+    Also where the process aborts: what a library says last is why it does.
+    """
+    with _HOLDING:
         sys.stderr.flush()
-        terminal = os.dup(2)
-        os.dup2(held.fileno(), 2)
+        terminal, (source, sink), end = os.dup(2), os.pipe(), f"<end {secrets.token_hex(16)}>"
+        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("chatter.py")), end]
+        # In a session of its own, so that a Ctrl-C does not end it before the one that it serves.
+        process = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=terminal, start_new_session=True)
+        os.close(source)
+        os.dup2(sink, 2)
         try:
             yield
         finally:
             sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)
-            held.seek(0)
-            for line in held:
-                if not _CHATTER.match(line):
-                    os.write(2, line)
+            try:
+                os.write(sink, end.encode())
+            except BrokenPipeError:
+                os.write(2, b"what libraries wrote meanwhile could not be shown: the process that filters it was killed\n")
+            os.close(sink)
+            with process.stdout as shown:
+                shown.read()  # until all is shown; a process that was started inside may hold the pipe for longer
+            threading.Thread(target=process.wait, daemon=True).start()
 
 
 def say(message: str) -> None:
@@ -95,8 +115,15 @@ def progress(iterable=None, *, total: int | None = None, describe: str, unit: st
     return tqdm(iterable, total=total, desc=describe, unit=unit, dynamic_ncols=interactive, file=sys.stderr, **options)
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Runs a command's `main`; a UserError becomes one line on stderr and exit status 1, an interrupt a line and 130."""
+RESUMES = "run the same command again to resume where it stopped"
+STARTS_OVER = "run the same command again to start over"
+
+
+def run_command(main: Callable[[], None], *, interrupted: str = "") -> None:
+    """Runs a command's `main`; a UserError becomes one line on stderr and exit status 1, an interrupt a line and 130.
+
+    interrupted: what the user can do after an interrupt: RESUMES where work that was done is kept, STARTS_OVER where it is lost.
+    """
     quiet_libraries()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -104,7 +131,7 @@ def run_command(main: Callable[[], None]) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print(f"interrupted; {interrupted}" if interrupted else "interrupted", file=sys.stderr)
         sys.exit(130)
 
 

@@ -6,6 +6,7 @@ configuration they are the same, byte for byte. What was fetched from an archive
 """
 
 import argparse
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,14 @@ from pathlib import Path
 import pandas
 
 from stages.console import UserError, progress, run_command, say
-from stages.files import content_key, scratch, sha256, whole_folder
+from stages.files import sha256, whole_folder
 from stages.params import Data, load_params
-from stages.sources.archives import Archive, archive_clips
-from stages.sources.classes import choose_classes
-from stages.sources.folders import folder_clips, links_may_be_shared, listed_clips, place
+from stages.sources.folders import place
 from stages.sources.manifest import COLUMNS, SPLITS, duplicated_across, leaking_groups, write_manifest
-from stages.sources.naming import VIDEO_SUFFIXES, Clip, Found, identified
-from stages.sources.splits import split_clips
-from stages.sources.store import Stored, fetch_clips, in_threads
+from stages.sources.naming import Clip
+from stages.sources.plan import Plan, plan_clips
+from stages.sources.source import clip_digest, open_source
+from stages.sources.store import Stored, in_threads
 
 CLIPS = Path("data/clips")
 MANIFEST = Path("data/manifest.csv")
@@ -29,56 +29,51 @@ MANIFEST = Path("data/manifest.csv")
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What a download made. manifest: as written. fetched, reused: bytes of clips that came, and that were there. ignored: other
-    files.
+    """What a download made. manifest: as written. fetched, reused: bytes of clips that came, and that were there.
+    lines: how the source was understood. retried: requests made again.
     """
 
     manifest: pandas.DataFrame
     fetched: int
     reused: int
-    ignored: int
+    lines: list[str]
     retried: int = 0
 
 
-def _planned(found: Found, data: Data, seed: int) -> tuple[list[str], dict[str, list[Clip]]]:
-    """The chosen classes, sorted, and their clips by split."""
-    if not found.clips:
-        raise UserError(
-            f"{data.archive or data.listing or data.folder}: no videos in class folders ({found.ignored} other files); "
-            f"expected <class>/<video> with a suffix of {', '.join(VIDEO_SUFFIXES)}"
-        )
-    if found.splits and data.split.scheme != "given":
-        say(f"the split column of {data.listing} is not used, because data.split.scheme={data.split.scheme}")
-    classes = choose_classes({clip.category for clip in found.clips}, data.num_classes, data.classes, found.empty)
-    clips = identified(clip for clip in found.clips if clip.category in classes)
-    return classes, split_clips(clips, data.split, seed)
-
-
-def _manifest(classes: list[str], parts: dict[str, list[Clip]], hashes: dict[str, str]) -> pandas.DataFrame:
+def _manifest(plan: Plan, hashes: dict[str, str]) -> pandas.DataFrame:
     """One row a clip; hashes by `Clip.source`."""
+    labels = {name: label for label, name in enumerate(plan.classes)}
     rows = [
-        (clip.clip, clip.category, classes.index(clip.category), clip.group, split, clip.source, clip.size, hashes[clip.source])
-        for split, clips in parts.items()
+        (clip.clip, clip.category, labels[clip.category], clip.group, split, clip.source, clip.size, hashes[clip.source])
+        for split, clips in plan.parts.items()
         for clip in clips
     ]
     return pandas.DataFrame(sorted(rows), columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def _place_all(
-    clips: Sequence[Clip], source: Path, target: Path, hashes: dict[str, str], link: bool, workers: int
-) -> dict[str, str]:
-    """Puts every clip of `source` at its name under `target`; returns the SHA-256 by `Clip.source`, computed where `hashes` lacks
-    it.
-    """
+def _place_all(clips: Sequence[Clip], stored: Stored, target: Path, workers: int) -> dict[str, str]:
+    """Puts every clip at its name under `target`, a folder of images as a folder; returns the SHA-256 by `Clip.source`."""
     with progress(total=len(clips), describe="placing", unit="clip") as bar:
 
         def put(clip: Clip) -> str:
-            copied = place(source / clip.source, target / clip.clip, link)
-            digest = hashes.get(clip.source) or copied or sha256(target / clip.clip)
+            hashes = dict.fromkeys(clip.files)
+            for file in clip.files:
+                name = f"{clip.clip}/{file[len(clip.source) + 1 :]}" if clip.images else clip.clip
+                hashes[file] = _place(stored, file, target / name)
             bar.update()
-            return digest
+            return stored.sha256.get(clip.source) or clip_digest(clip, lambda file: hashes[file] or sha256(stored.folder / file))
 
         return {clip.source: digest for clip, digest in in_threads(put, clips, workers).items()}
+
+
+def _place(stored: Stored, file: str, target: Path) -> str | None:
+    """Places one file; returns its SHA-256 where it is known. Raises UserError naming the file where it cannot be read."""
+    try:
+        return stored.sha256.get(file) or place(stored.folder / file, target, stored.link)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # the disk's, and said where it is
+        raise UserError(f"{stored.folder / file}: {error.strerror}", advice="mend it, or take it out") from error
 
 
 def run(data: Data, seed: int, clips: Path = CLIPS, manifest: Path = MANIFEST) -> Downloaded:
@@ -87,29 +82,20 @@ def run(data: Data, seed: int, clips: Path = CLIPS, manifest: Path = MANIFEST) -
     seed: draws the splits. Raises UserError for what the user can mend: a source that cannot be read, a class or split that does
     not exist.
     """
-    if data.split.scheme == "given" and data.listing is None:
-        raise UserError("data.split.scheme=given takes the splits from data.listing, which is not set")
-    if data.archive is None:
-        found = listed_clips(data.folder, data.listing) if data.listing else folder_clips(data.folder)
-        classes, parts = _planned(found, data, seed)
-        stored, retried = Stored({}, frozenset(), frozenset()), 0
-        source, link = Path(data.folder).expanduser(), links_may_be_shared()
-    else:
-        with Archive(data.archive, data.retries, data.timeout) as archive:
-            found = archive_clips(archive)
-            classes, parts = _planned(found, data, seed)
-            source, link = scratch("clips", content_key(data.archive)), True
-            stored = fetch_clips(archive, [clip for split in SPLITS for clip in parts[split]], source, data.workers)
-            retried = archive.tries
-    wanted = [clip for split in SPLITS for clip in parts[split]]
+    with open_source(data) as source:
+        plan = plan_clips(source, data, seed)
+        for line in plan.lines:
+            say(line)
+        stored = source.fetch(plan.clips, data.workers)
+        retried = source.tries
     with whole_folder(clips) as part:
-        hashes = _place_all(wanted, source, part, stored.sha256, link, data.workers)
-        table = _manifest(classes, parts, hashes)
+        hashes = _place_all(plan.clips, stored, part, data.workers)
+        table = _manifest(plan, hashes)
         # The manifest vouches for the clips: an old one must not stand beside new clips, should the next line be the last.
         Path(manifest).unlink(missing_ok=True)
     write_manifest(table, manifest)
-    fetched = sum(clip.size for clip in wanted if clip.source in stored.fetched)
-    return Downloaded(table, fetched, sum(clip.size for clip in wanted) - fetched, found.ignored, retried)
+    fetched = sum(clip.size for clip in plan.clips if not stored.fetched.isdisjoint(clip.files))
+    return Downloaded(table, fetched, sum(clip.size for clip in plan.clips) - fetched, plan.lines, retried)
 
 
 def _bytes(count: int) -> str:
@@ -124,8 +110,7 @@ def summary(downloaded: Downloaded) -> str:
         size = _bytes(int(rows["bytes"].sum()))
         lines.append(f"{name:<12}{rows['class'].nunique():>8}{len(rows):>8}{rows['group'].nunique():>8}{size:>14}")
     again = f", {downloaded.retried} tries made again" if downloaded.retried else ""
-    there = f"already there {_bytes(downloaded.reused)}{again}; {downloaded.ignored} other files ignored"
-    lines.append(f"fetched {_bytes(downloaded.fetched)}, {there}")
+    lines.append(f"fetched {_bytes(downloaded.fetched)}, already there {_bytes(downloaded.reused)}{again}")
     leaks = leaking_groups(manifest)
     lines.append(f"groups both in test and in training or validation: {_some(leaks)}")
     pairs = [f"{train} = {test}" for train, test in duplicated_across(manifest)]
@@ -146,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=RESUMES)

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from stages.cluster import Workers, open_cluster
-from stages.console import UserError, progress, run_command, say
+from stages.console import RESUMES, UserError, progress, run_command, say
 from stages.files import content_key, read_json, sha256, unfinished, whole_folder, write_json
 from stages.params import Params, load_params
 
@@ -177,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=RESUMES)

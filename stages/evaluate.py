@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from stages import tracking
-from stages.console import UserError, progress, run_command, say
+from stages.console import STARTS_OVER, UserError, progress, run_command, say
 from stages.embed import EMBEDDINGS, FRAMES, is_cached
 from stages.evaluation.metrics import score
 from stages.evaluation.predictions import predictions_frame, write_predictions
@@ -111,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=STARTS_OVER)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from stages import tracking
-from stages.console import UserError, run_command, say
+from stages.console import STARTS_OVER, UserError, run_command, say
 from stages.embed import FRAMES
 from stages.evaluate import METRICS, REPORT_RUN_FILE
 from stages.evaluation.metrics import score
@@ -153,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=STARTS_OVER)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from stages import tracking
 from stages.cluster import software
-from stages.console import UserError, run_command, say
+from stages.console import RESUMES, UserError, run_command, say
 from stages.embed import EMBEDDINGS, FRAMES, is_cached
 from stages.files import content_key, read_json, scratch, sha256, unfinished, whole_file
 from stages.movinet.variants import variant_of
@@ -128,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=RESUMES)

@@ -17,7 +17,7 @@ from stages.arguments import among, at_least, listed
 from stages.benchmarking.machine import describe_machine
 from stages.benchmarking.stream_table import save
 from stages.benchmarking.streams import FORMATS, Latency, measure_streams, steps
-from stages.console import UserError, progress, run_command, say
+from stages.console import STARTS_OVER, UserError, progress, run_command, say
 from stages.movinet.variants import VARIANTS
 
 STREAMS = tuple(variant.id for variant in VARIANTS.values() if variant.stream)
@@ -98,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=STARTS_OVER)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages import tracking
-from stages.console import progress, run_command
+from stages.console import STARTS_OVER, progress, run_command
 from stages.evaluation.metrics import confusion, most_confused, per_class, reliability
 from stages.files import whole_folder, write_text
 from stages.params import Params, load_params
@@ -113,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=STARTS_OVER)

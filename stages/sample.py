@@ -28,7 +28,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.console import UserError, progress, run_command, say
+from stages.console import STARTS_OVER, UserError, progress, run_command, say
 from stages.files import whole_file
 
 OUTPUT = Path("data/sample.zip")
@@ -177,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=STARTS_OVER)

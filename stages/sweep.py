@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hydra
 
-from stages.console import run_command
+from stages.console import RESUMES, run_command
 from stages.sweeping import start
 from stages.sweeping.finish import finish
 from stages.sweeping.trial import run_trial
@@ -41,4 +41,4 @@ def _abandon(status: str) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=RESUMES)

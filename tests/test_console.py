@@ -3,7 +3,11 @@
 import copy
 import os
 import pickle
+import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import joblib
 import pytest
@@ -83,3 +87,72 @@ def test_a_user_error_comes_back_from_a_worker_process():
     with pytest.raises(UserError, match=r"x\.csv, line 3: empty; fill it") as raised:
         joblib.Parallel(n_jobs=2)(joblib.delayed(fail)() for _ in range(2))
     assert (raised.value.advice, raised.value.line) == ("fill it", 3)
+
+
+INTERRUPTED = """
+import sys
+from stages.console import RESUMES, STARTS_OVER, run_command
+
+def main():
+    raise KeyboardInterrupt
+
+run_command(main{})
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("", "interrupted\n"),
+        (", interrupted=RESUMES", "interrupted; run the same command again to resume where it stopped\n"),
+        (", interrupted=STARTS_OVER", "interrupted; run the same command again to start over\n"),
+    ],
+)
+def test_an_interrupt_says_what_the_command_can_keep(given, line):
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED.format(given)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, line)
+
+
+def test_every_command_says_of_itself_whether_it_resumes():
+    """What each keeps is in its own tests: scratch folders, unfinished trainings, trials in DVC's cache."""
+    said = {}
+    for path in sorted((Path(__file__).parent.parent / "stages").rglob("*.py")):
+        call = re.search(r"^    run_command\(main(?:, interrupted=(\w+))?\)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if call:
+            said.setdefault(call[1], set()).add(path.stem)
+    assert said["RESUMES"] == {"download", "extract", "embed", "finetune", "sweep"}
+    assert said["STARTS_OVER"] == {"evaluate", "export", "report", "sample", "benchmark", "latency"}
+    assert said[None] == {"predict", "doctor", "ui", "job"}
+
+
+ABORTED = """
+import os
+from stages.console import without_chatter
+with without_chatter():
+    os.write(2, b"I0000 00:00:1795251647.434733   14923 file.cc:1] information\\n")
+    os.write(2, b"F0000 00:00:1795251647.434733   14923 file.cc:2] Check failed: size > 0\\n")
+    os.write(2, b"and no end of line")
+    os.{}
+"""
+
+
+@pytest.mark.parametrize("end", ["abort()", "kill(os.getpid(), 9)", "_exit(3)"])
+def test_what_a_library_said_before_it_ended_the_process_is_shown(end):
+    done = subprocess.run([sys.executable, "-c", ABORTED.format(end)], capture_output=True, timeout=60)
+    assert done.returncode != 0
+    assert done.stderr == (b"F0000 00:00:1795251647.434733   14923 file.cc:2] Check failed: size > 0\nand no end of line")
+
+
+def test_a_process_that_was_started_inside_keeps_nobody_waiting(capfd):
+    with without_chatter():
+        child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+        os.write(2, LINES[2])
+    assert capfd.readouterr().err.encode() == LINES[2]
+    child.communicate(timeout=20)
+
+
+def test_a_bar_without_line_ends_is_shown_at_the_end(capfd):
+    with without_chatter():
+        os.write(2, b"\r 50%")
+        os.write(2, b"\r100%")
+    assert capfd.readouterr().err == "\r 50%\r100%"
