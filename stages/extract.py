@@ -1,8 +1,9 @@
 """Decodes every clip once into TFRecords of JPEG frames, so that no later stage opens a video.
 
-What always holds: the frames follow from the clip's bytes and frames.fps, size and quality alone, whatever the number of
+Invariants: the frames follow from the clip's bytes and frames.fps, size, quality and image_rate alone, whatever the number of
 workers and wherever they run (`cluster`); `out_dir` appears whole, with every shard and frames.json; memory does not grow with
-the data set. Finished shards are kept outside the output until all are done, so that a killed run goes on where it stopped.
+the data set; what a decoder complained of is in frames.json. Finished shards are kept outside the output until all are done, so
+that a killed run resumes where it stopped.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import cv2
 import joblib
 import pandas as pd
@@ -23,15 +25,17 @@ from filelock import FileLock
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from stages.cluster import LOCAL, Call, Workers, open_cluster
-from stages.console import UserError, progress, run_command, say
+from stages.console import RESUMES, UserError, progress, run_command, say
 from stages.files import content_key, read_json, scratch, whole_folder, write_json
 from stages.params import Cluster, Frames, load_params
 from stages.sources.manifest import SPLITS, read_manifest
 from stages.video.decode import BrokenVideo, EncodedClip, encode_clip
+from stages.video.images import encode_images
 
-RECORDS_VERSION = 1  # raise when the records' content changes, so that shards of a killed older run are not taken over
+RECORDS_VERSION = 2  # raise when the records' content changes, so that shards of a killed older run are not taken over
 CLIPS_IN_FLIGHT = 16  # a worker: enough that workers seldom wait at the end of a batch, few enough to hold in memory
 BYTES_IN_FLIGHT = 256 * 2**20  # of videos in a batch; their JPEG frames take about as much
+NAMED = 10  # clips of which a complaint is printed; all are in frames.json
 
 
 class Clip(NamedTuple):
@@ -86,6 +90,15 @@ def _batches(clips: list[Clip], workers: int) -> Iterator[list[Clip]]:
         yield batch
 
 
+def encode_any(path: Path, fps: float, size: int, quality: int, image_rate: float | None) -> EncodedClip | BrokenVideo:
+    """A clip that is a video file, or a folder of images: what a worker process does for one clip."""
+    if not path.is_dir():
+        return encode_clip(path, fps, size, quality)
+    if image_rate is None:
+        return BrokenVideo(path, "is a folder of images, and frames.image_rate does not say how many a second")
+    return encode_images(path, image_rate, fps, size, quality)
+
+
 def encode_clips(
     clips: list[Clip], params: Frames, clips_dir: Path, cluster: Workers | None = None
 ) -> Iterator[EncodedClip | BrokenVideo]:
@@ -93,17 +106,17 @@ def encode_clips(
 
     joblib runs ahead of a slow reader (or of one slow clip) without bound, so it gets the clips in batches.
     """
-    arguments = (params.fps, params.size, params.quality)
+    arguments = (params.fps, params.size, params.quality, params.image_rate)
     if cluster is not None:
         folder = clips_dir.resolve()  # workers have working directories of their own
         calls = (Call((folder / clip.id, *arguments), clip.bytes, clip.id) for clip in clips)
-        yield from cluster.in_order(encode_clip, calls, ahead=CLIPS_IN_FLIGHT, most_bytes=BYTES_IN_FLIGHT)
+        yield from cluster.in_order(encode_any, calls, ahead=CLIPS_IN_FLIGHT, most_bytes=BYTES_IN_FLIGHT)
         return
     workers = min(params.workers or joblib.cpu_count(), len(clips))
     if workers <= 1:
-        yield from (encode_clip(clips_dir / clip.id, *arguments) for clip in clips)
+        yield from (encode_any(clips_dir / clip.id, *arguments) for clip in clips)
         return
-    task = joblib.delayed(encode_clip)
+    task = joblib.delayed(encode_any)
     with joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="all") as parallel:
         for batch in _batches(clips, workers):
             try:
@@ -121,24 +134,26 @@ def encode_clips(
                 ) from None
 
 
-def _unwanted(broken: BrokenVideo) -> UserError:
-    """What frames.on_error: fail raises."""
-    return UserError(f"{broken}; replace the file, or leave it out with frames.on_error: skip")
-
-
-def _records(shard: Shard, encoded: Iterator[EncodedClip | BrokenVideo], report: dict, bar, on_error: str) -> Iterator[bytes]:
+def _records(
+    shard: Shard, encoded: Iterator[EncodedClip | BrokenVideo], report: dict, bar, on_error: str, clips_dir: Path
+) -> Iterator[bytes]:
     """A shard's records in order; notes in `report` what became of each clip."""
     from stages.video.records import serialize_clip
 
     for clip in shard.clips:
         result = next(encoded)
-        if isinstance(result, BrokenVideo):
-            if on_error == "fail":
-                raise _unwanted(result)
-            report["skipped"][clip.id] = result.reason
+        broken = isinstance(result, BrokenVideo)
+        complaint = result.reason if broken else str(result.damage or "")
+        if complaint and on_error == "fail":
+            advice = "replace the file, or set frames.on_error to keep or skip"
+            raise UserError(f"{clips_dir / clip.id}: {complaint}", advice=advice)
+        if broken or (complaint and on_error == "skip"):
+            report["skipped"][clip.id] = complaint
         else:
             yield serialize_clip(clip.id, clip.label, clip.text, clip.group, result.jpegs, result.timestamps)
             report["frames"][clip.id] = len(result.jpegs)
+            if result.damage:
+                report["damaged"][clip.id] = {**result.damage._asdict(), "complaint": complaint}
         bar.update()
 
 
@@ -155,9 +170,6 @@ def _write_missing(plan: list[Shard], params: Frames, clips_dir: Path, folder: P
     from stages.video.records import write_shard
 
     done = [shard for shard in plan if (folder / shard.report).is_file()]
-    for shard in done if params.on_error == "fail" else ():
-        for clip, reason in read_json(folder / shard.report)["skipped"].items():
-            raise _unwanted(BrokenVideo(clips_dir / clip, reason))
     missing = [shard for shard in plan if shard not in done]
     clips = [clip for shard in missing for clip in shard.clips]
     total = sum(len(shard.clips) for shard in plan)
@@ -170,8 +182,8 @@ def _write_missing(plan: list[Shard], params: Frames, clips_dir: Path, folder: P
         progress(total=total, initial=total - len(clips), describe="extract", unit="clip") as bar,
     ):
         for shard in missing:
-            report: dict = {"frames": {}, "skipped": {}}
-            write_shard(folder / shard.name, _records(shard, encoded, report, bar, params.on_error))
+            report: dict = {"frames": {}, "skipped": {}, "damaged": {}}
+            write_shard(folder / shard.name, _records(shard, encoded, report, bar, params.on_error, clips_dir))
             write_json(folder / shard.report, report)
 
 
@@ -197,6 +209,11 @@ def _summary(plan: list[Shard], classes: list[str], params: Frames, folder: Path
         for shard in plan
         for clip, reason in sorted(reports[shard.name]["skipped"].items())
     ]
+    damaged = [
+        {"clip": clip, "split": shard.split, **damage}
+        for shard in plan
+        for clip, damage in sorted(reports[shard.name]["damaged"].items())
+    ]
     _check_classes(plan, set(frames), skipped)
     splits = {}
     for split in SPLITS:
@@ -214,7 +231,25 @@ def _summary(plan: list[Shard], classes: list[str], params: Frames, folder: Path
             "files": [shard.name for shard in shards],
         }
     settings = {"fps": params.fps, "size": params.size, "quality": params.quality}
-    return {"classes": classes, **settings, "splits": splits, "skipped": skipped}
+    return {"classes": classes, **settings, "splits": splits, "skipped": skipped, "damaged": damaged}
+
+
+def _complaints(summary: dict, clips: int) -> Iterator[str]:
+    """What is printed of clips that are left out, and of those of which only a part, or a repaired one, could be kept."""
+
+    def named(items: list[dict], key: str) -> Iterator[str]:
+        yield from (f"  {item['clip']} ({item['split']}): {item[key]}" for item in items[:NAMED])
+        if len(items) > NAMED:
+            yield f"  and {len(items) - NAMED} more, listed in frames.json"
+
+    skipped, damaged = summary["skipped"], summary["damaged"]
+    if skipped:
+        yield f"{len(skipped)} of {clips} clips are left out:"
+        yield from named(skipped, "reason")
+    if damaged:
+        decoded, expected = (sum(item[key] for item in damaged) for key in ("decoded", "expected"))
+        yield f"{len(damaged)} of {clips} clips are damaged; {decoded:,} of their {expected:,} frames are kept:"
+        yield from named(damaged, "complaint")
 
 
 def _link(source: Path, target: Path) -> None:
@@ -228,17 +263,19 @@ def _link(source: Path, target: Path) -> None:
 def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path, cluster: Cluster = LOCAL) -> dict:
     """Decodes the manifest's clips from `clips_dir` into `out_dir`; returns what it writes to `out_dir`/frames.json.
 
-    A clip that cannot be decoded is left out and listed (frames.on_error: skip), or raises UserError (fail). Raises UserError
-    also when clips are absent, or when a class has no clip left in a split.
+    frames.on_error decides what becomes of a clip that cannot be decoded whole: what can be is used (keep), it is left out
+    (skip), or it raises UserError (fail). A clip of which nothing, or less than half, can be decoded is left out with keep, too.
+    Raises UserError also when clips are absent, or when a class has no clip left in a split.
     """
     clips_dir, out_dir = Path(clips_dir), Path(out_dir)
-    absent = [clip for clip in manifest["clip"] if not (clips_dir / clip).is_file()]
+    absent = [clip for clip in manifest["clip"] if not (clips_dir / clip).exists()]
     if absent:
         raise UserError(f"{clips_dir / absent[0]}: not found (absent clips: {len(absent)}); run `dvc repro -f download`")
     classes = sorted(set(manifest["class"]))
     plan = plan_shards(manifest, params.shards)
     rows = manifest[["clip", "sha256", "label", "class", "group", "split"]].astype(str).sort_values("clip").to_numpy().tolist()
-    key = content_key(RECORDS_VERSION, cv2.__version__, params.model_dump(include={"fps", "size", "quality", "shards"}), rows)
+    decides = {"fps", "size", "quality", "shards", "on_error", "image_rate"}
+    key = content_key(RECORDS_VERSION, cv2.__version__, av.library_versions, params.model_dump(include=decides), rows)
     folder = scratch("frames", key)
     with open_cluster(cluster) as workers, FileLock(folder.with_suffix(".lock")):  # another experiment may be at the same clips
         folder.mkdir(exist_ok=True)
@@ -249,10 +286,8 @@ def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path, 
                 _link(folder / shard.name, part / shard.name)
             write_json(part / "frames.json", summary)
         shutil.rmtree(folder)
-    if summary["skipped"]:
-        say(f"{len(summary['skipped'])} of {len(manifest)} clips cannot be decoded and are left out:")
-        for item in summary["skipped"]:
-            say(f"  {item['clip']} ({item['split']}): {item['reason']}")
+    for line in _complaints(summary, len(manifest)):
+        say(line)
     return summary
 
 
@@ -269,4 +304,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=RESUMES)

@@ -31,7 +31,7 @@ class Section(BaseModel):
 
 
 class Split(Section):
-    scheme: Literal["official", "grouped", "random", "given"]
+    scheme: Literal["auto", "official", "grouped", "random", "given"]
     fold: Annotated[int, Field(ge=1, le=3)]
     test: Fraction
     validation: Fraction
@@ -43,7 +43,8 @@ class Data(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     archive: str | None
     folder: str | None
-    listing: str | None
+    listing: str | list[str] | None
+    class_names: str | None
     watch: str
     num_classes: PositiveInt | None
     classes: list[str] | None
@@ -70,7 +71,8 @@ class Frames(Section):
     count: PositiveInt
     quality: Annotated[int, Field(ge=1, le=100)]
     shards: PositiveInt
-    on_error: Literal["skip", "fail"]
+    on_error: Literal["keep", "skip", "fail"]
+    image_rate: Annotated[float, Field(gt=0, le=1000)] | None
     workers: PositiveInt | None
 
 

@@ -14,7 +14,6 @@ import json
 import sys
 import tempfile
 import uuid
-from itertools import islice
 from pathlib import Path
 
 import mlflow
@@ -22,6 +21,9 @@ import numpy as np
 import pandas as pd
 
 LONGEST = 600  # seconds of a video; a longer one could take all the memory of a server
+MOST_BYTES = 1 << 30  # of a video's frames, scaled, for the same reason
+# FFmpeg's names of the containers that are opened. Others could make it read more files than the one that was sent: playlists.
+FORMATS = ("mov", "mp4", "3gp", "matroska", "webm", "avi", "mpeg", "mpegts", "gif", "flv", "asf", "ogg", "mxf")
 
 
 class Classifier(mlflow.pyfunc.PythonModel):
@@ -66,12 +68,16 @@ class Classifier(mlflow.pyfunc.PythonModel):
             file.write(_content(video, name))
             file.flush()
             try:
-                frames = self.decode.iterate_frames(Path(file.name), fps, self.description["size"])
-                images = [image for _, image in islice(frames, most + 1)]
+                images, held = [], 0
+                for _, image in self.decode.iterate_frames(Path(file.name), fps, self.description["size"], formats=FORMATS):
+                    images.append(image)
+                    held += image.nbytes
+                    if len(images) > most:
+                        raise _bad_input(f"{name}: longer than {LONGEST} seconds; send a part of it")
+                    if held > MOST_BYTES:
+                        raise _bad_input(f"{name}: its frames take more than {MOST_BYTES >> 20} MB; send a part of it")
             except self.decode.BrokenVideo as error:
                 raise _bad_input(f"{name}: {error.reason}") from None
-        if len(images) > most:
-            raise _bad_input(f"{name}: longer than {LONGEST} seconds; send a part of it")
         return np.stack(images)[None]
 
     def _checked(self, frames):

@@ -19,7 +19,16 @@ def root(tmp_path, monkeypatch):
 
 
 def settings(**changes) -> Frames:
-    values = {"fps": 5.0, "size": 32, "count": 4, "quality": 95, "shards": 2, "on_error": "skip", "workers": 1}
+    values = {
+        "fps": 5.0,
+        "size": 32,
+        "count": 4,
+        "quality": 95,
+        "shards": 2,
+        "on_error": "keep",
+        "image_rate": None,
+        "workers": 1,
+    }
     return Frames(**(values | changes))
 
 

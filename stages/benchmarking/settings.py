@@ -49,6 +49,7 @@ def job_params(
                 "archive": None,
                 "folder": str(clips),
                 "listing": None,
+                "class_names": None,
                 "watch": "stages/download.py",
                 "num_classes": None,
                 "classes": None,
@@ -71,7 +72,8 @@ def job_params(
                 "count": count,
                 "quality": JPEG_QUALITY,
                 "shards": 8,
-                "on_error": "skip",
+                "on_error": "keep",
+                "image_rate": None,
                 "workers": workers,
             },
             "model": {

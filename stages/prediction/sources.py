@@ -7,8 +7,7 @@ asked for, in constant memory; output frame k shows what is seen at k / fps seco
 import os
 import re
 import time
-from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -18,9 +17,9 @@ import numpy as np
 
 from stages.console import UserError, say
 from stages.sources.naming import VIDEO_SUFFIXES, is_hidden, is_video
-from stages.video.decode import MICROSECONDS, BrokenVideo, finish_frame, frame_size, iterate_frames
+from stages.video.decode import MICROSECONDS, Damage, finish_frame, frame_size, iterate_frames
+from stages.video.images import IMAGE_SUFFIXES, natural_order, sample_images
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 CAMERA = "camera:"
 _NUMBER = re.compile(r"%(0?)(\d*)d")
 
@@ -37,6 +36,10 @@ class Source(Protocol):
         """Frames at `fps` a second, short side `size` pixels. Raises BrokenVideo, or UserError for a camera."""
 
 
+def _telling(name: str) -> Callable[[Damage], None]:
+    return lambda damage: say(f"warning: {name}: {damage}")
+
+
 class Video(NamedTuple):
     """A file that FFmpeg reads: a video, a GIF."""
 
@@ -45,7 +48,7 @@ class Video(NamedTuple):
     live: bool = False
 
     def frames(self, fps: float, size: int) -> Iterator[Frame]:
-        yield from iterate_frames(self.path, fps, size, threads=os.cpu_count() or 1)
+        yield from iterate_frames(self.path, fps, size, threads=os.cpu_count() or 1, on_damage=_telling(self.name))
 
 
 class Images(NamedTuple):
@@ -57,20 +60,8 @@ class Images(NamedTuple):
     live: bool = False
 
     def frames(self, fps: float, size: int) -> Iterator[Frame]:
-        wanted = Fraction(fps).limit_denominator(MICROSECONDS)
-        rate = wanted if self.rate is None else Fraction(self.rate).limit_denominator(MICROSECONDS)
-        shape = image = None
-        shown = -1
-        for k in range(-(-len(self.paths) * wanted // rate)):  # as many as begin before the last image's time is over
-            index = int(k * rate // wanted)
-            if index != shown:
-                shown, image = index, _read_image(self.paths[index])
-                shape = shape or image.shape
-                if image.shape != shape:
-                    size_of = [f"{width}x{height}" for height, width, _ in (image.shape, shape)]
-                    raise BrokenVideo(self.paths[index], f"is {size_of[0]} pixels, the images before it are {size_of[1]}")
-                image = finish_frame(image, frame_size(image.shape[1], image.shape[0], size))
-            yield round(k / wanted * MICROSECONDS), image
+        warn = _telling(self.name)
+        yield from sample_images(Path(self.name), self.paths, self.rate, fps, size, rgb=True, on_damage=warn)
 
 
 class Camera(NamedTuple):
@@ -100,18 +91,6 @@ class Camera(NamedTuple):
                 due = max(due + 1 / fps, time.monotonic() - start)  # what is late is left out, not made up for
         finally:
             capture.release()
-
-
-def _read_image(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise BrokenVideo(path, "cannot be read as an image")
-    return image
-
-
-def _natural(path: Path) -> list:
-    """Sorts frame_2 before frame_10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", path.as_posix())]
 
 
 def _sequence(pattern: str, rate: float | None) -> Images:
@@ -154,7 +133,7 @@ def _folder(folder: Path, rate: float | None) -> list[Source]:
         return [Video(str(path), path) for path in videos]
     if not sequences:
         raise UserError(f"{folder}: holds neither videos ({', '.join(VIDEO_SUFFIXES)}) nor images ({', '.join(IMAGE_SUFFIXES)})")
-    return [Images(str(at), tuple(sorted(paths, key=_natural)), rate) for at, paths in sorted(sequences.items())]
+    return [Images(str(at), tuple(sorted(paths, key=natural_order)), rate) for at, paths in sorted(sequences.items())]
 
 
 def find_sources(name: str, rate: float | None = None) -> list[Source]:

@@ -20,8 +20,9 @@ from stages.tracking.runs import Run
 from stages.tracking.store import already_exists, clear_errors
 
 MODEL_CODE = Path(__file__).resolve().parent.parent / "registered_model.py"
-DECODER = ("__init__.py", "console.py", "video/__init__.py", "video/decode.py")  # of stages/: what decodes a served video
-REQUIREMENTS = ("mlflow", "tensorflow", "numpy", "pandas", "opencv-python-headless", "tqdm")
+# Of stages/: what decodes a served video.
+DECODER = ("__init__.py", "console.py", *(f"video/{name}.py" for name in ("__init__", "clock", "container", "decode")))
+REQUIREMENTS = ("mlflow", "tensorflow", "numpy", "pandas", "av", "opencv-python-headless", "tqdm")
 
 
 class LoggedClassifier(NamedTuple):

@@ -136,11 +136,15 @@ def test_what_is_not_there_is_said(tmp_path):
         find_sources("camera:front")
 
 
-def test_broken_images_are_named(tmp_path):
+def test_broken_images_are_named(tmp_path, capsys):
     write_images(tmp_path, [0, 1])
     (tmp_path / "frame_0001.png").write_bytes(b"not an image")
-    with pytest.raises(BrokenVideo, match=r"frame_0001.png: cannot be read as an image"):
+    assert shown(read(find_sources(str(tmp_path / "frame_%04d.png"))[0])[1]) == [0, 0]
+    assert "frame_%04d.png: decoded 1 of 2 frames: damaged data at 0.2 s" in capsys.readouterr().err
+    (tmp_path / "frame_0000.png").write_bytes(b"not an image")
+    with pytest.raises(BrokenVideo, match=r"2 of its 2 images cannot be read: frame_0000.png and 1 more"):
         read(find_sources(str(tmp_path / "frame_%04d.png"))[0])
+    write_images(tmp_path, [0])
     write_images(tmp_path, [1], width=32)
     with pytest.raises(BrokenVideo, match=r"frame_0001.png: is 32x48 pixels, the images before it are 64x48"):
         read(find_sources(str(tmp_path))[0])

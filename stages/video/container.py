@@ -1,0 +1,286 @@
+"""An open video file: its picture stream, every frame that its decoder gives, and what went wrong on the way. By PyAV (FFmpeg).
+
+Invariants:
+
+- Only what the decoder wrote is ever handed out: a frame that FFmpeg refuses, or that cannot be converted, is no frame.
+- Damage ends nothing: after a damaged packet decoding goes on with the next one, as in the ffmpeg command. It is counted, and
+  the first of it has a time.
+- What the file promises is taken of its picture stream alone; the container's length is that of its longest stream.
+- A picture is shown as players show it: with its sample aspect ratio, rotation and mirroring.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import av
+import av.error
+import av.stream
+import numpy as np
+from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import VideoReformatter
+
+from ..console import UserError  # relative, because a registered model brings this module along in a package of another name
+from .clock import MAX_SOURCE_FPS, FrameClock, UselessTimesError
+
+MAX_PIXELS = 1 << 26  # of a frame, 8192 x 8192: a header that says more is damaged, or made to take all memory
+MAX_ELONGATION = 16  # long side over short side: scaled by its short side, a narrower strip would take all memory
+_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_INDEXED = {"avi", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats whose index, read when they are opened, has an entry for every frame
+_HINT = "re-encode it, e.g. ffmpeg -i IN -c:v libx264 OUT.mp4"
+
+
+class BrokenVideo(UserError):  # noqa: N818
+    """A video that cannot be used. `reason` does not name the file; the message does."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+    def __reduce__(self):
+        return type(self), (self.path, self.reason)  # so that it survives the way back from a worker process
+
+
+class Damage(NamedTuple):
+    """What a decoder complained of.
+
+    decoded: frames that came. expected: frames that the file holds, so far as it says. repaired: frames of damaged data, in which
+    the decoder filled in what was missing. at: seconds from the first frame to the first damage; None where frames just lack.
+    """
+
+    decoded: int
+    expected: int
+    repaired: int
+    at: float | None
+
+    def __str__(self) -> str:
+        """E.g. `decoded 70 of 77 frames: damaged data at 2.0 s`."""
+        repaired = f", {self.repaired} of them repaired by the decoder" if self.repaired else ""
+        where = "data is missing" if self.at is None else f"damaged data at {self.at:.1f} s"
+        return f"decoded {self.decoded} of {self.expected} frames{repaired}: {where}"
+
+
+class Orientation(NamedTuple):
+    """How a decoded picture is turned to be shown: transposed first, then mirrored left-right, then upside down."""
+
+    transpose: bool = False
+    mirror: bool = False
+    flip: bool = False
+
+    @classmethod
+    def of(cls, matrix: Sequence[int]) -> Self:
+        """From a display matrix (libavutil/display.h): x' = a x + c y, y' = b x + d y; any angle as its nearest quarter turn."""
+        a, b, _, c, d, *_ = matrix
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            return cls(True, c < 0, b < 0)
+        return cls(False, a < 0, d < 0)
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """An image (H, W, 3), turned, contiguous."""
+        if self == Orientation():
+            return image
+        image = image.swapaxes(0, 1) if self.transpose else image
+        image = image[:, ::-1] if self.mirror else image
+        return np.ascontiguousarray(image[::-1] if self.flip else image)
+
+
+def _text(error: av.error.FFmpegError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def check_elongation(path: Path, width: int, height: int) -> None:
+    """Raises BrokenVideo for a strip longer than MAX_ELONGATION; only the ratio of `width` to `height` means anything."""
+    if max(width, height) > MAX_ELONGATION * min(width, height):
+        raise BrokenVideo(path, f"one side of its picture is more than {MAX_ELONGATION} times the other; crop it to the action")
+
+
+class VideoFile:
+    """A video file, open for reading once. A context manager.
+
+    Attributes:
+      fps: the header's frame rate; None where it gives no usable one.
+      codec: FFmpeg's name of the picture's coding, e.g. h264.
+      decoded: frames given so far. damage: None while nothing is wrong; complete after the last frame.
+
+    Raises BrokenVideo, on entry too, where the file is absent, empty, no video, or in a coding that cannot be decoded.
+    """
+
+    def __init__(self, path: Path, threads: int = 1, formats: Sequence[str] = ()) -> None:
+        """threads: of the decoder. formats: FFmpeg's names of the containers that may be opened; empty: all."""
+        self.path = Path(path)
+        self._threads = threads
+        self._options = {"format_whitelist": ",".join(formats)} if formats else {}
+        self.decoded = self._packets = self._discarded = self._failed = self._repaired = 0
+        self._damaged_at: int | None = None
+        self._ended_early = False
+        self._reformatter = VideoReformatter()
+
+    def __enter__(self) -> Self:
+        if not self.path.is_file():
+            raise BrokenVideo(self.path, "there is no such file")
+        if self.path.stat().st_size == 0:
+            raise BrokenVideo(self.path, "the file is empty")
+        try:
+            # `file:` and an absolute path, because FFmpeg takes what stands before a colon for a protocol.
+            self._container = av.open(f"file:{self.path.resolve()}", container_options=self._options, metadata_errors="replace")
+        except av.error.FFmpegError as error:
+            raise BrokenVideo(
+                self.path, f"FFmpeg cannot read it ({_text(error)}): not a video, or its header is damaged or cut off"
+            ) from None
+        except PermissionError:
+            raise BrokenVideo(self.path, "may not be read; change its permissions") from None
+        try:
+            self._stream = self._picture_stream()
+        except BaseException:
+            self._container.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._container.close()
+
+    def _picture_stream(self) -> av.VideoStream:
+        cover = av.stream.Disposition.attached_pic
+        streams = [stream for stream in self._container.streams.video if not stream.disposition & cover]
+        if not streams:
+            raise BrokenVideo(self.path, "holds no moving picture: audio, or a cover picture alone")
+        stream = self._container.streams.best("video")
+        stream = stream if stream in streams else streams[0]
+        context = stream.codec_context
+        if context is None:
+            raise BrokenVideo(self.path, f"its picture is coded in a way that FFmpeg cannot decode here; {_HINT}")
+        context.thread_type, context.thread_count = ("AUTO", self._threads) if self._threads > 1 else ("NONE", 1)
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        self.codec = context.codec.canonical_name
+        rate = stream.guessed_rate
+        self.fps = rate.limit_denominator(1001) or None if rate is not None and 0 < rate <= MAX_SOURCE_FPS else None
+        self._header_fps = rate
+        self._promised = self._promised_frames(stream)
+        ratio = stream.sample_aspect_ratio
+        self._aspect = Fraction(ratio) if ratio else Fraction(1)
+        return stream
+
+    def _promised_frames(self, stream: av.VideoStream) -> int:
+        """Frames that the file says it holds: those in its index, or else its header's number; 0 where it says nothing."""
+        indexed = sum(entry.size > 0 for entry in stream.index_entries) if self._container.format.name in _INDEXED else 0
+        return indexed if indexed > 1 else stream.frames
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """(width, height) in pixels as shown, before any frame is decoded: without rotation, which frames tell."""
+        return round(self._stream.codec_context.width * self._aspect), self._stream.codec_context.height
+
+    @property
+    def seconds(self) -> float | None:
+        """The length of the picture stream so far as the header says; None where it does not."""
+        if self._stream.duration:
+            return float(self._stream.duration * self._stream.time_base)
+        if self._promised and self.fps:
+            return float(self._promised / self.fps)
+        return self._promised_seconds() or (self._container.duration or 0) / av.time_base or None
+
+    def _promised_seconds(self) -> float | None:
+        """The length that Matroska's statistics tag gives the stream alone; it counts from 0, not from the first frame."""
+        match = _DURATION.match(self._stream.metadata.get("DURATION", ""))
+        if not match:
+            return None
+        start = float((self._stream.start_time or 0) * self._stream.time_base)
+        return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) - start
+
+    def clock(self, rate: Fraction) -> FrameClock:
+        """A clock for this file's frames and an output of `rate` frames a second."""
+        # FFmpeg makes up presentation times for an AVI.
+        return FrameClock(self._stream.time_base, self.fps, rate, only_dts=self._container.format.name == "avi")
+
+    def frames(self, clock: FrameClock) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Each frame that can be decoded, in display order, with the tick of `clock` at which it starts.
+
+        Raises BrokenVideo where there is none, where times are unusable, or, after the last one, where less than half of what
+        the file should hold came.
+        """
+        self._clock, error = clock, None
+        for packet in self._demuxed():
+            try:
+                frames = self._stream.codec_context.decode(packet)
+            except av.error.FFmpegError as failure:
+                self._failed += 1
+                error = error or failure
+                self._note_damage(None if packet is None else packet.dts if packet.pts is None else packet.pts)
+                continue
+            for frame in frames:
+                try:
+                    time = clock.tick(frame.pts, frame.dts, frame.duration)
+                except UselessTimesError:
+                    said = f"its header says {float(self._header_fps or 0):g} frames a second"
+                    raise BrokenVideo(self.path, f"no usable times: {said}, and its frames do no better") from None
+                self.decoded += 1
+                if frame.is_corrupt:
+                    self._repaired += 1
+                    self._note_damage(frame.pts)
+                yield time, frame
+        if not self.decoded:
+            why = f" ({_text(error)})" if error else ""
+            raise BrokenVideo(self.path, f"no frame of its {self.codec} picture can be decoded{why}; {_HINT}")
+        self._check_length(clock)
+
+    def _note_damage(self, timestamp: int | None) -> None:
+        if self._damaged_at is None:
+            self._damaged_at = self._clock.time if timestamp is None else self._clock.elapsed(timestamp)
+
+    def _demuxed(self) -> Iterator[av.Packet | None]:
+        """The stream's packets; at the end an empty one, or None, that makes the decoder give what it still holds."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError:
+                self._ended_early = True  # as for the ffmpeg command: what follows cannot be found
+                yield None
+                return
+            if packet.size == 0 and packet.dts is not None:
+                continue  # an AVI's "the frame before once more"; to a decoder an empty packet means that the file has ended
+            self._packets += packet.size > 0
+            self._discarded += packet.size > 0 and packet.is_discard
+            yield packet
+
+    def _check_length(self, clock: FrameClock) -> None:
+        """Refuses what is truncated: headers are often a little wrong, but not by half of both the frames and the time."""
+        promised, seconds = self._promised - self._discarded, self._promised_seconds()
+        if 2 * self.decoded < promised and (clock.period is None or 2 * clock.end < promised * clock.period):
+            raise BrokenVideo(self.path, f"truncated: {self.decoded} of the {promised} frames that it should hold can be decoded")
+        if seconds is not None and 2 * clock.seconds(clock.end) < seconds:
+            found = f"{clock.seconds(clock.end):.1f} of the {seconds:.1f} seconds"
+            raise BrokenVideo(self.path, f"truncated: {found} that it should last can be decoded")
+
+    @property
+    def damage(self) -> Damage | None:
+        """What was wrong, once `frames` has ended; None if nothing was."""
+        lost = max(self._promised - self._packets, 0)
+        if not (lost or self._failed or self._repaired or self._ended_early):
+            return None
+        at = None if self._damaged_at is None else self._clock.seconds(self._damaged_at)
+        return Damage(self.decoded, max(self._promised, self._packets) - self._discarded, self._repaired, at)
+
+    def pixels(self, frame: av.VideoFrame, layout: str) -> np.ndarray:
+        """A frame as stored, uint8 (H, W, 3), in `layout` rgb24 or bgr24. Raises BrokenVideo where it cannot be converted."""
+        try:
+            return self._reformatter.reformat(frame, format=layout, threads=1).to_ndarray()
+        except (av.error.FFmpegError, ValueError) as error:
+            raise BrokenVideo(self.path, f"a frame in {frame.format.name} cannot be converted ({error}); {_HINT}") from None
+
+    def shape(self, frame: av.VideoFrame) -> tuple[int, int, Orientation]:
+        """(width, height, orientation): the proportions of a frame as stored, in square pixels, and how it is turned to be shown.
+
+        Only the ratio of width to height means anything. Raises BrokenVideo for a strip longer than MAX_ELONGATION.
+        """
+        width, height = frame.width * self._aspect.numerator, frame.height * self._aspect.denominator
+        check_elongation(self.path, width, height)
+        matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+        if matrix is None:
+            return width, height, Orientation()
+        return width, height, Orientation.of(np.frombuffer(bytes(matrix), np.int32).tolist())

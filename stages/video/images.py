@@ -1,0 +1,100 @@
+"""A clip that is a sequence of images: the frames that a video of them would give.
+
+Invariants: as for videos (see `decode`), output frame k shows the image on display at k/fps seconds. An image that cannot be read
+is damage: the one before it stays on display, and it is counted.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .container import BrokenVideo, Damage, check_elongation
+from .decode import MICROSECONDS, EncodedClip, encode_jpegs, frame_size, resize_frame
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def natural_order(path: Path) -> list:
+    """A sort key by which frame_2 comes before frame_10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", path.as_posix())]
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images directly in a folder, in natural order."""
+    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
+
+
+def sample_images(
+    name: Path,
+    paths: Sequence[Path],
+    rate: float | None,
+    fps: float,
+    size: int,
+    *,
+    rgb: bool,
+    on_damage: Callable[[Damage], None] = lambda damage: None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (microseconds, uint8 image (H, W, 3), read-only) for each output frame at `fps`, short side `size` pixels.
+
+    Args:
+      name: of the clip, for messages. paths: its images in order.
+      rate: images a second; None: each image is one output frame.
+      rgb: the order of the channels; False gives BGR.
+      on_damage: called after the last frame where some images could not be read.
+
+    Raises BrokenVideo where fewer than half of the images can be read, where they differ in size, or for a narrow strip.
+    """
+    wanted = Fraction(fps).limit_denominator(MICROSECONDS)
+    step = wanted if rate is None else Fraction(rate).limit_denominator(MICROSECONDS)
+    unreadable: list[int] = []
+    read = 0
+    shape = image = None
+    shown = -1
+    waiting = 0  # output frames that were due before any image could be read: they show the first one that can
+    for k in range(-(-len(paths) * wanted // step)):  # as many as begin before the last image's time is over
+        index = int(k * step // wanted)
+        if index != shown:
+            shown = index
+            found = cv2.imread(str(paths[index]), cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR)
+            if found is None:
+                unreadable.append(index)
+            else:
+                read += 1
+                shape = shape or found.shape
+                if found.shape != shape:
+                    size_of = [f"{width}x{height}" for height, width, _ in (found.shape, shape)]
+                    raise BrokenVideo(paths[index], f"is {size_of[0]} pixels, the images before it are {size_of[1]}")
+                check_elongation(paths[index], found.shape[1], found.shape[0])
+                image = resize_frame(found, frame_size(found.shape[1], found.shape[0], size))
+                image.flags.writeable = False
+        if image is None:
+            waiting += 1
+            continue
+        for earlier in range(k - waiting, k + 1):
+            yield round(earlier / wanted * MICROSECONDS), image
+        waiting = 0
+    if read < len(unreadable) or not read:
+        what = f"{paths[unreadable[0]].name} and {len(unreadable) - 1} more" if len(unreadable) > 1 else paths[0].name
+        raise BrokenVideo(name, f"{len(unreadable)} of its {read + len(unreadable)} images cannot be read: {what}")
+    if unreadable:
+        on_damage(Damage(read, read + len(unreadable), 0, float(unreadable[0] / step)))
+
+
+def encode_images(folder: Path, rate: float, fps: float, size: int, quality: int) -> EncodedClip | BrokenVideo:
+    """A folder of images as JPEG frames of `quality`; see `decode.encode_clip`. rate: images a second."""
+    cv2.setNumThreads(1)
+    damages: list[Damage] = []
+    try:
+        paths = images_in(folder)
+        if not paths:
+            raise BrokenVideo(folder, f"holds no images ({', '.join(IMAGE_SUFFIXES)})")
+        jpegs, timestamps = encode_jpegs(
+            sample_images(folder, paths, rate, fps, size, rgb=False, on_damage=damages.append), quality, folder
+        )
+    except BrokenVideo as error:
+        return error
+    return EncodedClip(jpegs, timestamps, *damages)
