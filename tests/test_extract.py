@@ -106,7 +106,7 @@ def test_a_split_without_clips(tmp_path, clips):
 
 
 def test_another_joblib_backend_can_be_chosen(clips, manifest, monkeypatch):
-    monkeypatch.setattr(extract, "encode_clip", lambda path, *rest: (os.getpid(), path.name))
+    monkeypatch.setattr(extract, "encode_any", lambda path, *rest: (os.getpid(), path.name))
     chosen = [extract.Clip(clip, 0, "a", "g", 1) for clip in manifest["clip"]]
     with joblib.parallel_config(backend="threading"):
         done = list(extract.encode_clips(chosen, settings(workers=2), clips))

@@ -1,13 +1,17 @@
 """The extract stage where something goes wrong: broken and absent clips, kills, and that it goes on after one."""
 
 import os
+import random
 
+import cv2
 import pytest
 
 from stages import extract
 from stages.console import UserError
-from stages.video.records import parse_clip_header, read_clips
+from stages.files import read_json
+from stages.video.records import parse_clip, parse_clip_header, read_clips
 from tests.extracting import break_clips, clips, contents, manifest, root, settings  # noqa: F401
+from tests.video.videos import overwrite, packets, picture, shown, write_av
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -29,7 +33,9 @@ def test_broken_videos_are_left_out_and_named(tmp_path, clips, manifest, workers
 def test_on_error_fail_stops_and_names_it(tmp_path, clips, manifest, workers):
     break_clips(clips, "b/g1_7.avi")
     out = tmp_path / "out"
-    with pytest.raises(UserError, match=r"clips/b/g1_7\.avi: FFmpeg cannot read it.*frames\.on_error: skip"):
+    with pytest.raises(
+        UserError, match=r"clips/b/g1_7\.avi: FFmpeg cannot read it.*; replace the file, or set frames\.on_error to keep or skip"
+    ):
         extract.run(settings(on_error="fail", workers=workers), manifest, clips, out)
     assert not out.exists()
 
@@ -43,6 +49,48 @@ def test_fail_after_a_killed_skip(tmp_path, clips, manifest, monkeypatch):
             extract.run(settings(), manifest, clips, tmp_path / "out")
     with pytest.raises(UserError, match=r"clips/a/g0_0\.avi: FFmpeg cannot read it"):
         extract.run(settings(on_error="fail"), manifest, clips, tmp_path / "out")
+
+
+def damage_clip(clips, name):
+    """Overwrites one packet of a clip, in its second half."""
+    path = write_av(clips / "whole.mp4", 60, options={"g": "10", "bf": "0"})
+    offset, size = packets(path)[45]
+    overwrite(path, offset, random.Random(1).randbytes(size))
+    (clips / name).unlink()
+    path.rename(clips / name)
+
+
+COMPLAINT = "decoded 59 of 60 frames: damaged data at 1.8 s"
+
+
+def test_a_damaged_clip_is_kept_left_out_or_stops_everything(tmp_path, clips, manifest, capsys):
+    damage_clip(clips, "a/g0_0.avi")
+    kept = extract.run(settings(), manifest, clips, tmp_path / "kept")
+    damage = {"decoded": 59, "expected": 60, "repaired": 0, "at": 1.8, "complaint": COMPLAINT}
+    assert kept["damaged"] == [{"clip": "a/g0_0.avi", "split": "train", **damage}] and kept["skipped"] == []
+    assert read_json(tmp_path / "kept/frames.json") == kept
+    said = capsys.readouterr().err
+    assert "1 of 10 clips are damaged; 59 of their 60 frames are kept:" in said and f"a/g0_0.avi (train): {COMPLAINT}" in said
+    left = extract.run(settings(on_error="skip"), manifest, clips, tmp_path / "left")
+    assert left["damaged"] == [] and left["skipped"] == [{"clip": "a/g0_0.avi", "split": "train", "reason": COMPLAINT}]
+    assert left["splits"]["train"]["clips"] == kept["splits"]["train"]["clips"] - 1
+    with pytest.raises(UserError, match=rf"clips/a/g0_0\.avi: {COMPLAINT}; replace the file, or set frames\.on_error"):
+        extract.run(settings(on_error="fail"), manifest, clips, tmp_path / "none")
+
+
+def test_folders_of_images_are_clips(tmp_path, clips, manifest):
+    images = clips / "a/g0_0.avi"
+    images.unlink()
+    images.mkdir()
+    for index in (1, 2, 10):
+        cv2.imwrite(str(images / f"frame_{index}.png"), picture(index)[:, :, ::-1])
+    summary = extract.run(settings(image_rate=5.0), manifest, clips, tmp_path / "out")
+    assert summary["skipped"] == []
+    records = map(parse_clip, read_clips([tmp_path / "out" / name for name in summary["splits"]["train"]["files"]]))
+    (clip,) = [record for record in records if record["clip"].numpy() == b"a/g0_0.avi"]
+    assert shown(clip["frames"].numpy()) == [1, 2, 10]
+    silent = extract.run(settings(), manifest, clips, tmp_path / "again")
+    assert "frames.image_rate does not say how many a second" in silent["skipped"][0]["reason"]
 
 
 def test_a_class_must_not_vanish_from_a_split(tmp_path, clips, manifest):
@@ -61,7 +109,7 @@ def test_nothing_decodes(tmp_path, clips, manifest):
 
 
 def test_absent_clips_are_told_before_any_work(tmp_path, clips, manifest, monkeypatch):
-    monkeypatch.setattr(extract, "encode_clip", lambda *a: pytest.fail("decoded"))
+    monkeypatch.setattr(extract, "encode_any", lambda *a: pytest.fail("decoded"))
     (clips / "b/g1_7.avi").unlink()
     with pytest.raises(UserError, match=r"b/g1_7\.avi: not found \(absent clips: 1\)"):
         extract.run(settings(), manifest, clips, tmp_path / "out")
@@ -72,22 +120,22 @@ def test_a_killed_run_goes_on(tmp_path, clips, manifest, monkeypatch):
     expected = tmp_path / "expected"
     extract.run(settings(), manifest, clips, expected)
     decoded = []
-    encode_clip = extract.encode_clip
+    encode_any = extract.encode_any
 
     def dying(path, *arguments):
         if len(decoded) == 7:
             raise KeyboardInterrupt
         decoded.append(path)
-        return encode_clip(path, *arguments)
+        return encode_any(path, *arguments)
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(extract, "encode_clip", dying)
+        patch.setattr(extract, "encode_any", dying)
         with pytest.raises(KeyboardInterrupt):
             extract.run(settings(), manifest, clips, out)
     assert not out.exists() and len(decoded) == 7
     decoded.clear()
-    monkeypatch.setattr(extract, "encode_clip", lambda path, *rest: decoded.append(path) or encode_clip(path, *rest))
+    monkeypatch.setattr(extract, "encode_any", lambda path, *rest: decoded.append(path) or encode_any(path, *rest))
     extract.run(settings(), manifest, clips, out)
     assert len(decoded) == 3
     assert contents(out) == contents(expected)
@@ -100,8 +148,8 @@ def test_other_settings_or_clips_do_not_take_over_old_shards(tmp_path, clips, ma
         with pytest.raises(ZeroDivisionError):
             extract.run(settings(), manifest, clips, tmp_path / "out")
     decoded = []
-    encode_clip = extract.encode_clip
-    monkeypatch.setattr(extract, "encode_clip", lambda path, *rest: decoded.append(path) or encode_clip(path, *rest))
+    encode_any = extract.encode_any
+    monkeypatch.setattr(extract, "encode_any", lambda path, *rest: decoded.append(path) or encode_any(path, *rest))
     extract.run(settings(quality=90), manifest, clips, tmp_path / "out")
     assert len(decoded) == 10
     decoded.clear()
@@ -116,6 +164,6 @@ def test_other_settings_or_clips_do_not_take_over_old_shards(tmp_path, clips, ma
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX signal")
 def test_a_killed_worker_is_one_clear_line(tmp_path, clips, manifest, monkeypatch):
-    monkeypatch.setattr(extract, "encode_clip", lambda *arguments: os._exit(1))
+    monkeypatch.setattr(extract, "encode_any", lambda *arguments: os._exit(1))
     with pytest.raises(UserError, match=r"a decoding process was killed .* between a/1 and a/4"):
         list(extract.encode_clips([extract.Clip(f"a/{i}", 0, "a", "g", 1) for i in range(1, 5)], settings(workers=2), clips))

@@ -58,7 +58,7 @@ def _run(root: Path, classes: list[str] = CLASSES, **options) -> tuple[Path, str
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, str, _Page]:
-    return _run(tmp_path_factory.mktemp("made"), leak=True, skipped=2, skill=2.5)
+    return _run(tmp_path_factory.mktemp("made"), leak=True, skipped=2, damaged=3, skill=2.5)
 
 
 def test_all_files_are_there_and_nothing_else(made):
@@ -105,6 +105,8 @@ def test_the_data_section_names_leaks_and_skipped_clips(made):
     assert "Groups on both sides of the test split: 1 of 35 test groups, with 4 test clips." in page.text
     assert "Byte-identical clips on both sides: 1 pair." in page.text
     assert "no frame could be decoded" in page.text
+    assert "what can be decoded is used: 3, 3 of them in test; 210 of their 231 frames." in page.text
+    assert page.text.count("decoded 70 of 77 frames: damaged data at 2.0 s") == 3
     assert "Do not trust this score for new scenes" in page.text
 
 

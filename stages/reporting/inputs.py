@@ -110,7 +110,7 @@ def read_inputs(data: Path, results: Path) -> Inputs:
     data, results = Path(data), Path(results)
     manifest = read_manifest(data / "manifest.csv")
     frames = read_json(data / "frames/frames.json")
-    _require(frames, ("classes", "fps", "size", "quality", "splits", "skipped"), data / "frames/frames.json")
+    _require(frames, ("classes", "fps", "size", "quality", "splits", "skipped", "damaged"), data / "frames/frames.json")
     metrics = read_json(results / "metrics.json")
     _require(metrics, ("test",), results / "metrics.json")
     for split in ("test", "validation"):

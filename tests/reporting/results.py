@@ -17,6 +17,7 @@ from stages.params import Params, parse_params
 from stages.sources.manifest import write_manifest
 
 CONF = Path(__file__).parents[2] / "conf"
+DAMAGE = {"decoded": 70, "expected": 77, "repaired": 0, "at": 2.0, "complaint": "decoded 70 of 77 frames: damaged data at 2.0 s"}
 
 
 @functools.cache
@@ -46,6 +47,7 @@ def write_results(
     skill: float = 6.0,
     leak: bool = False,
     skipped: int = 0,
+    damaged: int = 0,
     validation: bool = True,
     groups: int = 7,
     clips: int = 4,
@@ -99,6 +101,9 @@ def write_results(
                 }
                 for split, part in parts.items()
             },
+            "damaged": [
+                {"clip": clip, "split": "test", **DAMAGE} for clip in manifest[manifest["split"] == "test"].head(damaged)["clip"]
+            ],
             "skipped": [{"clip": clip, "split": "train", "reason": "no frame could be decoded"} for clip in lost["clip"]],
         },
     )
