@@ -46,6 +46,14 @@ def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EM
     return content_key(parts, weights_digest(find_weights(params.model.weights, variant_of(params.model))), digests)
 
 
+def _gpus() -> list[str]:
+    """Names of the GPUs that TensorFlow trains on."""
+    import tensorflow as tf
+
+    found = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in found]
+
+
 def _check_precision(settings: Finetune) -> None:
     import tensorflow as tf
 
@@ -110,7 +118,7 @@ def main() -> None:
     # The training is forgotten only once all that can fail has succeeded, the tracking server included.
     with (
         unfinished("finetune", training_key(params)) as folder,
-        tracking.begin_run(params, RUN_FILE, note=folder / "run.json") as tracked,
+        tracking.begin_run(params, RUN_FILE, note=folder / "run.json", gpus=_gpus()) as tracked,
     ):
         logged = tracked.logged_epochs()
 

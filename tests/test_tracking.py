@@ -2,17 +2,17 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from stages.console import UserError
 from stages.params import parse_params
+from stages.processes import identity
 from stages.tracking import begin_run, stage_run
-from stages.tracking.runs import _owner
 from stages.tracking.store import open_client
 from tests.tracking_store import (  # noqa: F401
     RESULT_FILE,
@@ -43,6 +43,7 @@ def test_begun_run_says_what_it_was_made_from(params, store, monkeypatch):
     assert found.info.status == "FINISHED"
     assert found.info.run_name == run.name == "wavy-name"
     written = json.loads(RUN_FILE.read_text())
+    assert written.pop("environment")["packages"]["numpy"] == metadata.version("numpy")
     assert written == {"run_id": run.run_id, "experiment": "sample", "tracking_uri": f"sqlite:///{store}/mlflow.db"}
     assert found.data.params["finetune.learning_rate"] == str(params.finetune.learning_rate)
     assert found.data.params["data.classes"] == "null"
@@ -83,7 +84,7 @@ def test_each_stage_continues_the_same_run(params, store):
     assert found.info.status == "FINISHED"
     assert [found.data.tags[f"stage.{stage}"] for stage in ("finetune", "evaluate", "report")] == ["done"] * 3
     assert found.data.params["evaluate.views"] == str(params.evaluate.views)
-    assert found.data.params["report.confused_pairs"] == str(params.report.confused_pairs)
+    assert found.data.tags["report.confused_pairs"] == str(params.report.confused_pairs)
     assert (store / "mlartifacts" / reported.run_id / "artifacts/report/index.html").read_text() == "page"
 
 
@@ -147,15 +148,22 @@ def test_evaluation_that_failed_continues_its_run_even_with_other_parameters(com
     assert "error" not in found.data.tags
 
 
-def test_run_that_a_living_process_evaluates_is_left_to_it(params, store):
+@pytest.mark.parametrize(
+    ("owner", "origin"),
+    [
+        (identity(), "copied"),
+        ("elsewhere:1:1", "copied"),  # on another machine, which cannot be seen
+        (f"{identity()}1", "continued"),  # it has ended, and its number is another process's
+        ("host:1", "continued"),  # as an earlier version wrote it
+    ],
+    ids=["alive", "elsewhere", "number given to another", "earlier version"],
+)
+def test_run_that_a_living_process_evaluates_is_left_to_it(params, store, owner, origin):
     begun = finetune(params)
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    for owner, origin in ((_owner(), "copied"), (f"{socket.gethostname()}:{ended.pid}", "continued")):
-        begun.set_tags({"stage.evaluate": owner, "stage.evaluate.began": int(time.time() * 1000)})
-        begun.client.update_run(begun.run_id, status="RUNNING")
-        with stage_run(params, "evaluate", RUN_FILE) as run:
-            assert run.origin == origin
+    begun.set_tags({"stage.evaluate": owner, "stage.evaluate.began": int(time.time() * 1000)})
+    begun.client.update_run(begun.run_id, status="RUNNING")
+    with stage_run(params, "evaluate", RUN_FILE) as run:
+        assert run.origin == origin
 
 
 def test_system_metrics_are_sampled_while_training(composed, store, monkeypatch):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 MANIFEST = Path("data/manifest.csv")
+PARAM_LENGTH = 6000  # of a parameter's value, as MLflow stores it (mlflow.utils.validation)
 PARENT_VARIABLE = "MOVINET_PARENT_RUN_ID"  # a sweep's run, under which its trials' stages make theirs
 # What decides the results besides params.yaml, which DVC rewrites and the run logs anyway.
 CODE = ("stages", "conf", "dvc.yaml", "pyproject.toml", "requirements.lock")
@@ -78,7 +79,12 @@ def _user() -> str:
 
 
 def _code_tags() -> dict[str, str]:
-    """The commit of the code that runs, and whether that code differs from it; empty outside git.
+    commit, changed = code_state()
+    return {} if commit is None else {"mlflow.source.git.commit": commit, "git.dirty": "true" if changed else "false"}
+
+
+def code_state() -> tuple[str | None, bool | None]:
+    """The commit of the code that runs, and whether that code differs from it; None and None outside git.
 
     DVC runs experiments in temporary clones, so the current directory is asked first and the original repository second.
     """
@@ -86,8 +92,8 @@ def _code_tags() -> dict[str, str]:
         commit = _git(folder, "rev-parse", "HEAD")
         if commit:
             changes = _git(folder, "status", "--porcelain", "--", *CODE)
-            return {"mlflow.source.git.commit": commit, "git.dirty": "true" if changes else "false"}
-    return {}
+            return commit, bool(changes)
+    return None, None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -1,26 +1,34 @@
-"""A run from finetune to report, across processes: begun, continued, and replaced where it cannot be continued.
+"""A run from finetune to report, across processes: one trained classifier, evaluated in one way.
 
-What always holds: a run passes each stage at most once. A stage that runs again (its parameters changed, the stages before it
-came from DVC's cache) gets a run of its own that starts from what the first had when it reached that stage.
+Invariants: whatever stage runs, whenever and however often, what it logs is on that one run (see lookup.py); the latest counts.
+Parameters of MLflow cannot be changed, so the settings of the stages that may repeat on a run, export and report, are tags.
 """
 
 import os
-import socket
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import psutil
-
 from stages.console import UserError, say, uninterrupted
 from stages.files import read_json, write_json
 from stages.params import Params
-from stages.tracking.provenance import PARENT_VARIABLE, data_inputs, flatten, mlflow_name, param_values, run_tags
-from stages.tracking.store import clear_errors, experiment_id, not_found, open_client, without_credentials
+from stages.processes import identity
+from stages.tracking.environment import environment
+from stages.tracking.lookup import COPIED_FROM, RESTORED_FROM, SWEEP, evaluation_params, find_run, run_to_continue
+from stages.tracking.provenance import (
+    PARAM_LENGTH,
+    PARENT_VARIABLE,
+    data_inputs,
+    flatten,
+    mlflow_name,
+    param_values,
+    run_tags,
+)
+from stages.tracking.store import clear_errors, experiment_id, open_client, without_credentials
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -28,16 +36,18 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STAGES = ("finetune", "evaluate", "export", "report")
+AS_TAGS = ("export.", "report.")  # sections of the parameters that are tags
+_AFTER_TRAINING = ("evaluate.", *AS_TAGS)
 SAMPLING_SECONDS = 5  # of system metrics; short, for runs of a minute
 # Of one request (mlflow.utils.validation).
-BATCH_METRICS, BATCH_PARAMS, PARAM_LENGTH, TAG_LENGTH = 1000, 100, 6000, 8000
+BATCH_METRICS, BATCH_PARAMS, TAG_LENGTH = 1000, 100, 8000
 
 
 @dataclass(frozen=True)
 class Run:
     """An open run; made by `begin_run` and `stage_run`.
 
-    `origin` says how it came about: begun by finetune; continued; copied from a run that had been through this stage already;
+    `origin` says how it came about: begun by finetune; continued; copied from a run that was evaluated in another way;
     restored, which is empty but for parameters because its outputs were made elsewhere.
     """
 
@@ -114,8 +124,11 @@ class Run:
 
 
 @contextmanager
-def begin_run(params: Params, run_file: Path, note: Path | None = None) -> Iterator[Run]:
+def begin_run(params: Params, run_file: Path, note: Path | None = None, gpus: Sequence[str] = ()) -> Iterator[Run]:
     """Finetune's run: parameters, provenance and data set logged at once; `run_file` written when the stage succeeds.
+
+    `run_file` also says what the classifier was trained with and on (`environment`, see provenance.py; environment.json of the
+    run): `gpus` names those that training uses.
 
     Ends FINISHED, FAILED (tag `error`, artifact error.txt) or, on an interrupt, KILLED. `note`, a file kept with an unfinished
     training, holds the id of its run: where it exists that run goes on, so that a killed training and its resumption are one run.
@@ -123,14 +136,17 @@ def begin_run(params: Params, run_file: Path, note: Path | None = None) -> Itera
     client = open_client()
     inputs = data_inputs(params)
     with clear_errors(client.tracking_uri):
-        old = _find(client, read_json(note)["run_id"]) if note is not None and note.exists() else None
+        old = find_run(client, read_json(note)["run_id"]) if note is not None and note.exists() else None
         run = _create(params, "finetune", "begun", {}) if old is None else _continue(client, old)
     if note is not None:
         write_json(note, {"run_id": run.run_id})
-    with _stage(run, "finetune", run_file), _system_metrics(run, params.tracking.system_metrics):
+    made_with = environment(gpus)
+    with _stage(run, "finetune", run_file, made_with), _system_metrics(run, params.tracking.system_metrics):
         if run.origin == "begun":
             run.log_params(_params_before(params, "evaluate"))
             run.log_inputs(inputs)
+        with clear_errors(run.tracking_uri):
+            run.client.log_dict(run.run_id, made_with, "environment.json")
         yield run
 
 
@@ -140,28 +156,35 @@ def stage_run(
 ) -> Iterator[Run]:
     """The run named in `run_file`, or what takes its place; the id in use is written to `new_run_file` when the stage succeeds.
 
-    - on this store, and not yet through this stage: continued;
-    - through it already: a new run with its parameters, data set, metrics and their history up to this stage, tag `finetuned_by`;
-    - not on this store (DVC restored outputs made elsewhere) or deleted: a new run with the parameters, tag `restored_from`.
+    - on this store: continued, however often; but one that was evaluated in another way, or that another process is evaluating,
+      is left alone for a run of the same training that was evaluated in this way, or for a new one with its parameters, data set,
+      metrics and their history up to evaluation (tag `finetuned_by`);
+    - not on this store (DVC restored what was made elsewhere) or deleted: the run that an earlier stage made in its place, or a
+      new one with the parameters (tag `restored_from`).
     The stage's own section of the parameters is logged when it succeeds, for it may fail and be run again with other values.
     """
-    old_id = read_json(run_file)["run_id"]
+    told = read_json(run_file)
     client = open_client()
-    with clear_errors(client.tracking_uri):
-        old = _find(client, old_id)
-        if old is None:
-            run = _create(params, stage, "restored", {"restored_from": old_id})
-        elif _taken(old, stage):
-            run = _create(params, stage, "copied", {"finetuned_by": old_id})
-        else:
-            run = _continue(client, old)
-    with _stage(run, stage, new_run_file):
-        if run.origin == "restored":
-            run.log_params(_params_before(params, stage))
-        elif run.origin == "copied":
-            _copy(old, run, stage)
-        yield run
-        run.log_params({name: value for name, value in param_values(params).items() if name.startswith(f"{stage}.")})
+    with ExitStack() as held:
+        with clear_errors(client.tracking_uri):
+            known = run_to_continue(client, params, stage, told["run_id"], held)
+            old = find_run(client, told["run_id"]) if known is None else None
+            if known is not None:
+                run = _continue(client, known)
+            else:
+                run = _create(params, stage, "restored" if old is None else "copied", {})
+        with _stage(run, stage, new_run_file, told.get("environment")):
+            if run.origin == "restored":
+                run.log_params(_params_before(params, stage))
+                run.set_tags({RESTORED_FROM: told["run_id"]})
+            elif run.origin == "copied":
+                _copy(old, run)
+                run.set_tags({COPIED_FROM: told["run_id"]})
+            yield run
+            if stage == "evaluate":
+                run.log_params(evaluation_params(params))
+            else:
+                run.set_tags({name: value for name, value in param_values(params).items() if name.startswith(f"{stage}.")})
 
 
 def _continue(client: "MlflowClient", old: "mlflow.entities.Run") -> Run:
@@ -171,7 +194,7 @@ def _continue(client: "MlflowClient", old: "mlflow.entities.Run") -> Run:
         client.delete_tag(old.info.run_id, "error")
     sweep = os.environ.get(PARENT_VARIABLE)
     if sweep and old.info.status != "FINISHED":  # what another sweep left unfinished belongs to the one that finishes it
-        client.set_tag(old.info.run_id, "mlflow.parentRunId", sweep)
+        client.set_tag(old.info.run_id, SWEEP, sweep)
     return Run(old.info.run_id, old.info.run_name, experiment, client.tracking_uri, "continued", client)
 
 
@@ -191,59 +214,37 @@ def _create(params: Params, stage: str, origin: str, tags: dict[str, str]) -> Ru
 
 def _params_before(params: Params, stage: str) -> dict[str, str]:
     """The parameters less the sections of this stage and those after it, which those stages log."""
-    later = tuple(f"{name}." for name in STAGES[STAGES.index(stage) :])
+    later = _AFTER_TRAINING if stage == "evaluate" else AS_TAGS
     return {name: value for name, value in param_values(params).items() if not name.startswith(later)}
 
 
-def _find(client: "MlflowClient", run_id: str) -> "mlflow.entities.Run | None":
-    from mlflow import MlflowException
-
-    try:
-        found = client.get_run(run_id)
-    except MlflowException as error:
-        if not_found(error):
-            return None
-        raise
-    return found if found.info.lifecycle_stage == "active" else None
-
-
-def _owner() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _taken(run: "mlflow.entities.Run", stage: str) -> bool:
-    """Whether the run has been through the stage, or another living process is at it (which cannot be seen on other hosts)."""
-    state = run.data.tags.get(f"stage.{stage}")
-    if state is None or run.info.status in ("FAILED", "KILLED"):
-        return state == "done"
-    host, _, process = state.partition(":")
-    return host != socket.gethostname() or psutil.pid_exists(int(process))
-
-
-def _copy(old: "mlflow.entities.Run", run: Run, stage: str) -> None:
-    """Parameters, data sets, and the history of what was logged before `stage` first began; not system metrics."""
-    later = STAGES[STAGES.index(stage) :]
-    run.log_params({name: value for name, value in old.data.params.items() if not name.startswith(tuple(f"{s}." for s in later))})
+def _copy(old: "mlflow.entities.Run", run: Run) -> None:
+    """Parameters, data sets, and the history of what was logged before evaluation first began; not system metrics."""
+    run.log_params({name: value for name, value in old.data.params.items() if not name.startswith(_AFTER_TRAINING)})
     run.log_inputs(old.inputs.dataset_inputs)
-    began = int(old.data.tags[f"stage.{stage}.began"])
+    began = int(old.data.tags.get("stage.evaluate.began", _now()))  # another process may only just have got that far
     points = []
     for name in sorted(name for name in old.data.metrics if not name.startswith("system/")):
         with clear_errors(run.tracking_uri):
             points += run.client.get_metric_history(old.info.run_id, name)
     run.log_points([point for point in points if point.timestamp < began])
-    earlier = STAGES[: STAGES.index(stage)]
-    run.set_tags({key: value for key, value in old.data.tags.items() if key.startswith(tuple(f"stage.{s}" for s in earlier))})
+    run.set_tags({key: value for key, value in old.data.tags.items() if key.startswith("stage.finetune")})
 
 
 @contextmanager
-def _stage(run: Run, stage: str, new_run_file: Path | None) -> Iterator[None]:
-    """Marks the stage on the run, and gives the run its status when it ends."""
-    run.set_tags({f"stage.{stage}": _owner(), f"stage.{stage}.began": _now()})
+def _stage(run: Run, stage: str, new_run_file: Path | None, made_with: dict | None) -> Iterator[None]:
+    """Marks the stage on the run, and gives the run its status when it ends. made_with: training's environment, where known."""
+    with clear_errors(run.tracking_uri):
+        tags = run.client.get_run(run.run_id).data.tags
+    run.set_tags(
+        {f"stage.{stage}": identity(), f"stage.{stage}.began": tags.get(f"stage.{stage}.began", _now())}
+    )  # the first time
     try:
         yield
         if new_run_file is not None:
             uri = without_credentials(run.tracking_uri)
-            write_json(new_run_file, {"run_id": run.run_id, "experiment": run.experiment, "tracking_uri": uri})
+            known = {} if made_with is None else {"environment": made_with}
+            write_json(new_run_file, {"run_id": run.run_id, "experiment": run.experiment, "tracking_uri": uri} | known)
         run.set_tags({f"stage.{stage}": "done"})
         with clear_errors(run.tracking_uri):
             run.client.set_terminated(run.run_id, "FINISHED")

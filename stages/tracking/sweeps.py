@@ -7,11 +7,12 @@ What always holds: a trial stands under each sweep that has it exactly once. Its
 from typing import Any
 
 from stages.params import Params
+from stages.tracking.lookup import SWEEP, find_run
 from stages.tracking.provenance import param_values, run_tags
-from stages.tracking.runs import STAGES, Run, _continue, _find
+from stages.tracking.runs import AS_TAGS, STAGES, Run, _continue
 from stages.tracking.store import clear_errors, experiment_id, not_found, open_client, without_credentials
 
-PARENT_TAG, SWEEP_KEY, TRIAL, RESTORED = "mlflow.parentRunId", "sweep.key", "sweep.trial", "sweep.restored_from"
+SWEEP_KEY, TRIAL, RESTORED = "sweep.key", "sweep.trial", "sweep.restored_from"
 CHAMPION = "champion"
 OWN_TAGS = ("mlflow.", "stage.", "sweep.", "dvc.", "error", "finetuned_by", "restored_from")  # of one run, not to be copied
 
@@ -74,9 +75,9 @@ def nest_trial(
     """
     client = open_client()
     with clear_errors(client.tracking_uri):
-        old = _find(client, computed)
+        old = find_run(client, computed)
         place = client.get_run(parent).info.experiment_id
-        if old is not None and old.data.tags.get(PARENT_TAG) == parent:
+        if old is not None and old.data.tags.get(SWEEP) == parent:
             run_id, name = old.info.run_id, old.info.run_name
         else:
             run_id, name = _copied(client, place, parent, trial, computed, old, params, metrics), trial
@@ -96,18 +97,18 @@ def is_restored(run: Run) -> bool:
 
 def _copied(client, place: str, parent: str, trial: str, computed: str, old, params: Params, metrics: dict[str, Any]) -> str:
     """The id of the finished copy; one that an earlier start left unfinished is deleted."""
-    for found in client.search_runs([place], f"tags.`{PARENT_TAG}` = '{parent}' and tags.`{TRIAL}` = '{trial}'"):
+    for found in client.search_runs([place], f"tags.`{SWEEP}` = '{parent}' and tags.`{TRIAL}` = '{trial}'"):
         if found.info.status == "FINISHED" and found.data.tags.get(RESTORED) == computed:
             return found.info.run_id
         if RESTORED in found.data.tags:
             client.delete_run(found.info.run_id)
-    tags = {PARENT_TAG: parent, TRIAL: trial, RESTORED: computed, "mlflow.source.name": "stages.sweep"}
+    tags = {SWEEP: parent, TRIAL: trial, RESTORED: computed, "mlflow.source.name": "stages.sweep"}
     tags |= {"mlflow.note.content": f"Restored from DVC's cache; computed by run {computed}."}
     source = run_tags(params, "sweep") if old is None else old.data.tags
     tags |= {name: value for name, value in source.items() if not name.startswith(OWN_TAGS)}
     run = Run(client.create_run(place, tags=tags, run_name=trial).info.run_id, trial, "", client.tracking_uri, "restored", client)
     if old is None:
-        run.log_params(param_values(params))
+        run.log_params({name: value for name, value in param_values(params).items() if not name.startswith(AS_TAGS)})
         run.log_metrics(metrics)
     else:
         run.log_params(dict(old.data.params))
