@@ -20,6 +20,7 @@ from stages.reporting.inputs import Inputs, read_inputs
 
 DATA, RESULTS = Path("data"), Path("results")
 WORST_MISTAKES = 20
+_DIFFERING = 20  # packages of which versions are compared; the rest is counted
 _LISTED = 50  # entries of a list of leaks; the rest is counted
 
 
@@ -88,7 +89,8 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
         run=inputs.run,
         export=inputs.export,
         configuration=page.configuration(params),
-        environment=page.environment(),
+        made_with=page.made_with(inputs.run),
+        differing=_DIFFERING,
     )
     with whole_folder(results / "report") as folder:
         for picture in pictures.values():

@@ -13,6 +13,7 @@ import yaml
 from stages import report
 from stages.console import UserError
 from stages.files import read_json, write_json
+from stages.tracking.environment import environment
 from tests.reporting.results import some_params, write_results
 
 FIGURES = {"confusion.png", "confusion_normalised.png", "learning_curves.png", "confused_pairs.png", "reliability.png"}
@@ -122,7 +123,20 @@ def test_run_configuration_and_environment_are_there_without_credentials(made):
     assert "secret" not in text
     block = re.search(r"<pre>(.*?)</pre>", text, re.S).group(1)
     assert yaml.safe_load(block)["finetune"] == some_params().finetune.model_dump()
-    assert "scikit-learn" in page.text
+    assert "What the classifier was trained with was not noted." in page.text and "scikit-learn" in page.text
+
+
+def test_the_environment_shown_is_that_of_training(tmp_path):
+    data, results = write_results(tmp_path, CLASSES)
+    trained = environment(["<NVIDIA> H100"]) | {"processor": "of training", "commit": "abc", "changed": True}
+    trained["packages"] |= {f"package-{k:02d}": "1" for k in range(30)} | {"tensorflow": "0.1"}
+    write_json(results / "run.json", read_json(results / "run.json") | {"environment": trained})
+    page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
+    assert page.open == []
+    shown = page.text[page.text.index("The classifier was trained with") :]
+    assert "with 33 differences" in shown and "and 13 more packages" in shown
+    for text in ("commit abc, changed since", "of training, ", "<NVIDIA> H100", "tensorflow 0.1"):
+        assert text in shown
 
 
 def test_the_tables_agree_with_the_predictions(made):

@@ -5,24 +5,21 @@ is escaped, and credentials inside addresses are left out.
 """
 
 import base64
-import importlib.metadata
-import platform
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.params import Params
 from stages.reporting.tables import Leaks
+from stages.tracking.environment import differences, environment, shown
 from stages.tracking.store import without_credentials
 
 # Below about this many clusters, resampling them gives intervals that are too narrow (Cameron, Gelbach & Miller 2008).
 FEW_GROUPS = 30
-_LIBRARIES = ("tensorflow", "tf-keras", "tf-models-official", "opencv-python-headless", "numpy", "pandas", "scikit-learn")
-_LIBRARIES += ("matplotlib", "mlflow", "dvc", "hydra-core")
 
 
 @dataclass(frozen=True)
@@ -104,15 +101,24 @@ def warnings(leaks: Leaks) -> list[str]:
     return sentences
 
 
-def environment() -> dict[str, str]:
-    """Python, platform and the versions of the libraries that decide the numbers, without importing any of them."""
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+class MadeWith(NamedTuple):
+    """What the page says of software and machine.
+
+    trained: name and value of what decides the numbers, of training; None where training noted nothing. report: the same of the
+    report. differences: (name, of training, of the report) of whatever is not the same.
+    """
+
+    trained: dict[str, str] | None
+    report: dict[str, str]
+    differences: list[tuple[str, str, str]]
+
+
+def made_with(run: dict) -> MadeWith:
+    """run: the content of run.json, into which training notes its environment."""
+    trained, here = run.get("environment"), environment()
+    if trained is None:
+        return MadeWith(None, shown(here), [])
+    return MadeWith(shown(trained), shown(here), differences(trained, here))
 
 
 def configuration(params: Params) -> str:

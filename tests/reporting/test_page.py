@@ -4,6 +4,7 @@ import pytest
 
 from stages.reporting import page
 from stages.reporting.tables import Leaks
+from stages.tracking.environment import environment
 from tests.reporting.results import some_params
 
 TEST = {"top1": 0.9, "top1_low": 0.85, "top1_high": 0.94, "clips": 400, "groups": 60}
@@ -61,6 +62,14 @@ def test_the_configuration_is_whole_but_for_credentials():
     assert "secret" not in text
 
 
-def test_the_environment_names_versions_without_importing():
-    versions = page.environment()
-    assert versions["python"].startswith("3.") and versions["tensorflow"].startswith("2.")
+def test_the_environment_is_trainings_and_says_where_the_reports_differs():
+    trained = environment() | {"processor": "of training", "commit": "abc", "changed": False}
+    found = page.made_with({"run_id": "1", "environment": trained})
+    assert found.trained["code"] == "commit abc" and found.trained["processor"].startswith("of training, ")
+    assert [name for name, *_ in found.differences] == ["code", "processor"]
+    assert page.made_with({"environment": environment()}).differences == []
+
+
+def test_of_a_training_that_noted_nothing_nothing_is_claimed():
+    found = page.made_with({"run_id": "1"})
+    assert found.trained is None and found.report["tensorflow"].startswith("2.")
