@@ -6,21 +6,24 @@ import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from stages.console import progress, say
-from stages.files import content_key, read_json, write_json
+from stages.files import content_key, read_json, sha256, write_json
 from stages.params import parse_params
 from stages.sweeping import experiments
 from stages.sweeping.identity import git
 from stages.sweeping.records import Trial
+from stages.tracking.environment import environment
 
 STORE = Path(".cache/sweeps/costs")
 CLASSIFIER = "models/classifier"
+# The code that decides what a SavedModel computes, as it was in a trial's commit, and the code that measures it here.
+MAKING = ("stages/movinet", "stages/training", "stages/embedding", "stages/embed.py", "stages/finetune.py")
+MEASURING = (Path("stages/movinet"), Path("stages/sweeping/measuring.py"))
 SECONDS = 1800  # after which a measurement has gone wrong
 
 
@@ -49,17 +52,27 @@ def measure(trials: list[Trial]) -> dict[str, Cost]:
     with progress(trials, describe="measuring", unit="trial") as bar:
         for trial in bar:
             files = experiments.open_files(trial.commit)
-            costs[trial.name] = Cost(**_network_cost(files), step_ms=_step_ms(files, trial.commit))
+            costs[trial.name] = Cost(**_network_cost(files, trial.commit), step_ms=_step_ms(files, trial.commit))
     return costs
 
 
-def _network_cost(files) -> dict[str, float]:
+def _key(description: dict, commit: str) -> str:
+    """What a measurement is kept under: another network, code that makes or measures it, library or machine is another one.
+
+    description: classifier.json of the trial of `commit`; what training makes different in it costs nothing.
+    """
+    kind = {key: value for key, value in description.items() if key not in ("classes", "best_epoch")}
+    made_by = [git("rev-parse", f"{commit}:{path}") for path in MAKING]
+    measured_by = [sha256(path) for where in MEASURING for path in sorted(where.rglob("*.py") if where.is_dir() else [where])]
+    here = environment()
+    machine = [platform.node(), *(here[name] for name in ("processor", "cores", "python"))]
+    libraries = [here["packages"].get(name) for name in ("tensorflow", "tf-keras", "tf-models-official", "numpy")]
+    return content_key(kind, len(description["classes"]), made_by, measured_by, machine, libraries)
+
+
+def _network_cost(files, commit: str) -> dict[str, float]:
     description = json.loads(files.read_text(f"{CLASSIFIER}/classifier.json"))
-    kind = {key: description[key] for key in ("model", "size", "count", "views")} | {"classes": len(description["classes"])}
-    machine = [platform.node(), metadata.version("tensorflow")]
-    # What a SavedModel computes also follows from the code that made it.
-    made_by = git("hash-object", "stages/movinet/fast_conv.py", "stages/movinet/serving.py", "stages/sweeping/measuring.py")
-    note = STORE / f"{content_key(kind, machine, made_by)}.json"
+    note = STORE / f"{_key(description, commit)}.json"
     if note.exists():
         return read_json(note)
     with TemporaryDirectory() as folder:
@@ -69,7 +82,7 @@ def _network_cost(files) -> dict[str, float]:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             last = (error.stderr or "").strip().splitlines()[-1:] or [str(error)]
-            say(f"could not measure {kind['model']}: {last[0][:200]}")
+            say(f"could not measure {description['model']}: {last[0][:200]}")
             return {}
     cost = json.loads(done.stdout.splitlines()[-1])
     write_json(note, cost)
