@@ -18,6 +18,7 @@ from stages.tracking.classifiers import REQUIREMENTS, _copy_decoder, _create_ver
 from stages.video.decode import decode_clip
 from tests.extracting import write_clip
 from tests.tracking_store import composed, empty_database, place, run_python, store  # noqa: F401
+from tests.video.videos import write_video
 
 DESCRIPTION = {"classes": ["left turn", "b", "c"], "model": "a0", "fps": 5.0, "size": 8, "count": 4}
 WEIGHTS = np.array([[1, 0, -1], [0, 2, 1], [0.5, 0.5, 0.5]], np.float32)
@@ -202,11 +203,17 @@ def test_a_bad_video_is_named(loaded, tmp_path, monkeypatch):
 
     write_clip(tmp_path / "a.avi", 20, 30)
     good = (tmp_path / "a.avi").read_bytes()
-    assert refused(good, b"not a video").endswith(
-        "video 2 of 2: FFmpeg cannot read it: not a video, or its header is damaged or cut off"
-    )
+    unread = refused(good, b"not a video")
+    assert unread.startswith("video 2 of 2: FFmpeg cannot read it as mov, mp4") and unread.endswith("damaged or cut off")
+    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
+    assert "video 1 of 1: FFmpeg cannot read it as mov, mp4" in refused(playlist)
     assert "video 1 of 1: the file is empty" in refused("")
     assert "video 1 of 1: not base64" in refused("clip.avi")
+    strip = write_video(tmp_path / "strip.avi", 25, 2, "MJPG", 16, 8192).read_bytes()
+    assert "video 1 of 1: one side of its picture is more than 16 times the other" in refused(strip)
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.registered_model.MOST_BYTES", 1000)
+        assert "video 1 of 1: its frames take more than 0 MB" in refused(good)
     monkeypatch.setattr("stages.registered_model.LONGEST", 1)
     assert "video 1 of 1: longer than 1 seconds" in refused(good)  # 1.2 seconds
 
@@ -219,4 +226,4 @@ def test_models_decode_with_the_code_that_came_with_them(tmp_path):
     assert _import_decoder(other).iterate_frames is None
     decoder = _import_decoder(one)
     assert Path(decoder.__file__).is_relative_to(one) and issubclass(decoder.BrokenVideo, Exception)
-    assert Path(sys.modules[decoder.UserError.__module__].__file__).is_relative_to(one)
+    assert Path(sys.modules[decoder.BrokenVideo.__base__.__module__].__file__).is_relative_to(one)

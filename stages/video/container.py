@@ -112,7 +112,7 @@ class VideoFile:
         """threads: of the decoder. formats: FFmpeg's names of the containers that may be opened; empty: all."""
         self.path = Path(path)
         self._threads = threads
-        self._options = {"format_whitelist": ",".join(formats)} if formats else {}
+        self._formats = tuple(formats)
         self.decoded = self._packets = self._discarded = self._failed = self._repaired = 0
         self._damaged_at: int | None = None
         self._ended_early = False
@@ -123,15 +123,16 @@ class VideoFile:
             raise BrokenVideo(self.path, "there is no such file")
         if self.path.stat().st_size == 0:
             raise BrokenVideo(self.path, "the file is empty")
+        options = {"format_whitelist": ",".join(self._formats)} if self._formats else {}
         try:
             # `file:` and an absolute path, because FFmpeg takes what stands before a colon for a protocol.
-            self._container = av.open(f"file:{self.path.resolve()}", container_options=self._options, metadata_errors="replace")
-        except av.error.FFmpegError as error:
-            raise BrokenVideo(
-                self.path, f"FFmpeg cannot read it ({_text(error)}): not a video, or its header is damaged or cut off"
-            ) from None
-        except PermissionError:
+            self._container = av.open(f"file:{self.path.resolve()}", container_options=options, metadata_errors="replace")
+        except PermissionError:  # before FFmpegError, which it is too
             raise BrokenVideo(self.path, "may not be read; change its permissions") from None
+        except av.error.FFmpegError:
+            allowed = f" as {', '.join(self._formats)}" if self._formats else ""
+            problem = f"FFmpeg cannot read it{allowed}: not a video, or its header is damaged or cut off"
+            raise BrokenVideo(self.path, problem) from None
         try:
             self._stream = self._picture_stream()
         except BaseException:
