@@ -92,7 +92,8 @@ def examine() -> Iterator[Finding]:
     content = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
     yield check_params(content)
     yield from check_settings(params, has_gpu)
-    findings, planned = check_source(params.data, params.seed, needed=not is_made("download", content))
+    needed = not is_made("download", content)
+    findings, planned = check_source(params.data, params.seed, needed, params.frames.image_rate)
     yield from findings
     user = "embed" if params.finetune.trainable == "head" else "finetune"
     yield check_weights(params.model, needed=not is_made(user, content))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas
 
-from stages.console import UserError, progress, run_command, say
+from stages.console import RESUMES, UserError, progress, run_command, say
 from stages.files import sha256, whole_folder
 from stages.params import Data, load_params
 from stages.sources.folders import place
@@ -69,11 +69,12 @@ def _place_all(clips: Sequence[Clip], stored: Stored, target: Path, workers: int
 def _place(stored: Stored, file: str, target: Path) -> str | None:
     """Places one file; returns its SHA-256 where it is known. Raises UserError naming the file where it cannot be read."""
     try:
-        return stored.sha256.get(file) or place(stored.folder / file, target, stored.link)
+        copied = place(stored.folder / file, target, stored.link)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # the disk's, and said where it is
         raise UserError(f"{stored.folder / file}: {error.strerror}", advice="mend it, or take it out") from error
+    return stored.sha256.get(file) or copied
 
 
 def run(data: Data, seed: int, clips: Path = CLIPS, manifest: Path = MANIFEST) -> Downloaded:

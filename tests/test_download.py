@@ -61,8 +61,12 @@ def test_a_subset_of_a_remote_archive(server):
     row = manifest[manifest["clip"] == "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi"].iloc[0]
     assert (row["group"], row["split"], row["source"]) == ("ApplyEyeMakeup_g01", "test", "UCF101/v_ApplyEyeMakeup_g01_c01.avi")
     assert leaking_groups(manifest) == []
+    assert done.lines == [
+        "layout v_<Class>_gNN_cNN (UCF-101's names) below UCF101; 3 classes (ApplyEyeMakeup, ApplyLipstick, Archery), 150 videos",
+        "left out: 1 file that is not a video (UCF101/readme.txt)",
+    ]
     text = summary(done)
-    assert "together           2      28" in text and "fetched 0.1 MB, already there 0.0 MB; 1 other files ignored" in text
+    assert "together           2      28" in text and "fetched 0.1 MB, already there 0.0 MB" in text
 
 
 def test_a_second_run_fetches_only_what_is_new_and_gives_the_same_bytes(server):
@@ -130,7 +134,7 @@ def state(folder: Path) -> dict:
 
 @pytest.mark.parametrize("link", [True, False])
 def test_a_folder_of_videos_is_linked_or_copied_and_left_alone(folder, monkeypatch, link):
-    monkeypatch.setattr(download, "links_may_be_shared", lambda: link)
+    monkeypatch.setattr("stages.sources.source.links_may_be_shared", lambda: link)
     before = state(folder)
     done = run(data(folder=str(folder), split=split(scheme="grouped")), seed=1)
     check_clips(done.manifest)
@@ -148,18 +152,98 @@ def test_a_listing_gives_labels_groups_and_splits(folder, tmp_path):
     assert set(manifest.loc[manifest["split"] == "test", "group"]) == {"p0", "p1", "p2"}
     assert list(manifest["class"].unique()) == ["JUMP", "RUN"] and leaking_groups(manifest) == []
     (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(row.rsplit(",", 2)[0] for row in rows))
-    with pytest.raises(UserError, match="split column"):
+    with pytest.raises(UserError, match="there is neither"):
         run(data(**source, split=split(scheme="given")), seed=1)
+
+
+def frames(root: Path, count: int = 8) -> dict[str, bytes]:
+    """Folders of images as clips: members by path; also written below `root`."""
+    members = {
+        f"{category}/clip{clip}/{number:06d}.jpg": noise(f"{category}{clip}{number}", 50)
+        for category in ("jump", "run")
+        for clip in range(count)
+        for number in range(4)
+    }
+    for name, content in members.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return members
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_folders_of_images_are_placed_as_folders(tmp_path, monkeypatch, link):
+    monkeypatch.setattr("stages.sources.source.links_may_be_shared", lambda: link)
+    members = frames(tmp_path / "videos")
+    manifest = run(data(folder=str(tmp_path / "videos"), split=split(scheme="auto")), seed=1).manifest
+    files = sorted(path.relative_to("data/clips").as_posix() for path in Path("data/clips").rglob("*") if path.is_file())
+    assert files == sorted(members)
+    row = manifest[manifest["clip"] == "run/clip3"].iloc[0]
+    names = [f"{number:06d}.jpg" for number in range(4)]
+    whole = "".join(f"{name}\0{digest(members[f'run/clip3/{name}'])}\n" for name in names)
+    assert (row["source"], row["bytes"], row["sha256"]) == ("run/clip3", 200, digest(whole.encode()))
+    assert Path("data/clips/run/clip3/000002.jpg").read_bytes() == members["run/clip3/000002.jpg"]
+    (tmp_path / "a.zip").write_bytes(archive({f"set/{name}": content for name, content in members.items()}))
+    packed = run(data(archive="a.zip", split=split(scheme="auto")), seed=1, clips=Path("z/clips"), manifest=Path("z/m.csv"))
+    assert list(packed.manifest["sha256"]) == list(manifest["sha256"]) and list(packed.manifest["clip"]) == list(manifest["clip"])
+    assert packed.fetched == 16 * 200
+    again = run(data(archive="a.zip", split=split(scheme="auto")), seed=1, clips=Path("z/clips"), manifest=Path("z/m.csv"))
+    assert (again.fetched, again.reused) == (0, 16 * 200)
+
+
+def test_odd_names_of_classes_and_files_come_back(tmp_path):
+    classes = ["walk, slowly", 'the "run"', "h\u00fcpfen", "\u8df3 \u821e", "it's", "a=b [c] (d) 100%"]
+    for category in classes:
+        for n in range(4):
+            path = tmp_path / "videos" / category / f"{n}, 'x' \u00e4.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(noise(f"{category}{n}", 100))
+    run(data(folder=str(tmp_path / "videos"), classes=classes, split=split(scheme="auto")), seed=1)
+    manifest = read_manifest("data/manifest.csv")
+    check_clips(manifest)
+    assert list(manifest["class"].unique()) == sorted(classes)
+
+
+def test_a_file_that_cannot_be_read_while_it_is_placed_is_one_line(folder, monkeypatch):
+    monkeypatch.setattr("stages.sources.source.links_may_be_shared", lambda: False)
+
+    def refuse(source, target):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("stages.sources.folders.shutil.copyfile", refuse)
+    with pytest.raises(UserError, match=r"videos/.*\.mp4: Permission denied; mend it, or take it out"):
+        run(data(folder=str(folder), split=split(scheme="grouped")), seed=1)
+    assert not Path("data/clips").exists()
+
+
+@pytest.mark.real
+def test_manifests_of_ucf_101_and_of_the_sample_are_what_they_were(real_archive, workspace):
+    """SHA-256 of the manifests that the rules for names made before folders had layouts."""
+    (workspace / "a.zip").write_bytes(real_archive)
+    sample = Path(download.__file__).parents[1] / "data/sample.zip"
+    for changes, expected in (
+        ({"archive": str(sample)}, "bdf97c8ba17004e2ef25566b016e312d71f028f5ec3c999320408087dd5cf792"),
+        ({"archive": "a.zip"}, "46a1ffaa1aa8e4f0f0e3375b3c236e43a4cb74920c8d795d53fbd7004d30a98c"),
+        ({"archive": "a.zip", "split": split(fold=2)}, "4660ab4c5898e3c2a47b190954eb943c1c820a3991526a9ed3fbc78ebb73ab52"),
+        (
+            {"archive": "a.zip", "num_classes": 5, "split": split(train_per_class=30, test_per_class=20)},
+            "bebd5e530d41b637a2fff026c893ad9a196c178f413b0a79173bcab3a606e231",
+        ),
+    ):
+        run(data(**changes), seed=1)
+        assert digest(Path("data/manifest.csv").read_bytes()) == expected
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (lambda f: {"archive": "x.zip", "split": split(scheme="given")}, r"takes the splits from data\.listing"),
+        (
+            lambda f: {"folder": str(f), "split": split(scheme="given")},
+            r"takes the split from a listing's split column or from folders",
+        ),
         (lambda f: {"folder": str(f), "classes": ["jmup", "run"]}, "did you mean jump"),
         (lambda f: {"folder": str(f)}, "needs UCF-101's names"),
         (lambda f: {"folder": str(f.parent / "data")}, "not found"),
-        (lambda f: {"folder": str(f.parent / "bare")}, "no videos in class folders .0 other files."),
+        (lambda f: {"folder": str(f.parent / "bare")}, "no videos in class folders; expected <class>/<video>"),
     ],
 )
 def test_errors_leave_earlier_outputs_as_they_are(folder, tmp_path, source, message):

@@ -26,7 +26,10 @@ from remotezip import OutOfBound, PartialBuffer, RemoteFetcher, RemoteIOError, R
 from stages.console import UserError, say
 from stages.files import whole_file
 from stages.sources.failures import RangeError, describe, is_final
-from stages.sources.naming import Found, is_hidden, is_video, named_clip, safe_parts
+from stages.sources.folders import missing_advice
+from stages.sources.layouts import File, image_folders, recognise, visible
+from stages.sources.left_out import NOT_VIDEO, LeftOut
+from stages.sources.naming import Found, is_image, is_video, safe_parts
 
 __all__ = ["Archive", "StoppedError", "archive_clips"]
 
@@ -84,7 +87,8 @@ class Archive:
         self.location = location
         self.remote = location.lower().startswith(("http://", "https://"))
         if not self.remote and "://" in location:
-            raise UserError(f"data.archive = {location!r}: only http and https URLs and local paths are supported")
+            message = f"data.archive = {location!r}: only http and https URLs and local paths are supported"
+            raise UserError(message, advice="fetch the archive by other means and give its path")
         self.timeout = timeout
         self.tries = 0
         self._retries = retries if self.remote else 0
@@ -118,14 +122,16 @@ class Archive:
         """
         info = self.members[name]
         if info.flag_bits & 0x1:
-            raise UserError(f"{self.location}: {name} is encrypted; give an archive without a password")
+            raise UserError(f"{self.location}: {name} is encrypted", advice="give an archive without a password")
         try:
             return self._retrying()(self._copy_once, info, target, advance)
         except _MEMBER_ERRORS as error:
             if self._stop.is_set():
                 raise StoppedError from error
-            kept = "; what was fetched is kept, run again to go on" if self.remote else ""
-            raise UserError(f"{self.location}: {name}: {describe(error, self.timeout)}{kept}") from error
+            problem = describe(error, self.timeout)
+            kept = "what was fetched is kept: run again to resume" if self.remote else ""
+            advice = "; ".join(filter(None, (problem.advice, kept)))
+            raise UserError(f"{self.location}: {name}: {problem.what}", advice=advice) from error
 
     def _copy_once(self, info: zipfile.ZipInfo, target: Path, advance: Callable[[int], None]) -> str:
         digest, size = hashlib.sha256(), 0
@@ -194,7 +200,7 @@ class Archive:
             self._memory.clear()
             self.tries += 1
             seconds = state.next_action.sleep
-            say(f"{self.location}: {describe(state.outcome.exception(), self.timeout)}; trying again in {seconds:.0f} s")
+            say(f"{self.location}: {describe(state.outcome.exception(), self.timeout).what}; trying again in {seconds:.0f} s")
 
         def final(error: BaseException) -> bool:
             return is_final(error) or isinstance(error, zipfile.BadZipFile | OutOfBound)
@@ -206,16 +212,18 @@ class Archive:
         try:
             return retrying(self._any_range)
         except FileNotFoundError as error:
-            raise UserError(
-                f"data.archive = {self.location}: not found; give the path of a zip file or an http(s) URL"
-            ) from error
+            advice = missing_advice(Path(self.location).expanduser(), "give the path of a zip file or an http(s) URL")
+            raise UserError(f"data.archive = {self.location}: not found", advice=advice) from error
         except IsADirectoryError as error:
-            raise UserError(f"data.archive = {self.location}: is a directory; give it as data.folder instead") from error
+            raise UserError(f"data.archive = {self.location}: is a directory", advice="give it as data.folder instead") from error
         except (*_INDEX_ERRORS, OSError, NotImplementedError) as error:
-            raise UserError(f"{self.location}: {describe(error, self.timeout, index=True)}") from error
+            problem = describe(error, self.timeout, index=True)
+            raise UserError(f"{self.location}: {problem.what}", advice=problem.advice) from error
         except (ValueError, struct.error) as error:
             # What zipfile raises on an index of random bytes.
-            raise UserError(f"{self.location}: its index is damaged ({error}); fetch or make the archive again") from error
+            raise UserError(
+                f"{self.location}: its index is damaged ({error})", advice="fetch or make the archive again"
+            ) from error
 
     def _any_range(self) -> list[zipfile.ZipInfo]:
         """The index, by a request for the last bytes; by asking for the size first where the server needs that."""
@@ -235,17 +243,25 @@ class Archive:
 
 
 def archive_clips(archive: Archive) -> Found:
-    """The videos in an archive, from their names; raises UserError for an entry that leads elsewhere, or is a link."""
-    clips, ignored = [], 0
-    for name, info in sorted(archive.members.items()):
-        parts = safe_parts(name, archive.location)
-        if info.is_dir():
-            continue
+    """The videos, or folders of images, in an archive, as `layouts.recognise` understands their paths. Suffixes decide what is a
+    video, since the content would have to be fetched.
+
+    Raises UserError for an entry that leads elsewhere, or is a link.
+    """
+    left_out = LeftOut()
+    files = []
+    for name, info in archive.members.items():
+        safe_parts(name, archive.location)
         if stat.S_ISLNK(info.external_attr >> 16):
-            raise UserError(f"{archive.location}: {name} is a symbolic link, which is refused; give an archive of plain files")
-        clip = None if is_hidden(parts) or not is_video(name) else named_clip(name, info.file_size, archive.location)
-        if clip is None:
-            ignored += 1
-        else:
-            clips.append(clip)
-    return Found(clips, ignored)
+            raise UserError(
+                f"{archive.location}: {name} is a symbolic link, which is refused", advice="give an archive of plain files"
+            )
+        if not info.is_dir():
+            files.append(File(name, info.file_size))
+    files = visible(files, left_out)
+    videos = [file for file in files if is_video(file.path)]
+    images = [file for file in files if is_image(file.path)]
+    for file in files:
+        if not is_video(file.path) and not is_image(file.path):
+            left_out.add(NOT_VIDEO, file.path)
+    return recognise(videos + image_folders(videos, images, left_out), left_out, archive.location)

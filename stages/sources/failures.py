@@ -1,7 +1,8 @@
-"""What goes wrong between here and an archive: whether trying again can help, and one phrase that says what it was."""
+"""What goes wrong between here and an archive: whether trying again can help, what it was, and what to do."""
 
 import zipfile
 import zlib
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -9,7 +10,7 @@ import urllib3
 from remotezip import RemoteZipError
 from requests import exceptions as http
 
-__all__ = ["RangeError", "describe", "is_final"]
+__all__ = ["Problem", "RangeError", "describe", "is_final"]
 
 # A server that answers so may answer otherwise in a while (RFC 9110, RFC 6585); other 4xx stay.
 _PASSING_STATUS = {408, 425, 429}
@@ -60,57 +61,65 @@ def is_final(error: BaseException, suffix_range: bool = False) -> bool:
     return _without_ranges(error) or (isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError))
 
 
-def _http_phrase(status: int) -> str:
+class Problem(NamedTuple):
+    """What went wrong, in a phrase that names no class of Python's, and what to do; empty where all there is is to try again."""
+
+    what: str
+    advice: str = ""
+
+
+def _http_problem(status: int) -> Problem:
     if status in (404, 410):
-        return f"not found (HTTP {status}); check data.archive"
+        return Problem(f"not found (HTTP {status})", "check data.archive")
     if status in (401, 403):
-        return f"access denied (HTTP {status}); check data.archive, or fetch the archive by other means and give its path"
+        advice = "check data.archive, or fetch the archive by other means and give its path"
+        return Problem(f"access denied (HTTP {status})", advice)
     if status == 416:
-        return "the server refused the byte range (HTTP 416); the file is empty, too small for a zip, or was replaced meanwhile"
+        what = "the server refused the byte range (HTTP 416): the file is empty, too small for a zip, or was replaced meanwhile"
+        return Problem(what, "check data.archive")
     if status in (429, 503):
-        return f"the server is busy (HTTP {status}); run again later, or with fewer data.workers"
-    return f"the server answered HTTP {status}"
+        return Problem(f"the server is busy (HTTP {status})", "run again later, or with fewer data.workers")
+    return Problem(f"the server answered HTTP {status}", "check data.archive, or run again later")
 
 
-def _no_connection(error: BaseException) -> str:
+def _no_connection(error: BaseException) -> Problem:
     host = urlsplit(error.request.url).hostname if getattr(error, "request", None) is not None else "the server"
     text = str(error)
-    for sign, why in (
+    reasons = (
         ("NameResolution", "its name does not resolve"),
         ("refused", "the connection was refused"),
         ("unreachable", "the network is unreachable"),
         ("aborted", "the connection broke"),
         ("reset", "the connection broke"),
-    ):
-        if sign in text:
-            return f"cannot reach {host}: {why}; check the network and data.archive"
-    return f"cannot reach {host}; check the network and data.archive"
+    )
+    why = next((f": {why}" for sign, why in reasons if sign in text), "")
+    return Problem(f"cannot reach {host}{why}", "check the network and data.archive")
 
 
-def describe(error: BaseException, timeout: float, index: bool = False) -> str:
-    """What went wrong, in one line that names no class of Python's. timeout: seconds, as configured. index: while opening the
-    archive.
-    """
+def describe(error: BaseException, timeout: float, index: bool = False) -> Problem:
+    """What went wrong. timeout: seconds, as configured. index: while opening the archive."""
     error = _reason(error)
     status = _status(error)
     if status is not None:
-        return _http_phrase(status)
+        return _http_problem(status)
     if isinstance(error, http.Timeout | urllib3.exceptions.TimeoutError) or "Read timed out" in str(error):
-        return f"no byte came within data.timeout = {timeout:g} s"
+        return Problem(f"no byte came within data.timeout = {timeout:g} s", "check the network, or raise data.timeout")
     if isinstance(error, http.SSLError):
-        return "the server's certificate could not be verified; check data.archive and the system's certificates"
+        return Problem(
+            "the server's certificate could not be verified", "check data.archive and the certificates of this machine"
+        )
     if isinstance(error, _MALFORMED):
-        return f"not an address that can be fetched ({error}); check data.archive"
+        return Problem(f"not an address that can be fetched ({error})", "check data.archive")
     if isinstance(error, http.ConnectionError):
         return _no_connection(error)
     if _without_ranges(error):
-        return "the server does not support range requests; fetch the archive whole and give its path as data.archive"
+        return Problem("the server does not support range requests", "fetch the archive whole and give its path as data.archive")
     if isinstance(error, zipfile.BadZipFile | zlib.error):
         if index:
-            return f"not a whole zip archive ({error}); it may be truncated: check data.archive, or fetch it again"
-        return f"damaged in the archive or on the way ({error})"
+            return Problem(f"not a whole zip archive ({error}); it may be truncated", "check data.archive, or fetch it again")
+        return Problem(f"damaged in the archive or on the way ({error})")
     if isinstance(error, urllib3.exceptions.HTTPError | EOFError | RemoteZipError):
-        return "the connection was cut or the archive is truncated"
+        return Problem("the connection was cut or the archive is truncated")
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'file'}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return Problem(f"{error.filename or 'file'}: {error.strerror}")
+    return Problem(" ".join(str(error).split()) or type(error).__name__)

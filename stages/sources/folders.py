@@ -1,140 +1,165 @@
-"""A user's own videos: a directory of `<class>/<video>`, or a CSV that lists them. Nothing of theirs is ever changed."""
+"""A user's own videos: a directory that is walked, and the files in it placed elsewhere. Nothing of theirs is ever changed."""
 
 import difflib
 import errno
 import hashlib
 import os
 import shutil
+import stat
+import unicodedata
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import pandas
+from stages.console import UserError
+from stages.sources.content import not_a_video
+from stages.sources.layouts import File, image_folders, recognise, visible
+from stages.sources.left_out import BROKEN_LINK, HIDDEN, NOT_VIDEO, SEEN_FOLDER, UNREADABLE, LeftOut, Reason
+from stages.sources.naming import Found, folded, is_hidden, is_image
 
-from stages.console import UserError, say
-from stages.sources.manifest import SPLITS
-from stages.sources.naming import VIDEO_SUFFIXES, Clip, Found, is_hidden, is_video, named_clip, safe_parts, ucf_name
+__all__ = ["existing_folder", "folder_clips", "links_may_be_shared", "nearest", "place", "walk"]
 
-__all__ = ["folder_clips", "links_may_be_shared", "listed_clips", "place"]
-
-_REQUIRED = ("path", "label")
-_OPTIONAL = ("group", "split")
 # A hard link is refused across devices, by some file systems, and for files of others (fs.protected_hardlinks): then a copy
 # serves.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_READERS = 8  # threads that read first bytes: on a network's file system each takes a round trip
 
 
-def _existing(folder: str) -> Path:
+def nearest(path: Path) -> Path | None:
+    """An existing path that `path` was probably meant to be: other Unicode normalisation or case, quotes left on, a slip."""
+    bare = str(path).strip().strip("'\"")
+    if bare != str(path) and Path(bare).exists():
+        return Path(bare)
+    parts = path.absolute().parts
+    found = Path(parts[0])
+    for part in parts[1:]:
+        if (found / part).exists():
+            found /= part
+            continue
+        try:
+            siblings = sorted(entry.name for entry in found.iterdir())
+        except OSError:
+            return None
+        same = [name for name in siblings if folded(name) == folded(part.strip().strip("'\""))]
+        close = same or difflib.get_close_matches(part, siblings, n=1, cutoff=0.8)
+        if not close:
+            return None
+        found /= close[0]
+    return found
+
+
+def missing_advice(path: Path, otherwise: str) -> str:
+    """What to do about a path that is not there: which one near it is, and how it differs."""
+    near = nearest(path)
+    if near is None:
+        return otherwise
+    same = unicodedata.normalize("NFC", str(near)) == unicodedata.normalize("NFC", str(path.absolute()))
+    how = " (the same letters, composed otherwise: copy the name from `ls`)" if same else ""
+    return f"did you mean {near}{how}?"
+
+
+def existing_folder(folder: str) -> Path:
+    """The directory `data.folder`, with ~ expanded; raises UserError where it is none, with a near one that is."""
     root = Path(folder).expanduser()
-    if not root.exists():
-        raise UserError(f"data.folder = {folder}: not found; give a directory of <class>/<video>")
+    try:
+        root.stat()
+    except FileNotFoundError:
+        advice = missing_advice(root, "give a directory of <class>/<video>")
+        raise UserError(f"data.folder = {folder}: not found", advice=advice) from None
+    except OSError as error:
+        raise UserError(f"data.folder = {folder}: {error.strerror}", advice="check its permissions and its spelling") from None
     if not root.is_dir():
-        raise UserError(f"data.folder = {folder}: not a directory; a zip file belongs in data.archive")
+        raise UserError(f"data.folder = {folder}: not a directory", advice="a zip file belongs in data.archive")
     return root
 
 
-def _walk(root: Path) -> Iterator[str]:
-    """Posix paths under `root` of all files, sorted within a folder; follows links to folders, but none twice."""
-    seen = set()
-    for current, folders, files in os.walk(root, followlinks=True):
-        real = Path(current).resolve()
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        here = Path(current).relative_to(root)
-        yield from ((here / file).as_posix() for file in sorted(files))
+def walk(root: Path, left_out: LeftOut) -> tuple[list[File], list[str]]:
+    """All regular files under `root` with their sizes, and all folders, as posix paths.
+
+    Links to folders are followed after all real folders, and none twice, so that a file is met under its real name. Hidden
+    entries, broken links and what cannot be read go to `left_out`.
+    """
+    files: list[File] = []
+    folders: list[str] = []
+    real_root = os.path.realpath(root)
+    seen, waiting, links = {real_root}, [""], []
+    while waiting or links:
+        if waiting:
+            here = waiting.pop()
+        else:
+            here = links.pop(0)
+            real = os.path.realpath(root / here)
+            # A folder above the root holds the root, and so has no end.
+            if real in seen or real_root.startswith(real.rstrip("/") + "/"):
+                left_out.add(SEEN_FOLDER, here)
+                continue
+            seen.add(real)
+        if here:
+            folders.append(here)
+        for entry in _entries(root, here, left_out):
+            path = f"{here}/{entry.name}" if here else entry.name
+            if is_hidden([entry.name]):
+                left_out.add(HIDDEN, path)
+                continue
+            try:
+                status = entry.stat()
+            except OSError:
+                left_out.add(BROKEN_LINK if entry.is_symlink() else UNREADABLE, path)
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                if entry.is_symlink():
+                    links.append(path)
+                else:
+                    seen.add(os.path.realpath(entry.path))
+                    waiting.append(path)
+            elif stat.S_ISREG(status.st_mode):
+                files.append(File(path, status.st_size))
+            else:  # a pipe, a socket, a device: opening it may wait for ever
+                left_out.add(NOT_VIDEO, path)
+    return files, sorted(folders)
+
+
+def _entries(root: Path, here: str, left_out: LeftOut) -> Iterator[os.DirEntry]:
+    try:
+        with os.scandir(root / here) as entries:
+            yield from sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        left_out.add(UNREADABLE, here or str(root))
+
+
+def reason_against(path: Path) -> Reason | None:
+    """Why the file is not taken for a video, None where it is one; where it cannot be read, that is why."""
+    try:
+        return not_a_video(path)
+    except OSError:
+        return UNREADABLE
 
 
 def folder_clips(folder: str) -> Found:
-    """The videos under a directory. A video's class is the folder it lies in, or what a UCF-101 name says.
+    """The videos, or folders of images, under a directory, as `layouts.recognise` understands their paths.
 
-    A folder directly under `folder` that holds no video at all counts as an empty class. Raises UserError where `folder` is no
-    directory.
+    Contents decide what is a video (see `stages.sources.content`). Raises UserError where `folder` is no directory.
     """
-    root = _existing(folder)
-    clips, ignored = [], 0
-    for path in _walk(root):
-        clip = None
-        if not is_hidden(PurePosixPath(path).parts) and is_video(path):
-            clip = named_clip(path, (root / path).stat().st_size, f"data.folder = {folder}")
-        if clip is None:
-            ignored += 1
+    root = existing_folder(folder)
+    left_out = LeftOut()
+    files, folders = walk(root, left_out)
+    return recognise(sorted_out(root, files, left_out), left_out, f"data.folder = {folder}", folders)
+
+
+def sorted_out(root: Path, files: list[File], left_out: LeftOut) -> list[File]:
+    """The videos and the folders of images among the files under `root`; the rest goes to `left_out`."""
+    files = visible(files, left_out)
+    images = [file for file in files if is_image(file.path)]
+    others = [file for file in files if not is_image(file.path)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        reasons = list(pool.map(lambda file: reason_against(root / file.path), others))
+    videos = []
+    for file, reason in zip(others, reasons, strict=True):
+        if reason is None:
+            videos.append(file)
         else:
-            clips.append(clip)
-    used = {PurePosixPath(clip.source).parts[0] for clip in clips}
-    # A link may lead to what was found under another name, so only real folders can be empty classes.
-    folders = [
-        entry.name for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink() and not is_hidden([entry.name])
-    ]
-    empty = sorted(set(folders) - used)
-    return Found(clips, ignored, empty)
-
-
-def _read_listing(listing: str) -> pandas.DataFrame:
-    """The CSV as text, stripped, with the columns it has of path, label, group and split."""
-    try:
-        table = pandas.read_csv(
-            Path(listing).expanduser(), dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
-        )
-    except FileNotFoundError:
-        raise UserError(f"data.listing = {listing}: not found") from None
-    except (ValueError, pandas.errors.ParserError, OSError) as error:
-        raise UserError(f"data.listing = {listing}: not a CSV file ({' '.join(str(error).split())})") from None
-    table.columns = [str(column).strip() for column in table.columns]
-    known = [*_REQUIRED, *_OPTIONAL]
-    missing = [column for column in _REQUIRED if column not in table.columns]
-    if missing:
-        raise UserError(
-            f"data.listing = {listing}: no column {', '.join(missing)}; the first line must be path,label[,group,split]"
-        )
-    others = [column for column in table.columns if column not in known]
-    for column in others:
-        close = difflib.get_close_matches(column.lower(), known, n=1)
-        if close:
-            raise UserError(f"data.listing = {listing}: column {column!r} looks like {close[0]!r}; rename it, or drop it")
-    if others:
-        say(f"data.listing = {listing}: columns not used: {', '.join(others)}")
-    if not len(table):
-        raise UserError(f"data.listing = {listing}: lists no files")
-    table = table[[column for column in known if column in table.columns]]
-    return table.apply(lambda column: column.fillna("").str.strip())
-
-
-def listed_clips(folder: str, listing: str) -> Found:
-    """The videos that a CSV `path,label[,group,split]` names, with paths relative to `folder`.
-
-    Where the group is absent or empty, a UCF-101 name gives it, else each file is a group of its own. Splits are all given or
-    none.
-    Raises UserError naming file and line for a path that is unsafe, absent, no video or named twice, a bad label, an unknown
-    split.
-    """
-    root = _existing(folder)
-    table = _read_listing(listing)
-    splits = "split" in table.columns and bool((table["split"] != "").any())
-    clips, first_line = [], {}
-    for line, row in enumerate(table.to_dict("records"), start=2):
-        where = f"{listing}, row {line}"
-        path = "/".join(safe_parts(row["path"], where))
-        if path in first_line:
-            raise UserError(f"{where}: {path} is listed already in row {first_line[path]}; keep one")
-        first_line[path] = line
-        label = row["label"]
-        if not label or len(safe_parts(label, where)) != 1 or is_hidden([label]) or "/" in label:
-            raise UserError(
-                f"{where}: label {label!r} cannot be a class; give a name without slashes that does not start with a dot"
-            )
-        if not is_video(path):
-            raise UserError(f"{where}: {path} is not a video; known suffixes: {', '.join(VIDEO_SUFFIXES)}")
-        if not (root / path).is_file():
-            raise UserError(f"{where}: {root / path} not found; paths are relative to data.folder")
-        split = row.get("split", "") if splits else None
-        if splits and split not in SPLITS:
-            raise UserError(f"{where}: unknown split {split!r}; it must be one of {', '.join(SPLITS)}")
-        ucf = ucf_name(PurePosixPath(path).name)
-        group = row.get("group") or (f"{ucf[0]}_g{ucf[1]:02d}" if ucf else path)
-        clips.append(Clip(path, label, group, ucf[1] if ucf else None, (root / path).stat().st_size, split=split))
-    return Found(clips, splits=splits)
+            left_out.add(reason, file.path)
+    return videos + image_folders(videos, images, left_out)
 
 
 def links_may_be_shared() -> bool:

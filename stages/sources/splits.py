@@ -50,8 +50,8 @@ def hold_out(clips: Iterable[Clip], fraction: float, seed: int, purpose: str) ->
         if len(own) < 2:
             raise UserError(
                 f"class {category!r} has only one group to divide ({own[0]}), so none can be held out for {purpose} "
-                "(training, validation and test need three in all); "
-                "add clips of other groups, raise data.split.train_per_class, or leave the class out of data.classes"
+                "(training, validation and test need three in all)",
+                advice="add clips of other groups, raise data.split.train_per_class, or leave the class out of data.classes",
             )
     for attempt in range(_TRIES):
         held: set[str] = set()
@@ -64,7 +64,10 @@ def hold_out(clips: Iterable[Clip], fraction: float, seed: int, purpose: str) ->
             kept.update(set(own) - held)
         if all(0 < len(held.intersection(own)) < len(own) for own in groups.values()):
             return held
-    raise UserError(f"classes share groups so closely that no choice of {purpose} groups leaves every class on both sides")
+    raise UserError(
+        f"classes share groups so closely that no choice of {purpose} groups leaves every class on both sides",
+        advice="use data.split.scheme=random, or give the split yourself (folders train and test, or a column split)",
+    )
 
 
 def limited(clips: Iterable[Clip], number: int | None) -> list[Clip]:
@@ -85,7 +88,10 @@ def _random_part(clips: Iterable[Clip], fraction: float, seed: int, purpose: str
     part: set[str] = set()
     for category, members in _by_class(clips).items():
         if len(members) < 2:
-            raise UserError(f"class {category!r} has only one clip to divide ({members[0].clip}), so none is left for {purpose}")
+            raise UserError(
+                f"class {category!r} has only one clip to divide ({members[0].clip}), so none is left for {purpose}",
+                advice="add clips, or leave the class out of data.classes",
+            )
         part.update(_shuffled((clip.clip for clip in members), seed, purpose)[: _share(fraction, len(members))])
     return part
 
@@ -95,7 +101,8 @@ def _official_test(clips: Collection[Clip], fold: int) -> set[str]:
     if unnumbered:
         raise UserError(
             f"data.split.scheme=official needs UCF-101's names (v_<Class>_gNN_cNN.avi), which {unnumbered[0]} "
-            f"and {len(unnumbered) - 1} others lack; use grouped, random or given"
+            f"and {len(unnumbered) - 1} others lack",
+            advice="use data.split.scheme=grouped, random, given or auto",
         )
     return {clip.clip for clip in clips if clip.number in OFFICIAL_TEST_GROUPS[fold]}
 
@@ -111,7 +118,10 @@ def _test_part(clips: Collection[Clip], split: Split, seed: int) -> set[str]:
         return _random_part(clips, split.test, seed, "test")
     missing = [clip.source for clip in clips if clip.split is None]
     if missing:
-        raise UserError(f"data.split.scheme=given needs a data.listing with a split column; {missing[0]} has no split")
+        raise UserError(
+            f"data.split.scheme=given, but {missing[0]} has no split",
+            advice="add a split column to data.listing, or sort the videos into folders named train and test",
+        )
     return {clip.clip for clip in clips if clip.split == "test"}
 
 
@@ -138,9 +148,9 @@ def split_clips(clips: Collection[Clip], split: Split, seed: int) -> dict[str, l
       official  UCF-101's published fold, by group number;
       grouped   about `split.test` of each class's groups, drawn with `seed`; no group is on two sides;
       random    about `split.test` of each class's clips, drawn with `seed`, whatever their groups: they leak;
-      given     what the listing says.
+      given     what the listing, or the folders, say.
     Then `train_per_class` and `test_per_class` limit the rest and test (see `limited`). Last, about `split.validation` of what is
-    left for training is held out: whole groups of each class for official, grouped and given, clips for random. Where the listing
+    left for training is held out: whole groups of each class for official, grouped and given, clips for random. Where the source
     itself names validation clips they are taken, and nothing is carved.
     Raises UserError naming the first class that is left without clips in a part, or that cannot be divided.
     """
@@ -180,6 +190,6 @@ def _require(classes: list[str], part: list[Clip], name: str, split: Split) -> N
         how = f"official, fold {split.fold}" if split.scheme == "official" else split.scheme
         more = f" (and {len(bare) - 1} other classes)" if len(bare) > 1 else ""
         raise UserError(
-            f"class {bare[0]!r}{more} has no {name} clips with data.split.scheme={how}; "
-            "choose another split, raise a limit, or leave the class out"
+            f"class {bare[0]!r}{more} has no {name} clips with data.split.scheme={how}",
+            advice="choose another split, raise a limit, or leave the class out",
         )

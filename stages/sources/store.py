@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from zipfile import ZipInfo
 
 import filelock
 
@@ -31,13 +32,14 @@ _READ = 1 << 20
 
 @dataclass(frozen=True)
 class Stored:
-    """What the store holds after a fetch. sha256: by `Clip.source`. fetched, reused: the sources that came now, and that were
-    there.
+    """Where clips' files are after a fetch. folder: they lie at `folder / path in the source`. link: whether hard
+    links to them may be made. sha256: of files, by path in the source, as far as it is known. fetched: the files that came now.
     """
 
+    folder: Path
+    link: bool
     sha256: dict[str, str]
-    fetched: frozenset[str]
-    reused: frozenset[str]
+    fetched: frozenset[str] = frozenset()
 
 
 def in_threads(
@@ -86,33 +88,33 @@ def _checked(path: Path, crc: int, advance: Callable[[int], None]) -> str | None
 
 
 def fetch_clips(archive: Archive, clips: Sequence[Clip], folder: Path, workers: int) -> Stored:
-    """Brings the clips' members into `folder`, at `folder / clip.source`, fetching only what is not there whole.
+    """Brings the clips' members into `folder`, at `folder / path in the archive`, fetching only what is not there whole.
 
     workers: threads, each with its own connection. Raises UserError for the first member that cannot be had; the others stay.
     """
+    files = [archive.members[file] for clip in clips for file in clip.files]
     with _alone(folder):
         # Parts are named `.<file>.<process>.part` (see stages.files); nobody else is at work here, so they are a killed run's.
         for part in sorted(folder.rglob(".*.part")):
             part.unlink()
-        there = [clip for clip in clips if _size(folder / clip.source) == clip.size]
+        there = [info for info in files if _size(folder / info.filename) == info.file_size]
         hashes = {}
         if there:
             with _bytes_bar("checking", there) as advance:
 
-                def check(clip: Clip) -> str | None:
-                    return _checked(folder / clip.source, archive.members[clip.source].CRC, advance)
+                def check(info: ZipInfo) -> str | None:
+                    return _checked(folder / info.filename, info.CRC, advance)
 
-                hashes = {clip.source: digest for clip, digest in in_threads(check, there, workers).items() if digest}
-        reused = frozenset(hashes)
-        missing = [clip for clip in clips if clip.source not in reused]
+                hashes = {info.filename: digest for info, digest in in_threads(check, there, workers).items() if digest}
+        missing = [info for info in files if info.filename not in hashes]
         if missing:
             with _bytes_bar("fetching", missing) as advance:
 
-                def fetch(clip: Clip) -> str:
-                    return archive.copy(clip.source, folder / clip.source, advance)
+                def fetch(info: ZipInfo) -> str:
+                    return archive.copy(info.filename, folder / info.filename, advance)
 
-                hashes |= {clip.source: digest for clip, digest in in_threads(fetch, missing, workers, archive.stop).items()}
-        return Stored(hashes, frozenset(clip.source for clip in missing), reused)
+                hashes |= {info.filename: digest for info, digest in in_threads(fetch, missing, workers, archive.stop).items()}
+        return Stored(folder, True, hashes, frozenset(info.filename for info in missing))
 
 
 def _size(path: Path) -> int | None:
@@ -120,10 +122,10 @@ def _size(path: Path) -> int | None:
 
 
 @contextmanager
-def _bytes_bar(describe: str, clips: Sequence[Clip]) -> Iterator[Callable[[int], None]]:
+def _bytes_bar(describe: str, files: Sequence[ZipInfo]) -> Iterator[Callable[[int], None]]:
     """A bar of bytes with their rate, to be advanced from any thread."""
     lock = threading.Lock()
-    total = sum(clip.size for clip in clips)
+    total = sum(info.file_size for info in files)
     with progress(total=total, describe=describe, unit="B", unit_scale=True, unit_divisor=1000) as bar:
 
         def advance(count: int) -> None:

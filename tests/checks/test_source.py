@@ -29,8 +29,10 @@ def remote(server: RangeServer, **changes) -> Data:
 
 
 def test_a_remote_archive_is_asked_for_its_index_alone(server):
-    (found,), planned = check(remote(server, num_classes=2))
-    assert found.status == "ok"
+    (found, layout, left_out), planned = check(remote(server, num_classes=2))
+    assert found.status == layout.status == left_out.status == "ok"
+    assert layout.message.startswith("layout v_<Class>_gNN_cNN (UCF-101's names) below UCF101; 3 classes (ApplyEyeMakeup,")
+    assert left_out.message == "left out: 1 file that is not a video (UCF101/readme.txt)"
     assert "answers byte ranges: 2 classes, 56 train, 16 validation, 28 test clips, 0.3 MB" in found.message
     assert planned.clips == {"train": 56, "validation": 16, "test": 28} and planned.classes == ["ApplyEyeMakeup", "ApplyLipstick"]
     assert planned.bytes == 100 * 3000 and planned.assumed and planned.seconds == USUAL_SECONDS
@@ -72,7 +74,7 @@ def test_an_unreachable_archive_is_a_warning_where_the_clips_are_here(server):
     [
         ({"num_classes": 9}, "there are only 3 classes"),
         ({"classes": ["Archrey", "ApplyLipstick"]}, "did you mean Archery"),
-        ({"split": split(scheme="given")}, "takes the splits from data.listing"),
+        ({"split": split(scheme="given")}, "there is neither"),
         ({"flip": {"Archery": "Bowling"}}, "data.flip names Bowling"),
     ],
 )
@@ -89,20 +91,21 @@ def test_a_local_archive_that_is_absent_or_broken_is_a_problem():
     assert found.status == "problem" and "not a whole zip" in found.message
 
 
-def video(path: Path, seconds: int = 2) -> None:
+def video(path: Path, seconds: int = 2, grey: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 32))
     for _ in range(5 * seconds):
-        writer.write(np.zeros((32, 64, 3), np.uint8))
+        writer.write(np.full((32, 64, 3), grey, np.uint8))
     writer.release()
 
 
 def test_a_folder_is_walked_and_its_videos_measured(tmp_path):
-    for category in ("jump", "run"):
+    for grey, category in enumerate(("jump", "run")):
         for number in range(6):
-            video(tmp_path / "videos" / category / f"{number}.avi")
-    source = data(folder=str(tmp_path / "videos"), watch=str(tmp_path / "videos"), split=split(scheme="grouped"))
-    (found,), planned = check(source)
+            video(tmp_path / "videos" / category / f"{number}.avi", grey=100 * grey + 10 * number)
+    source = data(folder=str(tmp_path / "videos"), watch=str(tmp_path / "videos"), split=split(scheme="auto"))
+    (found, layout, scheme), planned = check(source)
+    assert layout.message == "layout <class>/<video>; 2 classes (jump, run), 12 videos" and "whole groups" in scheme.message
     assert found.status == "ok" and "2 classes, 6 train, 2 validation, 4 test clips" in found.message
     assert (planned.seconds, planned.aspect, planned.assumed) == (2.0, 2.0, False)
 
@@ -112,6 +115,50 @@ def test_a_local_archive_is_measured_too(tmp_path):
     clip = Path("one.avi").read_bytes()
     Path("a.zip").write_bytes(archive({f"v_{name}_g{group:02d}_c01.avi": clip for name in "AB" for group in range(1, 26)}))
     assert plan(data(archive="a.zip"), 1).seconds == 3.0
+
+
+def test_clips_that_cannot_be_decoded_are_named(tmp_path):
+    for category in ("jump", "run"):
+        for number in range(3):
+            video(tmp_path / "v" / category / f"{number}.avi", grey=10 * number + len(category))
+    cut = tmp_path / "v/jump/1.avi"
+    cut.write_bytes(cut.read_bytes()[:100])
+    findings, _ = check(data(folder=str(tmp_path / "v"), watch=str(tmp_path / "v"), split=split(scheme="auto")))
+    found = findings[-1]
+    assert found.status == "warning" and "1 of 5 clips that were looked into cannot be decoded: jump/1.avi: " in found.message
+    assert "frames.on_error" in found.advice
+
+
+def test_folders_of_images_need_a_rate(tmp_path):
+    for category in ("jump", "run"):
+        for clip in range(4):
+            for number in range(10):
+                path = tmp_path / "v" / category / str(clip) / f"{number}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), np.full((32, 64, 3), number * clip, np.uint8))
+    source = data(folder=str(tmp_path / "v"), watch=str(tmp_path / "v"), split=split(scheme="random"))
+    findings, planned = check_source(source, 1, True, image_rate=5.0)
+    assert {found.status for found in findings} <= {"ok", "warning"} and (planned.seconds, planned.aspect) == (2.0, 2.0)
+    findings, _ = check_source(source, 1, True)
+    assert ("problem", "set it, e.g. frames.image_rate=25") in [(found.status, found.advice) for found in findings]
+
+
+def test_a_listing_that_dvc_does_not_watch(tmp_path):
+    for number in range(10):
+        video(tmp_path / "v" / "ab"[number % 2] / f"{number}.avi", grey=number)
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{'ab'[n % 2]}/{n}.avi,{'ab'[n % 2]}\n" for n in range(10)))
+    folder = str(tmp_path / "v")
+    findings, _ = check(data(folder=folder, listing=str(tmp_path / "list.csv"), watch=folder, split=split(scheme="auto")))
+    assert findings[-1].status == "warning" and "lies outside data.watch" in findings[-1].message
+
+
+def test_a_watched_path_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for number in range(10):
+        video(tmp_path / "v" / "ab"[number % 2] / f"{number}.avi", grey=number)
+    findings, _ = check(data(folder="~/v", watch="~/v", split=split(scheme="auto")))
+    (found,) = [found for found in findings if found.status == "problem"]
+    assert "DVC does not expand ~" in found.message and found.advice == f"give the path as {tmp_path / 'v'}"
 
 
 def test_an_empty_folder_is_a_problem(tmp_path):
@@ -124,12 +171,13 @@ def test_paths_that_dvc_would_not_see_are_named():
     Path("a.zip").write_bytes(CONTENT)
     Path("b.zip").write_bytes(CONTENT)
     messages = {found.message: found.status for found in check(data(archive="a.zip", watch="a.zip"))[0]}
+    messages = {message: status for message, status in messages.items() if "cannot be decoded" not in message}  # they are noise
     assert messages.pop("data.archive = a.zip is relative and not in git, so --temp and --queue runs do not find it") == "warning"
     assert set(messages.values()) == {"ok"}
     absolute = str(Path("a.zip").resolve())
-    _, found = check(data(archive=absolute, watch="b.zip"))[0]
+    *_, found = check(data(archive=absolute, watch="b.zip"))[0]
     assert found.status == "warning" and "so DVC does not see when that changes" in found.message
-    _, found = check(data(archive=absolute, watch="c.zip"))[0]
+    *_, found = check(data(archive=absolute, watch="c.zip"))[0]
     assert found.status == "problem" and "will not run `download` without it" in found.message
 
 

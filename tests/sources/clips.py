@@ -5,9 +5,13 @@ import io
 import random
 import zipfile
 from collections.abc import Iterable
+from pathlib import Path
 
 from stages.params import Data, Split
+from stages.sources.naming import Clip, ucf_group, ucf_name
 
+# The beginning of an MP4 file, which says what it is.
+MP4 = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41"
 CLASSES = ("ApplyEyeMakeup", "ApplyLipstick", "Archery")
 
 
@@ -18,6 +22,20 @@ def noise(name: str, size: int) -> bytes:
 
 def ucf_names(classes: Iterable[str] = CLASSES, groups: int = 25, clips: int = 2) -> list[str]:
     return [f"v_{c}_g{g:02d}_c{n:02d}.avi" for c in classes for g in range(1, groups + 1) for n in range(1, clips + 1)]
+
+
+def ucf_clip(path: str) -> Clip:
+    """A clip of one byte that its UCF-101 name says all of."""
+    group, number = ucf_group(path)
+    return Clip(path, ucf_name(path)[0], group, number, 1)
+
+
+def write_files(root: Path, *paths: str, content: bytes | None = None) -> Path:
+    """Writes files below `root`, each with its own name as content, behind a signature of MP4; returns `root`."""
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(MP4 + path.encode() if content is None else content)
+    return root
 
 
 def archive(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -47,7 +65,7 @@ def split(**changes) -> Split:
 
 
 def data(**changes) -> Data:
-    source = {"name": "test", "archive": None, "folder": None, "listing": None, "watch": ""}
+    source = {"name": "test", "archive": None, "folder": None, "listing": None, "class_names": None, "watch": ""}
     classes = {"num_classes": None, "classes": None, "flip": True}
     values = {**source, **classes, "workers": 4, "retries": 3, "timeout": 2.0}
     if "split" not in changes:

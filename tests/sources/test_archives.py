@@ -5,6 +5,7 @@ import struct
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -199,7 +200,8 @@ def test_a_full_disk_is_said(server, tmp_path, monkeypatch):
         def write(self, chunk):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.open", lambda self, mode: Full())
+    whole = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, mode="r", **more: Full() if mode == "wb" else whole(self, mode, **more))
     with opened(server) as remote, pytest.raises(UserError, match="disk is full"):
         remote.copy(MEMBER, tmp_path / "a.avi", nothing)
     assert remote.tries == 0
@@ -216,13 +218,33 @@ def test_stopping_ends_a_copy(server, tmp_path, monkeypatch):
 
 
 def test_clips_of_an_archive(tmp_path):
-    members = {**MEMBERS, "x/y/jump/1.MP4": b"1", "__MACOSX/UCF101/._v_A_g01_c01.avi": b"2", "loose.mp4": b"3"}
+    members = {**MEMBERS, "__MACOSX/UCF101/._v_A_g01_c01.avi": b"2", "loose.mp4": b"3", "UCF101/lists/a.txt": b"4"}
     (tmp_path / "a.zip").write_bytes(archive(members))
     with Archive(str(tmp_path / "a.zip"), 0, 1.0) as local:
         found = archive_clips(local)
-    assert len(found.clips) == 2 * 3 * 2 + 1
-    assert found.ignored == 3
-    assert {clip.category for clip in found.clips} == {"Archery", "Biking", "jump"}
+    assert len(found.clips) == 2 * 3 * 2
+    assert {clip.category for clip in found.clips} == {"Archery", "Biking"}
+    assert found.layout == "layout v_<Class>_gNN_cNN (UCF-101's names) below UCF101; 2 classes (Archery, Biking), 12 videos"
+    assert found.left_out.line() == (
+        "left out: 1 hidden file (__MACOSX/UCF101/._v_A_g01_c01.avi); 1 video outside the class folders (loose.mp4); "
+        "2 files that are not videos (.txt 2)"
+    )
+
+
+def test_archives_have_the_layouts_that_folders_have(tmp_path):
+    videos = {f"data/{s}/{c}/{n}.mts": b"x" for s in ("train", "val", "test") for c in ("run", "walk") for n in range(2)}
+    frames = {f"{c}/clip{n}/{k:06d}.jpg": bytes([k]) for c in ("run", "walk") for n in range(2) for k in range(3)}
+    found = {}
+    for name, members in {"videos": videos, "frames": frames}.items():
+        (tmp_path / "a.zip").write_bytes(archive(members))
+        with Archive(str(tmp_path / "a.zip"), 0, 1.0) as local:
+            found[name] = archive_clips(local)
+    assert {clip.split for clip in found["videos"].clips} == {"train", "validation", "test"}
+    assert "<split>/<class>/<video> below data" in found["videos"].layout
+    clip = found["frames"].clips[0]
+    assert (clip.source, clip.category, clip.size) == ("run/clip0", "run", 3)
+    assert clip.images == ("000000.jpg", "000001.jpg", "000002.jpg")
+    assert found["frames"].layout.startswith("layout <class>/<clip>/<image>; 2 classes (run, walk), 4 folders of images")
 
 
 def link() -> bytes:

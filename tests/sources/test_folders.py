@@ -1,41 +1,42 @@
 import errno
 import os
+import time
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from stages.console import UserError
-from stages.sources.folders import folder_clips, links_may_be_shared, listed_clips, place
-from tests.sources.clips import digest
+from stages.sources import folders
+from stages.sources.folders import existing_folder, folder_clips, links_may_be_shared, nearest, place
+from tests.sources.clips import MP4, digest, write_files
 
 
 @pytest.fixture
 def videos(tmp_path):
-    root = tmp_path / "videos"
-    for name in ("jump/1.mp4", "jump/2.MOV", "run/v_run_g02_c01.avi", "run/notes.txt", "run/.hidden.mp4", "loose.mp4"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(name.encode())
-    return root
+    return write_files(tmp_path / "videos", "jump/1.mp4", "jump/2.MOV", "run/v_run_g02_c01.avi", "loose.mp4")
 
 
-def listing(videos: Path, text: str) -> str:
-    path = videos.parent / "list.csv"
-    path.write_text(text, encoding="utf-8")
-    return str(path)
+def sources(folder: Path) -> list[str]:
+    return [clip.source for clip in folder_clips(str(folder)).clips]
 
 
 def test_folder_of_classes(videos):
+    write_files(videos, "run/notes.txt", "run/.hidden.mp4")
     (videos / "bare").mkdir()
-    (videos / "linked").symlink_to(videos / "jump")  # the same files under another name: once is enough
+    (videos / "a_link").symlink_to(videos / "jump")  # the same files under another name: once is enough
     found = folder_clips(str(videos))
     assert [(clip.source, clip.category, clip.group) for clip in found.clips] == [
         ("jump/1.mp4", "jump", "jump/1.mp4"),
         ("jump/2.MOV", "jump", "jump/2.MOV"),
         ("run/v_run_g02_c01.avi", "run", "run_g02"),
     ]
-    assert found.ignored == 3
     assert found.empty == ["bare"]
-    assert found.clips[0].size == len("jump/1.mp4")
+    assert found.clips[0].size == len(MP4) + len("jump/1.mp4")
+    assert found.left_out.line() == (
+        "left out: 1 file that is not a video (run/notes.txt); 1 hidden file (run/.hidden.mp4); "
+        "1 link to a folder that is read already (a_link); 1 video outside the class folders (loose.mp4)"
+    )
 
 
 def test_folder_that_is_none(tmp_path):
@@ -44,43 +45,94 @@ def test_folder_that_is_none(tmp_path):
     (tmp_path / "file.zip").write_bytes(b"")
     with pytest.raises(UserError, match=r"data\.archive"):
         folder_clips(str(tmp_path / "file.zip"))
+    with pytest.raises(UserError, match="File name too long"):
+        folder_clips(str(tmp_path / ("x" * 300)))
 
 
-def test_listing(videos):
-    rows = ["jump/1.mp4, up ,007,train,3", "loose.mp4,down,,test,3", "run/v_run_g02_c01.avi,down,,validation,1"]
-    text = "\n".join(["\ufeffpath,label,group,split,seconds", *rows, ""])
-    found = listed_clips(str(videos), listing(videos, text))
-    assert found.splits
-    assert [(c.source, c.category, c.group, c.split) for c in found.clips] == [
-        ("jump/1.mp4", "up", "007", "train"),
-        ("loose.mp4", "down", "loose.mp4", "test"),
-        ("run/v_run_g02_c01.avi", "down", "run_g02", "validation"),
-    ]
-    assert not listed_clips(str(videos), listing(videos, "path,label\njump/1.mp4,NA\n")).splits
+def test_suffixes_do_not_decide(tmp_path):
+    names = ["a.mts", "b.TS", "c.flv", "d.3gp", "e.vob", "f", "g.backup", "h.mp4.part1"]
+    root = write_files(tmp_path / "v", *(f"{c}/{name}" for c in ("run", "walk") for name in names))
+    write_files(root, "run/Thumbs.db", "run/data.bin", "walk/a.txt", "walk/b.txt", content=b"\x00\x01other")
+    write_files(root, "walk/removed.mp4", content=b"<html>This video is not available</html>")
+    found = folder_clips(str(root))
+    assert [clip.source for clip in found.clips] == [f"{c}/{name}" for c in ("run", "walk") for name in sorted(names)]
+    assert found.left_out.line() == (
+        "left out: 1 file with a video's suffix whose content is none (walk/removed.mp4); "
+        "4 files that are not videos (.txt 2, .bin 1, .db 1)"
+    )
+
+
+def test_what_cannot_be_read_is_named_and_left_out(videos, monkeypatch):
+    (videos / "run/broken.mp4").symlink_to("gone.mp4")
+    (videos / "run/loop.mp4").symlink_to("loop.mp4")
+    (videos / "run/secret.mp4").write_bytes(MP4)
+    (videos / "run/empty.mp4").write_bytes(b"")
+    (videos / "jump/closed").mkdir()
+    os.mkfifo(videos / "run/pipe.mp4")
+    whole_open, whole_scan = Path.open, os.scandir
+
+    def refuse_file(self, *arguments, **options):
+        if self.name == "secret.mp4":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return whole_open(self, *arguments, **options)
+
+    def refuse_folder(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return whole_scan(path)
+
+    monkeypatch.setattr(Path, "open", refuse_file)
+    monkeypatch.setattr(folders.os, "scandir", refuse_folder)
+    found = folder_clips(str(videos))
+    assert len(found.clips) == 3
+    assert found.left_out.line() == (
+        "left out: 1 empty file (run/empty.mp4); 1 file that is not a video (run/pipe.mp4); "
+        "1 video outside the class folders (loose.mp4); 2 broken links (run/broken.mp4, run/loop.mp4); "
+        "2 files or folders that cannot be read (jump/closed, run/secret.mp4)"
+    )
+
+
+def test_walking_a_loop_of_links_ends(videos):
+    (videos / "jump/again").symlink_to(videos)
+    (videos / "jump/above").symlink_to(videos.parent)
+    assert len(sources(videos)) == 3
+
+
+def test_a_folder_elsewhere_is_followed(videos, tmp_path):
+    write_files(tmp_path / "elsewhere", "1.mp4", "2.mp4")
+    (videos / "walk").symlink_to(tmp_path / "elsewhere")
+    assert sources(videos)[-2:] == ["walk/1.mp4", "walk/2.mp4"]
+
+
+def test_ten_thousand_files_take_seconds(tmp_path):
+    for name in ("run", "walk"):
+        (tmp_path / "v" / name).mkdir(parents=True)
+        (tmp_path / "v" / name / "0.mp4").write_bytes(MP4)
+        for number in range(1, 5000):
+            (tmp_path / "v" / name / f"{number}.mp4").hardlink_to(tmp_path / "v" / name / "0.mp4")
+    start = time.perf_counter()
+    assert len(sources(tmp_path / "v")) == 10_000
+    assert time.perf_counter() - start < 15  # 2 s with both cores busy
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("written", "there", "why"),
     [
-        ("path,group\njump/1.mp4,a\n", "no column label"),
-        ("", "not a CSV"),
-        ("path,label\n", "lists no files"),
-        ("path,label,groups\njump/1.mp4,a,b\n", "'groups' looks like 'group'"),
-        ("path,label\njump/9.mp4,a\n", r"row 2: .*jump/9.mp4 not found"),
-        ("path,label\njump/1.mp4,a\njump/./1.mp4,b\n", "row 3: jump/1.mp4 is listed already in row 2"),
-        ("path,label,split\njump/1.mp4,a,dev\n", "unknown split 'dev'"),
-        ("path,label,split\njump/1.mp4,a,train\njump/2.MOV,a,\n", "row 3: unknown split ''"),
-        ("path,label\n../x.mp4,a\n", "unsafe path"),
-        ("path,label\n/x.mp4,a\n", "unsafe path"),
-        ("path,label\njump/1.mp4,a/b\n", "cannot be a class"),
-        ("path,label\njump/1.mp4,..\n", "unsafe|cannot be"),
-        ("path,label\njump/1.mp4,\n", "cannot be a class"),
-        ("path,label\nrun/notes.txt,a\n", "not a video"),
+        (unicodedata.normalize("NFD", "b\u00fcro/videos"), "b\u00fcro/videos", "the same letters, composed otherwise"),
+        ("'b\u00fcro/videos'", "b\u00fcro/videos", ""),
+        ("b\u00fcro/videos'", "b\u00fcro/videos", ""),
+        ("B\u00fcro/Videos", "b\u00fcro/videos", ""),
+        ("b\u00fcro/vidoes", "b\u00fcro/videos", ""),
     ],
 )
-def test_listing_errors_name_the_row(videos, text, message):
-    with pytest.raises(UserError, match=message):
-        listed_clips(str(videos), listing(videos, text))
+def test_a_path_that_is_nearly_right_is_pointed_out(tmp_path, monkeypatch, written, there, why):
+    (tmp_path / there).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        existing_folder(written)
+    assert caught.value.message == f"data.folder = {written}: not found"
+    assert caught.value.advice.startswith("did you mean ") and there in caught.value.advice and why in caught.value.advice
+    assert nearest(Path("nothing/like/it")) is None
 
 
 def test_place_links_or_copies_and_leaves_the_source(videos, tmp_path, monkeypatch):
@@ -88,14 +140,14 @@ def test_place_links_or_copies_and_leaves_the_source(videos, tmp_path, monkeypat
     before = source.stat()
     assert place(source, tmp_path / "out/a.mp4", link=True) is None
     assert (tmp_path / "out/a.mp4").samefile(source)
-    assert place(source, tmp_path / "out/b.mp4", link=False) == digest(b"jump/1.mp4")
+    assert place(source, tmp_path / "out/b.mp4", link=False) == digest(MP4 + b"jump/1.mp4")
     assert not (tmp_path / "out/b.mp4").samefile(source)
 
     def refuse(self, target):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    assert place(source, tmp_path / "out/c.mp4", link=True) == digest(b"jump/1.mp4")
+    assert place(source, tmp_path / "out/c.mp4", link=True) == digest(MP4 + b"jump/1.mp4")
     after = source.stat()
     assert (before.st_mode, before.st_mtime_ns, before.st_size) == (after.st_mode, after.st_mtime_ns, after.st_size)
 
@@ -104,7 +156,7 @@ def test_a_link_is_placed_as_the_file_it_means(videos, tmp_path):
     (videos / "jump/link.mp4").symlink_to(videos / "loose.mp4")
     place(videos / "jump/link.mp4", tmp_path / "out/a.mp4", link=True)
     assert not (tmp_path / "out/a.mp4").is_symlink()
-    assert (tmp_path / "out/a.mp4").read_bytes() == b"loose.mp4"
+    assert (tmp_path / "out/a.mp4").read_bytes() == MP4 + b"loose.mp4"
 
 
 @pytest.mark.parametrize(("kind", "shared"), [("reflink,copy", True), ("hardlink,symlink", False), (None, True)])
@@ -115,8 +167,3 @@ def test_no_links_to_the_users_files_where_dvc_links_too(tmp_path, monkeypatch, 
     monkeypatch.setitem(os.environ, "DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "global"))
     monkeypatch.setitem(os.environ, "DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
     assert links_may_be_shared() is shared
-
-
-def test_walking_a_loop_of_links_ends(videos):
-    (videos / "jump/again").symlink_to(videos)
-    assert len(folder_clips(str(videos)).clips) == 3

@@ -1,23 +1,25 @@
 import pytest
 
 from stages.console import UserError
-from stages.sources.naming import Clip, identified, is_hidden, is_video, named_clip, safe_parts
+from stages.sources.naming import Clip, folded, identified, is_hidden, is_video, safe_parts, ucf_group
 
 
-@pytest.mark.parametrize(
-    "path", ["UCF101/v_HandStandPushups_g08_c01.avi", "v_HandStandPushups_g08_c01.avi", "a/b/v_HandStandPushups_g8_c1.mp4"]
-)
-def test_ucf_names_carry_class_and_group_anywhere(path):
-    clip = named_clip(path, 7, "here")
-    assert (clip.category, clip.group, clip.number, clip.size) == ("HandStandPushups", "HandStandPushups_g08", 8, 7)
+def test_ucf_names_give_group_and_number():
+    assert ucf_group("UCF101/v_HandStandPushups_g08_c01.avi") == ("HandStandPushups_g08", 8)
+    assert ucf_group("v_HandStandPushups_g8_c1") == ("HandStandPushups_g08", 8)
+    assert ucf_group("x/jump high/1.MP4") == ("x/jump high/1.MP4", None)
 
 
-def test_other_names_take_their_folder_and_are_groups_of_their_own():
-    one, two = named_clip("x/jump high/1.MP4", 1, "here"), named_clip("y/jump high/1.MP4", 1, "here")
-    assert one.category == two.category == "jump high"
-    assert one.group != two.group
-    assert one.number is None
-    assert named_clip("1.mp4", 1, "here") is None
+def test_names_that_a_file_system_may_take_for_one():
+    assert (
+        folded("Walk") == folded("walk") and folded("caf\u00e9") == folded("cafe\u0301") and folded("STRASSE") == folded("straße")
+    )
+    assert folded("walk") != folded("walks")
+
+
+def test_names_that_are_not_utf8_are_refused():
+    with pytest.raises(UserError, match="not UTF-8"):
+        safe_parts("walk/caf\udce9.mp4", "here")
 
 
 @pytest.mark.parametrize("path", ["../a/v.avi", "/etc/v.avi", "a/../../v.avi", "C:/a/v.avi", "a\\v.avi", "a/v\n.avi", "", "a/.."])
@@ -27,7 +29,7 @@ def test_unsafe_paths_are_refused(path):
 
 
 def test_what_is_a_video():
-    assert is_video("a/b.AVI") and is_video("b.wmv") and is_video("b.gif")
+    assert is_video("a/b.AVI") and is_video("b.wmv") and is_video("b.gif") and is_video("a.mts")
     assert not is_video("b.txt") and not is_video("avi")
     assert is_hidden(["__MACOSX", "a.avi"]) and is_hidden(["a", "._a.avi"]) and not is_hidden(["a", "b.avi"])
 

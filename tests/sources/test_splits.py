@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from stages.console import UserError
-from stages.sources.naming import Clip, identified, named_clip, ucf_name
+from stages.sources.naming import Clip, identified, ucf_name
 from stages.sources.splits import OFFICIAL_TEST_GROUPS, hold_out, limited, split_clips
-from tests.sources.clips import CLASSES, split, ucf_names
+from tests.sources.clips import CLASSES, split, ucf_clip, ucf_names
 
 
 def ucf_clips(**options) -> list[Clip]:
-    return identified(named_clip(name, 1, "here") for name in ucf_names(**options))
+    return identified(ucf_clip(name) for name in ucf_names(**options))
 
 
 def plain_clips(counts: dict[str, int], groups: dict[str, str] | None = None) -> list[Clip]:
@@ -52,7 +52,7 @@ def test_official_folds_agree_with_the_published_lists(fold):
     published = {side: {line.decode().split(" ")[0] for line in content if line.strip()} for side, content in lines.items()}
     assert len(published["train"]) + len(published["test"]) == 13320
     # The lists' folder is spelled HandstandPushups, the file name HandStandPushups: the file name counts.
-    clips = identified(named_clip(path, 1, "here") for side in published.values() for path in side)
+    clips = identified(ucf_clip(path) for side in published.values() for path in side)
     assert len({clip.category for clip in clips}) == 101 and "HandStandPushups" in {clip.category for clip in clips}
     parts = split_clips(clips, split(fold=fold), seed=1)
 
@@ -151,7 +151,7 @@ def test_given_takes_the_listing_and_carves_validation_only_where_there_is_none(
         (plain_clips({"a": 5, "b": 1}), {"scheme": "grouped"}, "'b' has only one group to divide .*for test"),
         (plain_clips({"a": 5, "b": 2}), {"scheme": "grouped"}, "'b' has only one group to divide .*for validation"),
         (plain_clips({"a": 5, "b": 2}), {"scheme": "random"}, "'b' has only one clip"),
-        (plain_clips({"a": 5, "b": 5}), {"scheme": "given"}, "needs a data.listing with a split column"),
+        (plain_clips({"a": 5, "b": 5}), {"scheme": "given"}, "a/000.mp4 has no split"),
         (given({("a", "train"): 4, ("a", "test"): 1, ("b", "train"): 4}), {"scheme": "given"}, "'b' has no test clips"),
         (given({("a", "train"): 4, ("a", "test"): 1, ("b", "test"): 4}), {"scheme": "given"}, "'b' has no train clips"),
         (

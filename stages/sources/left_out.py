@@ -1,0 +1,64 @@
+"""What of a source is not taken, and why: counted, and said in one line."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+__all__ = ["LeftOut", "Reason", "few"]
+
+
+class Reason(NamedTuple):
+    """Why a file is not taken, as words for one file and for several. by_suffix: suffixes tell more than names."""
+
+    one: str
+    many: str
+    by_suffix: bool = False
+
+
+NOT_VIDEO = Reason("file that is not a video", "files that are not videos", by_suffix=True)
+NOT_WHAT_IT_SAYS = Reason("file with a video's suffix whose content is none", "files with a video's suffix whose content is none")
+EMPTY = Reason("empty file", "empty files")
+HIDDEN = Reason("hidden file", "hidden files")
+BROKEN_LINK = Reason("broken link", "broken links")
+UNREADABLE = Reason("file or folder that cannot be read", "files or folders that cannot be read")
+SEEN_FOLDER = Reason("link to a folder that is read already", "links to folders that are read already")
+OUTSIDE = Reason("video outside the class folders", "videos outside the class folders")
+IMAGE = Reason("image that is no frame of a clip", "images that are no frames of a clip", by_suffix=True)
+FRAMES = Reason("folder of images, as there are videos", "folders of images, as there are videos")
+NO_VIDEOS = Reason("folder without videos", "folders without videos")
+GONE = Reason("listed video that is not here", "listed videos that are not here")
+
+
+def few(names: Iterable[str], most: int = 3) -> str:
+    """The first names of many: `a, b, c, ...`."""
+    names = list(names)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+class LeftOut:
+    """Names of what is not taken, by reason."""
+
+    def __init__(self) -> None:
+        self.names: dict[Reason, list[str]] = {}
+
+    def add(self, reason: Reason, name: str) -> None:
+        self.names.setdefault(reason, []).append(name)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.names.values()))
+
+    def line(self) -> str:
+        """`left out: 1 broken link (walk/broken.mp4); 3 files that are not videos (.txt 2, .db 1)`; empty if nothing is."""
+        return f"left out: {'; '.join(sorted(_phrase(*item) for item in self.names.items()))}" if self.names else ""
+
+
+def _phrase(reason: Reason, names: list[str]) -> str:
+    if len(names) == 1:
+        return f"1 {reason.one} ({names[0]})"
+    if not reason.by_suffix:
+        return f"{len(names)} {reason.many} ({few(sorted(names))})"
+    suffixes = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names)
+    order = sorted(suffixes.items(), key=lambda item: (-item[1], item[0]))
+    return f"{len(names)} {reason.many} ({few((f'{suffix} {count}' for suffix, count in order), 6)})"

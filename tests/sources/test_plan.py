@@ -1,0 +1,159 @@
+"""What is chosen of a source, and what is said of it: the split that is used, numbers named, classes that are one, twins."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from stages.console import UserError
+from stages.sources.plan import Plan, plan_clips
+from stages.sources.source import open_source
+from tests.sources.clips import data, split, write_files
+
+
+def planned(folder: Path, scheme: str = "auto", seed: int = 1, **changes) -> Plan:
+    source = data(folder=str(folder), split=split(scheme=scheme), **changes)
+    with open_source(source) as opened:
+        return plan_clips(opened, source, seed)
+
+
+def sources(plan: Plan, part: str) -> set[str]:
+    return {clip.source for clip in plan.parts[part]}
+
+
+def tree(root: Path, classes=("run", "walk"), count: int = 4) -> Path:
+    return write_files(root, *(f"{c}/{n}.mp4" for c in classes for n in range(count)))
+
+
+def test_the_split_of_the_folders_is_used_and_said(tmp_path):
+    root = write_files(tmp_path / "v", *(f"{s}/{c}/{n}.mp4" for s in ("train", "val", "test") for c in "ab" for n in range(3)))
+    plan = planned(root)
+    assert {clip.source.split("/")[0] for clip in plan.parts["test"]} == {"test"} and len(plan.parts["test"]) == 6
+    assert sources(plan, "validation") == {f"val/{c}/{n}.mp4" for c in "ab" for n in range(3)}
+    assert plan.lines[1] == "data.split.scheme=auto: the split of the folders train, val and test is used"
+    assert {clip.clip for clip in plan.parts["test"]} == {f"{c}/test__{c}__{n}.mp4" for c in "ab" for n in range(3)}
+    assert planned(root, "given").parts == plan.parts
+    other = planned(root, "grouped")
+    assert {clip.source.split("/")[0] for clip in other.parts["test"]} != {"test"}
+    assert (
+        "the split of the folders train, val and test is not used, because data.split.scheme=grouped (given or auto uses it)"
+        in other.lines
+    )
+
+
+def test_validation_is_carved_from_training_where_there_is_none(tmp_path):
+    plan = planned(write_files(tmp_path / "v", *(f"{s}/{c}/{n}.mp4" for s in ("train", "test") for c in "ab" for n in range(5))))
+    assert {part: len(clips) for part, clips in plan.parts.items()} == {"train": 8, "validation": 2, "test": 10}
+
+
+def test_validation_is_tested_where_there_is_no_test(tmp_path):
+    plan = planned(write_files(tmp_path / "v", *(f"{s}/{c}/{n}.mp4" for s in ("train", "val") for c in "ab" for n in range(5))))
+    assert {clip.source.split("/")[0] for clip in plan.parts["test"]} == {"val"}
+    assert {part: len(clips) for part, clips in plan.parts.items()} == {"train": 8, "validation": 2, "test": 10}
+    assert "the split has no test part: its validation clips are tested" in plan.lines[2]
+
+
+def test_without_a_split_groups_are_drawn(tmp_path):
+    plan = planned(tree(tmp_path / "v"))
+    assert plan.lines[1] == "data.split.scheme=auto: no split is given, so whole groups are drawn for each part"
+    assert plan.parts == planned(tmp_path / "v", "grouped").parts
+    with pytest.raises(UserError, match=r"given takes the split from .* and there is neither"):
+        planned(tmp_path / "v", "given")
+
+
+def test_scenes_stay_on_one_side(tmp_path):
+    plan = planned(write_files(tmp_path / "v", *(f"{c}/s{s}/{n}.mp4" for c in "ab" for s in range(4) for n in range(2))))
+    groups = [{clip.group for clip in clips} for clips in plan.parts.values()]
+    assert set.union(*groups) == {"s0", "s1", "s2", "s3"} and sum(map(len, groups)) == 4
+
+
+def test_numbered_classes_get_their_names(tmp_path):
+    root = tree(tmp_path / "v", classes=("0", "1"))
+    (root / "names.txt").write_text("h\u00fcpfen, hoch\nlaufen\n")
+    plan = planned(root, class_names=str(root / "names.txt"))
+    assert plan.classes == ["h\u00fcpfen, hoch", "laufen"]
+    assert any("2 numbered classes named by" in line for line in plan.lines)
+    assert planned(root, class_names=str(root / "names.txt"), classes=["laufen", "h\u00fcpfen, hoch"]).classes == plan.classes
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "how"),
+    [
+        ("Walk", "walk", "in case"),
+        ("caf\u00e9", "cafe\u0301", "Unicode normalisation"),
+        ("STRASSE", "stra\u00dfe", "Unicode|case"),
+    ],
+)
+def test_classes_that_are_one_spelled_twice(tmp_path, one, other, how):
+    root = tree(tree(tmp_path / "v", classes=(one, "jump")), classes=(other,), count=3)
+    with pytest.raises(UserError, match=how) as caught:
+        planned(root)
+    assert f"{one!r} (4 clips)" in str(caught.value) and f"{other!r} (3 clips)" in str(caught.value)
+    assert "merge them" in caught.value.advice
+    assert planned(root, classes=[one, "jump"]).classes == sorted([one, "jump"])
+
+
+def test_a_class_may_be_named_in_another_normalisation(tmp_path):
+    root = tree(tmp_path / "v", classes=(unicodedata.normalize("NFD", "h\u00fcpfen"), "jump"))
+    assert planned(root, classes=["h\u00fcpfen", "jump"]).classes == sorted([unicodedata.normalize("NFD", "h\u00fcpfen"), "jump"])
+
+
+def twins(root: Path) -> Path:
+    tree(root, count=12)
+    for name in ("walk/copy of 3.mp4", "walk/3 (2).mp4"):
+        (root / name).write_bytes((root / "walk/3.mp4").read_bytes())
+    (root / "run/same.mp4").write_bytes((root / "walk/3.mp4").read_bytes())
+    return root
+
+
+def test_identical_files_never_straddle_a_grouped_split(tmp_path):
+    root = twins(tmp_path / "v")
+    same = {"walk/3.mp4", "walk/copy of 3.mp4", "walk/3 (2).mp4", "run/same.mp4"}
+    for seed in range(20):
+        plan = planned(root, seed=seed)
+        assert [same & sources(plan, part) for part in plan.parts].count(set()) == 2
+        assert {clip.group for clip in plan.clips if clip.source in same} == {"run/same.mp4"}
+    assert "1 set of identical files share a group, so that none is on two sides of the split" in plan.lines
+    assert any(line.startswith("warning: 1 set of identical files are in several classes: run/same.mp4 =") for line in plan.lines)
+    assert {clip.group for clip in planned(root, "random").clips if clip.source in same} == same
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    root = tree(tmp_path / "v")
+    write_files(root, "walk/notes.txt", "walk/.DS_Store")
+    (root / "walk/broken.mp4").symlink_to("gone.mp4")
+    assert planned(root).lines[-1] == (
+        "left out: 1 broken link (walk/broken.mp4); 1 file that is not a video (walk/notes.txt); 1 hidden file (walk/.DS_Store)"
+    )
+
+
+def test_nothing_but_other_files(tmp_path):
+    write_files(tmp_path / "v", "walk/a.txt", "walk/b.txt")
+    with pytest.raises(UserError) as caught:
+        planned(tmp_path / "v")
+    assert "no videos in class folders (left out: 2 files that are not videos (.txt 2))" in str(caught.value)
+
+
+def test_a_listing_that_names_numbers(tmp_path):
+    root = tree(tmp_path / "v")
+    (root / "list.csv").write_text(
+        "path,label\n" + "".join(f"{c}/{n}.mp4,{k}\n" for k, c in enumerate(("run", "walk")) for n in range(4))
+    )
+    plan = planned(root, listing=str(root / "list.csv"))
+    assert plan.classes == ["0", "1"] and any(
+        line.startswith("the labels are numbers (0, 1); data.class_names") for line in plan.lines
+    )
+    (root / "names.txt").write_text("run\nwalk\n")
+    plan = planned(root, listing=str(root / "list.csv"), class_names=str(root / "names.txt"))
+    assert plan.classes == ["run", "walk"] and not any("labels are numbers" in line for line in plan.lines)
+
+
+def test_keras_listings_are_found_and_their_split_used(tmp_path):
+    root = tmp_path / "v"
+    for name in ("train", "test"):
+        files = [f"{c}{n}.avi" for c in "ab" for n in range(4)]
+        write_files(root, *(f"{name}/{file}" for file in files))
+        (root / f"{name}.csv").write_text("video_name,tag\n" + "".join(f"{file},{file[0]}\n" for file in files))
+    plan = planned(root)
+    assert {clip.source.split("/")[0] for clip in plan.parts["test"]} == {"test"}
+    assert plan.lines[1].startswith("data.split.scheme=auto: the split of the listings ")
