@@ -67,8 +67,8 @@ def predict_clips(frames: Path, split: str, saved_model: Path, params: Params) -
 
 def run(
     params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS, classifier: Path = CLASSIFIER
-) -> tuple[dict, list]:
-    """Evaluates; returns the content of metrics.json and the predictions of each split as frames.
+) -> tuple[dict[str, dict], dict[str, pd.DataFrame]]:
+    """Evaluates; returns by split the scores (the content of metrics.json) and the predictions.
 
     Raises:
       UserError: a classifier that was trained for other views or classes than these.
@@ -83,7 +83,7 @@ def run(
     ):
         if description[key] != asked:
             raise UserError(f"{classifier}: made with {key} {description[key]}, but now it is {asked}", advice="run `dvc repro`")
-    metrics, predictions = {}, []
+    metrics, predictions = {}, {}
     for split in SPLITS:
         if is_cached(embeddings):
             rows, probabilities = predict_features(embeddings, split, classifier / "head.npz", description["activation"])
@@ -93,7 +93,7 @@ def run(
         rows, probabilities = rows.iloc[order], probabilities[order]
         labels, groups = rows["label"].to_numpy(), rows["group"].to_numpy()
         metrics[split] = score(probabilities, labels, groups, params.evaluate, params.seed)
-        predictions.append(predictions_frame(rows["clip"], groups, split, labels, probabilities, description["classes"]))
+        predictions[split] = predictions_frame(rows["clip"], groups, split, labels, probabilities, description["classes"])
     return metrics, predictions
 
 
@@ -102,7 +102,7 @@ def main() -> None:
     params = load_params()
     with tracking.stage_run(params, "evaluate", RUN_FILE, REPORT_RUN_FILE) as tracked:
         metrics, predictions = run(params)
-        write_predictions(PREDICTIONS, *predictions)
+        write_predictions(PREDICTIONS, *predictions.values())
         write_json(METRICS, metrics)
         tracked.log_metrics(metrics)
     test = metrics["test"]

@@ -193,3 +193,37 @@ def test_a_classifier_made_otherwise_is_refused(head_run):
     other = parse_params(composed(*SMALL, *head_run.overrides, "frames.count=4"))
     with pytest.raises(UserError, match="made with count 3, but now it is 4"):
         evaluate.run(other, **places, classifier=folder / "models/classifier")
+
+
+def test_predictions_are_by_split_whatever_their_order(head_run):
+    from stages import evaluate
+
+    folder = head_run.folder
+    places = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
+    metrics, predictions = evaluate.run(head_run.params, **places, classifier=folder / "models/classifier")
+    written = pd.read_csv(folder / "results/predictions.csv")
+    assert set(predictions) == set(metrics) == {"test", "validation"}
+    for split, rows in predictions.items():
+        assert set(rows["split"]) == {split} and len(rows) == metrics[split]["clips"]
+        assert list(rows["clip"]) == list(written.loc[written["split"] == split, "clip"])
+
+
+def test_exporting_later_and_again_stays_on_the_run_of_training(head_run, tmp_path):
+    import shutil
+
+    from mlflow import MlflowClient
+
+    folder = tmp_path / "later"
+    shutil.copytree(head_run.folder, folder)
+    later = Repository(folder, *head_run.overrides)
+    for formats in ("[float32]", "[float32,float16]"):
+        later.configure(*head_run.overrides, f"export.formats={formats}")
+        later.run("export", "report")
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (run,) = client.search_runs([found.experiment_id for found in client.search_experiments()])
+    assert run.info.run_id == read_json(folder / "models/run.json")["run_id"]
+    assert run.data.metrics.keys() >= {"train/loss", "test/top1", "export/float32/test_top1", "export/float16/test_top1"}
+    assert run.data.tags["export.formats"] == '["float32", "float16"]'
+    page = (folder / "results/report/index.html").read_text()
+    assert run.info.run_id in page and "float16.tflite" in page
+    assert "The classifier was trained with the following, and so was this report." in page

@@ -94,7 +94,7 @@ def train_and_evaluate(params: Params, work: Path) -> dict:
     with _as_root(work):
         trained, _ = _timed(train)
         evaluated, (metrics, predictions) = _timed(lambda: evaluate.run(params, **folders, classifier=work / CLASSIFIER))
-    test = predictions[0]
+    test = predictions["test"]
     seconds, _ = _timed(lambda: confusion_matrix(test["actual"], test["predicted"]))
     return {
         "finetune": trained,
