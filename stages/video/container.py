@@ -123,7 +123,22 @@ class VideoFile:
             raise BrokenVideo(self.path, "there is no such file")
         if self.path.stat().st_size == 0:
             raise BrokenVideo(self.path, "the file is empty")
-        options = {"format_whitelist": ",".join(self._formats)} if self._formats else {}
+        self._open()
+        try:
+            self._stream = self._picture_stream()
+            if self._container.format.name == "avi" and 1 < self._indexed(self._stream) < self._stream.frames:
+                # FFmpeg follows an index to its end; unable to seek to it, it finds the frames that a damaged one does not name.
+                self._container.close()
+                self._open(seekable="0")
+                self._stream = self._picture_stream()
+        except BaseException:
+            self._container.close()
+            raise
+        return self
+
+    def _open(self, **options: str) -> None:
+        if self._formats:
+            options["format_whitelist"] = ",".join(self._formats)
         try:
             # `file:` and an absolute path, because FFmpeg takes what stands before a colon for a protocol.
             self._container = av.open(f"file:{self.path.resolve()}", container_options=options, metadata_errors="replace")
@@ -133,12 +148,6 @@ class VideoFile:
             allowed = f" as {', '.join(self._formats)}" if self._formats else ""
             problem = f"FFmpeg cannot read it{allowed}: not a video, or its header is damaged or cut off"
             raise BrokenVideo(self.path, problem) from None
-        try:
-            self._stream = self._picture_stream()
-        except BaseException:
-            self._container.close()
-            raise
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._container.close()
@@ -159,15 +168,14 @@ class VideoFile:
         rate = stream.guessed_rate
         self.fps = rate.limit_denominator(1001) or None if rate is not None and 0 < rate <= MAX_SOURCE_FPS else None
         self._header_fps = rate
-        self._promised = self._promised_frames(stream)
+        self._promised = max(self._indexed(stream), stream.frames)
         ratio = stream.sample_aspect_ratio
         self._aspect = Fraction(ratio) if ratio else Fraction(1)
         return stream
 
-    def _promised_frames(self, stream: av.VideoStream) -> int:
-        """Frames that the file says it holds: those in its index, or else its header's number; 0 where it says nothing."""
-        indexed = sum(entry.size > 0 for entry in stream.index_entries) if self._container.format.name in _INDEXED else 0
-        return indexed if indexed > 1 else stream.frames
+    def _indexed(self, stream: av.VideoStream) -> int:
+        """Frames in the file's index; 0 where its format's index does not name every frame."""
+        return sum(entry.size > 0 for entry in stream.index_entries) if self._container.format.name in _INDEXED else 0
 
     @property
     def shown_size(self) -> tuple[int, int]:
@@ -270,7 +278,8 @@ class VideoFile:
     def pixels(self, frame: av.VideoFrame, layout: str) -> np.ndarray:
         """A frame as stored, uint8 (H, W, 3), in `layout` rgb24 or bgr24. Raises BrokenVideo where it cannot be converted."""
         try:
-            return self._reformatter.reformat(frame, format=layout, threads=1).to_ndarray()
+            # Bicubic, as the ffmpeg command's own conversions; it matters where chroma is interpolated, e.g. of 10-bit video.
+            return self._reformatter.reformat(frame, format=layout, interpolation="BICUBIC", threads=1).to_ndarray()
         except (av.error.FFmpegError, ValueError) as error:
             raise BrokenVideo(self.path, f"a frame in {frame.format.name} cannot be converted ({error}); {_HINT}") from None
 
