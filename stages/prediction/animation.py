@@ -6,7 +6,6 @@ Equal input gives equal pictures.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import matplotlib.style
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,7 +20,8 @@ from stages.prediction.movies import write_gif, write_mp4
 from stages.prediction.sources import Source
 from stages.prediction.still import still
 from stages.prediction.streaming import Step
-from stages.reporting.figures import GREY, STYLE, png, shorten
+from stages.reporting.figures import GREY, check_characters, drawing, png
+from stages.reporting.fonts import shorten
 
 DPI = 100
 _FUTURE = 0.22  # opacity of what is still to come
@@ -33,7 +33,7 @@ def draw(path: Path, steps: Sequence[Step], source: Source, predictor: Predictor
     title = shorten(Path(source.name).name, 48)
     with whole_file(path) as part:
         if path.suffix.lower() == ".png":
-            with matplotlib.style.context(["default", STYLE]):
+            with drawing():
                 figure = still(course, title)
             part.write_bytes(png(figure))
             return
@@ -60,10 +60,10 @@ def _even(inches: float) -> float:
 
 def moving(course: Course, title: str) -> Iterator[np.ndarray]:
     """Pictures uint8 (H, W, 3), RGB, one a frame of the course, all of one even size."""
-    with matplotlib.style.context(["default", STYLE | {"figure.dpi": DPI}]):
+    with drawing(figure__dpi=DPI):
         scene = _Scene(course, title)
     for number in range(len(course.times)):
-        with matplotlib.style.context(["default", STYLE | {"figure.dpi": DPI}]):
+        with drawing(figure__dpi=DPI):
             picture = scene.picture(number)
         yield picture
 
@@ -98,6 +98,7 @@ class _Scene:
         for artist in self.animated:
             artist.set_animated(True)
         self.canvas = FigureCanvasAgg(self.figure)
+        check_characters(self.figure)
         self.canvas.draw()
         self.background = self.canvas.copy_from_bbox(self.figure.bbox)
 

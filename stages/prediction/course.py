@@ -5,7 +5,6 @@ wrapped, never cut; time is in seconds from the clip's start.
 """
 
 from collections.abc import Sequence
-from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +17,14 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from stages.prediction.models import Predictor
 from stages.prediction.sources import Source, limited
 from stages.prediction.streaming import Step
+from stages.reporting.fonts import wrapped
 
 # Okabe & Ito (2008), "Color Universal Design", without yellow, which is pale on white; the last is grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4b5563")
 PIXELS = 288  # short side of the frames shown
 FONT = 11
 LINE = FONT * 1.3 / 72  # inches
-_WRAP = 30  # letters a line of a class name
+_WRAP = 30  # columns a line of a class name
 
 
 class Course(NamedTuple):
@@ -57,7 +57,7 @@ def course_of(steps: Sequence[Step], source: Source, predictor: Predictor, top: 
         end = steps[-1].seconds + 0.5 / predictor.fps
         images = [image for _, image in limited(source.frames(predictor.fps, PIXELS), end)]
     times = np.array([step.seconds for step in steps])
-    names = ["\n".join(wrap(predictor.classes[index], _WRAP)) for index in chosen]
+    names = [wrapped(predictor.classes[index], _WRAP) for index in chosen]
     return Course(times, probabilities[:, chosen], names, images, float(times[-1] + 1 / predictor.fps))
 
 

@@ -1,12 +1,14 @@
 """The report's figures: each function takes data and returns a Matplotlib figure; `png` makes the bytes.
 
-What always holds: equal input gives equal bytes (own style, no dates, no software version), the user's matplotlibrc and display
-have no say, class names are shown as they are (no TeX), colours are perceptually uniform or from Okabe & Ito's colour-blind-safe
-set.
+Invariants: equal input gives equal bytes (own style and fonts, no dates, no software version), the user's matplotlibrc and display
+have no say, class names are shown as they are (any script, no TeX), colours are perceptually uniform or from Okabe & Ito's
+colour-blind-safe set.
 """
 
 import io
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 
 import matplotlib.style
@@ -16,14 +18,18 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from stages.reporting.fonts import families, left_to_right, say_missing, shorten
 
 # Okabe & Ito (2008), "Color Universal Design".
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b7280"
 ANNOTATED_CLASSES = 30  # up to here every cell of a confusion matrix has room for its number
 
 STYLE = {
+    "font.family": list(families()),
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.spines.top": False,
@@ -36,28 +42,35 @@ STYLE = {
 }
 
 
+@contextmanager
+def drawing(**settings: object) -> Iterator[None]:
+    """What is made inside looks as figures here do. settings: of Matplotlib, in addition, with dots as double underscores."""
+    extra = {name.replace("__", "."): value for name, value in settings.items()}
+    with matplotlib.style.context(["default", STYLE | extra]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from font", category=UserWarning)  # see say_missing
+        yield
+
+
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @wraps(draw)
     def styled(*args, **options) -> Figure:
-        with matplotlib.style.context(["default", STYLE]):
+        with drawing():
             return draw(*args, **options)
 
     return styled
 
 
+def check_characters(figure: Figure) -> None:
+    """Tells the user once of characters in the figure that no font has."""
+    say_missing(text.get_text() for text in figure.findobj(Text))
+
+
 def png(figure: Figure) -> bytes:
     """The figure as PNG, the same bytes for the same figure."""
-    with matplotlib.style.context(["default", STYLE]), io.BytesIO() as file:
+    check_characters(figure)
+    with drawing(), io.BytesIO() as file:
         FigureCanvasAgg(figure).print_figure(file, format="png", dpi="figure", metadata={"Software": None})
         return file.getvalue()
-
-
-def shorten(name: str, limit: int = 26) -> str:
-    """A class name for an axis: the middle of a long one is left out, as names differ at their ends."""
-    if len(name) <= limit:
-        return name
-    tail = (limit - 1) // 2
-    return f"{name[: limit - 1 - tail]}…{name[-tail:]}"
 
 
 def _sequential() -> LinearSegmentedColormap:
@@ -181,7 +194,8 @@ def confused_pairs_figure(pairs: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     places = np.arange(len(pairs))
     axes.barh(places, pairs["clips"], color=BLUE, height=0.7)
-    names = [f"{shorten(row.actual)}  →  {shorten(row.predicted)}" for row in pairs.itertuples()]
+    ends = [(left_to_right(shorten(row.actual)), left_to_right(shorten(row.predicted))) for row in pairs.itertuples()]
+    names = [f"{actual}  →  {predicted}" for actual, predicted in ends]
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     for place, row in enumerate(pairs.itertuples()):

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from stages.reporting.figures import BLUE, GREY, VERMILION, shorten, styled
+from stages.reporting.figures import BLUE, GREY, VERMILION, styled
+from stages.reporting.fonts import shorten
 from stages.sweeping.table import pareto, short_value
 
 AXES = (("flops", 1e9, "GFLOPs a clip"), ("latency_ms", 1, "milliseconds a clip, one CPU thread"))

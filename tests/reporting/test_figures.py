@@ -106,12 +106,6 @@ def test_class_names_are_shown_as_they_are():
     assert figure.axes[0].get_yticklabels()[0].get_text() == name
 
 
-def test_long_names_lose_their_middle():
-    assert figures.shorten("short") == "short"
-    long = figures.shorten("a" * 30 + "b" * 30)
-    assert (len(long), long[:5], long[-5:]) == (26, "aaaaa", "bbbbb")
-
-
 def test_learning_curves_mark_the_kept_epoch():
     figure = figures.learning_curves_figure(_history(), 4)
     loss, accuracy, rate = figure.axes
