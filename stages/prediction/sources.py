@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from stages.console import UserError, say
-from stages.sources.naming import VIDEO_SUFFIXES, is_hidden, is_video
+from stages.sources.left_out import LeftOut
+from stages.sources.naming import is_hidden
 from stages.video.decode import MICROSECONDS, Damage, finish_frame, frame_size, iterate_frames
 from stages.video.images import IMAGE_SUFFIXES, natural_order, sample_images
 
@@ -116,23 +117,32 @@ def _sequence(pattern: str, rate: float | None) -> Images:
 
 
 def _folder(folder: Path, rate: float | None) -> list[Source]:
-    """Every video under `folder`; where there is none, every folder that holds images is a sequence."""
+    """Every video under `folder`, by content; where there is none, every folder that holds images is a sequence."""
+    from stages.sources.folders import reason_against  # brings pandas, which only folders need
+
     videos: list[Path] = []
     sequences: dict[Path, list[Path]] = {}
+    left_out = LeftOut()
     for current, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(current) / name
             if is_hidden(path.relative_to(folder).parts):
                 continue
-            if is_video(name):
-                videos.append(path)
-            elif path.suffix.lower() in IMAGE_SUFFIXES:
+            if path.suffix.lower() in IMAGE_SUFFIXES:
                 sequences.setdefault(Path(current), []).append(path)
+                continue
+            reason = reason_against(path)
+            if reason is None:
+                videos.append(path)
+            else:
+                left_out.add(reason, path.relative_to(folder).as_posix())
+    if left_out.count:
+        say(f"{folder}: {left_out.line()}")
     if videos:
         return [Video(str(path), path) for path in videos]
     if not sequences:
-        raise UserError(f"{folder}: holds neither videos ({', '.join(VIDEO_SUFFIXES)}) nor images ({', '.join(IMAGE_SUFFIXES)})")
+        raise UserError(f"{folder}: holds neither videos nor images ({', '.join(IMAGE_SUFFIXES)})")
     return [Images(str(at), tuple(sorted(paths, key=natural_order)), rate) for at, paths in sorted(sequences.items())]
 
 

@@ -109,14 +109,17 @@ def test_a_pattern_with_two_numbers_is_refused(tmp_path):
         find_sources(str(tmp_path / "a%d_%d.png"))
 
 
-def test_a_folder_with_videos_is_these_alone(tmp_path):
+def test_a_folder_with_videos_is_these_alone(tmp_path, capsys):
     for name in ("b.avi", "a/z.avi", ".hidden/c.avi"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_video(tmp_path / name, 5, 2)
+    (tmp_path / "a/z.avi").rename(tmp_path / "a/no suffix")
+    (tmp_path / "notes.txt").write_text("no video")
     write_images(tmp_path / "thumbs", [1])
     found = find_sources(str(tmp_path))
-    assert [source.name for source in found] == [str(tmp_path / "b.avi"), str(tmp_path / "a/z.avi")]
+    assert [source.name for source in found] == [str(tmp_path / "b.avi"), str(tmp_path / "a/no suffix")]
     assert all(isinstance(source, Video) for source in found)
+    assert "left out: 1 file that is not a video (notes.txt)" in capsys.readouterr().err
 
 
 def test_a_folder_of_folders_of_images_is_a_sequence_each(tmp_path):
@@ -128,7 +131,7 @@ def test_a_folder_of_folders_of_images_is_a_sequence_each(tmp_path):
 
 def test_what_is_not_there_is_said(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"holds neither videos .* nor images"):
+    with pytest.raises(UserError, match=r"holds neither videos nor images"):
         find_sources(str(tmp_path / "empty"))
     with pytest.raises(UserError, match="no such file or folder"):
         find_sources(str(tmp_path / "none.mp4"))
