@@ -1,7 +1,7 @@
 """The report's figures: each function takes data and returns a Matplotlib figure; `png` makes the bytes.
 
-Invariants: equal input gives equal bytes (own style and fonts, no dates, no software version), the user's matplotlibrc and display
-have no say, class names are shown as they are (any script, no TeX), colours are perceptually uniform or from Okabe & Ito's
+Invariants: equal input gives equal bytes (own style and fonts, no dates or versions), the user's matplotlibrc and display have no
+say, class names are shown as they are (any script, no TeX), colours are perceptually uniform or from Okabe & Ito's
 colour-blind-safe set.
 """
 
