@@ -31,7 +31,7 @@ class RangeServer:
 
     bytes: body bytes sent; requests: requests answered; ranges: (first, last) of each GET that was answered with 206, in order.
     connections: TCP connections accepted. Whether it knows ranges and suffix ranges is set by `accept_ranges` and
-    `accept_suffix`.
+    `accept_suffix`. etags: sent with the files named there; a range is served only if `If-Range` is absent or the same.
     """
 
     def __init__(self, files: dict[str, bytes], *, accept_ranges: bool = True, accept_suffix: bool = True, stall: float = 5.0):
@@ -42,6 +42,7 @@ class RangeServer:
         self.bytes = 0
         self.requests = 0
         self.connections = 0
+        self.etags: dict[str, str] = {}
         self.ranges: list[tuple[int, int]] = []
         self._faults: list[_Fault] = []
         self._lock = threading.Lock()
@@ -135,7 +136,9 @@ class RangeServer:
                 content = server.files.get(self.path.lstrip("/"))
                 if content is None:
                     return self._status(404)
-                wanted = server._range(self.headers.get("Range"), len(content))
+                etag = server.etags.get(self.path.lstrip("/"))
+                unchanged = self.headers.get("If-Range") in (None, etag)
+                wanted = server._range(self.headers.get("Range") if unchanged else None, len(content))
                 if wanted == "bad":
                     return self._status(416, Content_Range=f"bytes */{len(content)}")
                 first, last = wanted or (0, len(content) - 1)
@@ -151,12 +154,13 @@ class RangeServer:
                     body = body[:middle] + bytes([body[middle] ^ 0xFF]) + body[middle + 1 :]
                 if fault == "shift":
                     body = body[1:] + b"\0"
+                tag = {"ETag": etag} if etag else {}
                 if wanted is None:
-                    self._status(200, len(body))
+                    self._status(200, len(body), **tag)
                 else:
                     with server._lock:
                         server.ranges.append((first, last))
-                    self._status(206, len(body), Content_Range=f"bytes {first}-{last}/{len(content)}")
+                    self._status(206, len(body), Content_Range=f"bytes {first}-{last}/{len(content)}", **tag)
                 self._send(body[: len(body) // 2] if fault in ("cut", "stall") else body)
                 if fault == "stall":
                     server._ended.wait(server.stall)

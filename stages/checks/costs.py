@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.checks.layouts import LAYOUTS
 from stages.checks.source import Planned
+from stages.movinet.layouts import LAYOUTS
 from stages.movinet.variants import VARIANTS
 from stages.params import Params
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from stages.checks.findings import Finding, ok, problem, refused, warning
-from stages.checks.layouts import LAYOUTS
 from stages.console import UserError
+from stages.movinet.layouts import LAYOUTS
 from stages.movinet.variants import variant_of
 from stages.params import Params
 

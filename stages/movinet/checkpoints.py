@@ -4,67 +4,41 @@
 in order, and what is fetched is kept in `.cache/weights`.
 """
 
-import base64
 import hashlib
 import os
-import tarfile
-import zlib
+import time
 from pathlib import Path
-from urllib.parse import urlparse
 
+import numpy as np
 import requests
 import tensorflow as tf
 
-from stages.console import UserError, progress, say
-from stages.files import repository_root, sha256, whole_file, whole_folder
+from stages.console import UserError, say
+from stages.files import repository_root, sha256, whole_folder
+from stages.movinet.bundle import VALUE
+from stages.movinet.checkpoint_files import local_prefix, opened_tarball, prefix_in, read_prefix
+from stages.movinet.fetching import WAITS, download
+from stages.movinet.layouts import Contents, contents_of, layout_of, misfit, other_types
+from stages.movinet.published import (
+    cached_file,
+    cached_kaggle_folder,
+    expected,
+    is_published_file,
+    is_url,
+    kaggle_cache,
+    weights_cache,
+)
 from stages.movinet.variants import PUBLISHED_ROOT, Variant
-
-VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-TIMEOUT = 30  # seconds without a byte
-
-
-def weights_cache() -> Path:
-    return repository_root() / ".cache" / "weights"
-
-
-def _download(url: str, target: Path) -> None:
-    """Fetches `url` whole, checked against the length and the MD5 the server states; raises UserError."""
-    try:
-        with requests.get(url, stream=True, timeout=TIMEOUT) as response:
-            if response.status_code != 200:
-                raise UserError(f"{url}: the server answers {response.status_code} {response.reason}")
-            length = int(response.headers.get("Content-Length", 0)) or None
-            stated = dict(
-                part.strip().split("=", 1) for part in response.headers.get("x-goog-hash", "").split(",") if "=" in part
-            )
-            digest = hashlib.md5(usedforsecurity=False)
-            with whole_file(target) as part, open(part, "wb") as file:
-                with progress(total=length, describe=f"fetching {target.name}", unit="B", unit_scale=True) as bar:
-                    for chunk in response.iter_content(1 << 20):
-                        file.write(chunk)
-                        digest.update(chunk)
-                        bar.update(len(chunk))
-                file.flush()
-                if length is not None and file.tell() != length:
-                    raise UserError(f"{url}: ended after {file.tell()} of {length} bytes; run again")
-                if "md5" in stated and base64.b64encode(digest.digest()).decode() != stated["md5"]:
-                    raise UserError(f"{url}: what arrived does not match the server's MD5; run again")
-    except requests.RequestException as error:
-        raise UserError(f"{url}: cannot be fetched ({type(error).__name__}); is there a network?") from error
 
 
 def _fetched(url: str) -> Path:
     """The file at `url`, from the cache when it is there and unchanged since it was fetched."""
-    name = Path(urlparse(url).path).name or "weights"
-    folder = weights_cache() / hashlib.sha256(url.encode()).hexdigest()[:16]
-    file, record = folder / name, folder / f"{name}.sha256"
-    if file.exists() and record.exists():
-        if sha256(file) != record.read_text().strip():
-            raise UserError(f"{file}: has changed since it was fetched; delete it and run again")
-        return file
-    _download(url, file)
-    with whole_file(record) as part:
-        part.write_text(sha256(file) + "\n")
+    file = cached_file(url)
+    record = file.with_name(f"{file.name}.sha256")
+    if not file.exists():
+        download(url, file, expected(url, PUBLISHED_ROOT))
+    if sha256(file) != record.read_text().strip():
+        raise UserError(f"{file}: has changed since it was fetched", advice="delete it and run again")
     return file
 
 
@@ -73,70 +47,57 @@ def _unpacked(tarball: Path) -> Path:
     folder = weights_cache() / f"unpacked-{sha256(tarball)[:16]}"
     if folder.exists():
         return folder
-    try:
-        with tarfile.open(tarball) as archive, whole_folder(folder) as part:
-            members = archive.getmembers()
-            for member in members:
-                if not (member.isfile() or member.isdir()):
-                    raise UserError(f"{tarball}: {member.name} is neither a file nor a folder; not unpacked")
-            archive.extractall(part, members=members, filter="data")
-    except tarfile.FilterError as error:
-        raise UserError(f"{tarball}: unsafe path in the archive ({error}); not unpacked") from error
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise UserError(f"model.weights: {tarball} is not a whole tar archive ({' '.join(str(error).split())[:200]})") from error
+    with opened_tarball(tarball) as (archive, members), whole_folder(folder) as part:
+        archive.extractall(part, members=members, filter="data")
     return folder
 
 
-def _prefix_in(folder: Path) -> Path:
-    """The one checkpoint in a folder (or below it), as its prefix."""
-    latest = tf.train.latest_checkpoint(str(folder))
-    if latest:
-        return Path(latest)
-    found = sorted(path.with_suffix("") for path in folder.rglob("*.index"))
-    if len(found) != 1:
-        names = ", ".join(str(path.relative_to(folder)) for path in found) or "none"
-        raise UserError(f"model.weights: {folder} should hold one checkpoint (a *.index file); found {names}")
-    return found[0]
-
-
-def _local_prefix(path: Path) -> Path:
-    if path.is_dir():
-        return _prefix_in(path)
-    if path.is_file() and not path.name.endswith(".index"):
-        return _prefix_in(_unpacked(path))
-    prefix = path.with_suffix("") if path.name.endswith(".index") else path
-    if prefix.with_name(prefix.name + ".index").exists():
-        return prefix
-    raise UserError(f"model.weights = {str(path)!r}: no such tarball, folder or checkpoint prefix")
+def _fetched_folder(url: str) -> Path:
+    file = _fetched(url)
+    try:
+        return _unpacked(file)
+    except UserError:
+        file.unlink()  # or it would be taken from the cache the next time too
+        raise
 
 
 def _from_kaggle(handle: str) -> Path:
-    """The folder of a model on Kaggle Models, fetched by kagglehub into the cache."""
-    os.environ.setdefault("KAGGLEHUB_CACHE", str(weights_cache() / "kaggle"))
+    """The folder of a model on Kaggle Models, fetched by kagglehub into the cache; it resumes a download that was cut."""
+    os.environ.setdefault("KAGGLEHUB_CACHE", str(kaggle_cache()))
     import kagglehub
 
+    for wait in WAITS:
+        try:
+            return Path(kagglehub.model_download(handle))
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            say(f"Kaggle Models: {type(error).__name__}; trying again in {wait:g} s")
+            time.sleep(wait)
     return Path(kagglehub.model_download(handle))
 
 
 def _published_prefix(variant: Variant) -> Path:
     if variant.checkpoint is None:
         raise UserError(
-            f"no weights of {variant.id} are published; set model.weights to a tarball, folder, checkpoint prefix or URL, "
-            "or to random"
+            f"no weights of {variant.id} are published",
+            advice="set model.weights to a tarball, folder, checkpoint prefix or URL",
         )
+    url = f"{PUBLISHED_ROOT}/{variant.checkpoint}"
+    sources = {
+        "published checkpoint": lambda: _fetched_folder(url),
+        "Kaggle Models": lambda: _from_kaggle(variant.kaggle),
+    }
+    if cached_kaggle_folder(variant.kaggle) and not cached_file(url).exists():
+        sources = dict(reversed(sources.items()))  # what is there already comes first
     failures = []
-    for name, fetch in (
-        ("published checkpoint", lambda: _unpacked(_fetched(f"{PUBLISHED_ROOT}/{variant.checkpoint}"))),
-        ("Kaggle Models", lambda: _from_kaggle(variant.kaggle)),
-    ):
+    for name, fetch in sources.items():
         try:
-            return _prefix_in(fetch())
+            return prefix_in(fetch())
         except Exception as error:  # kagglehub raises many types; whatever it is, the next source is tried and all are reported
-            failures.append(f"{name}: {' '.join(str(error).split())[:200]}")
+            failures.append(f"{name}: {' '.join(getattr(error, 'message', str(error)).split())[:200]}")
             say(f"weights of {variant.id}: {failures[-1]}")
     raise UserError(
-        f"the published weights of {variant.id} cannot be had ({'; '.join(failures)}). Fetch {variant.checkpoint} "
-        "yourself and set model.weights to its path, or set model.weights=random"
+        f"the published weights of {variant.id} cannot be had ({'; '.join(failures)})",
+        advice=f"fetch {variant.checkpoint} by other means and set model.weights to its path",
     )
 
 
@@ -146,11 +107,16 @@ def find_weights(weights: str, variant: Variant) -> Path | None:
         return None
     if weights == "pretrained":
         return _published_prefix(variant)
-    scheme = urlparse(weights).scheme
-    if scheme in ("http", "https"):
-        return _prefix_in(_unpacked(_fetched(weights)))
+    if is_url(weights):
+        return prefix_in(_fetched_folder(weights))
     path = Path(weights).expanduser()
-    return _local_prefix(path if path.is_absolute() else repository_root() / path)
+    path = path if path.is_absolute() else repository_root() / path
+    if is_published_file(path) is False:
+        say(f"{path}: not the published {path.name}: its size or SHA-256 is another; taken as it is")
+    try:
+        return local_prefix(path) or prefix_in(_unpacked(path))
+    except UserError as error:
+        raise UserError(f"model.weights: {error.message}", advice=error.advice) from error
 
 
 def weights_digest(prefix: Path | None) -> str | None:
@@ -187,46 +153,62 @@ def _listed(names: list[str]) -> str:
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def _differences(contents: Contents, expected: dict[str, tuple[int, ...]]) -> list[str]:
+    """What is missing, left over or of another shape, a clause each."""
+    missing = sorted(set(expected) - set(contents.shapes))
+    left = sorted((set(contents.shapes) - set(expected)) | set(contents.unknown))
+    found = [f"{len(names)} {word} ({_listed(names)})" for names, word in ((missing, "missing"), (left, "left over")) if names]
+    other = [key for key in sorted(set(expected) & set(contents.shapes)) if contents.shapes[key] != expected[key]]
+    return found + [f"{key.removesuffix(VALUE)} is {contents.shapes[key]}, not {expected[key]}" for key in other[:3]]
+
+
+def _values(prefix: Path, contents: Contents, source: str) -> dict[str, np.ndarray]:
+    """The values of the network's variables. TensorFlow holds each to the checksum that the index has of it."""
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        return {key: reader.get_tensor(own) for key, own in contents.variables.items()}
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:  # the reader's own exceptions are of many kinds
+        message = f"{source}: damaged: {' '.join(str(error).split())[:200]}"
+        raise UserError(message, advice="fetch it again") from error
+
+
 def restore(classifier: tf.Module, prefix: Path, source: str) -> int:
-    """Restores every variable of `classifier`; returns how many. A partial restore is an error, and so are left-over values.
+    """Restores every variable of `classifier`, or none; returns how many.
+
+    Variables are matched by the keys of a training checkpoint, `tf.train.Checkpoint(model=classifier)`; those of a SavedModel by
+    the names that they had where it was saved, never by their order, which changed between versions.
 
     Args:
-      prefix: a checkpoint saved as `tf.train.Checkpoint(model=classifier)`, or the variables of a SavedModel of the classifier.
+      prefix: of such a checkpoint, or of the variables of a SavedModel: the hub's, one saved again, or one inside another model.
       source: what the user called it, for messages.
 
     Raises:
-      UserError: not a checkpoint, or of another network; says what is missing, left over or of another shape.
+      UserError: not a checkpoint, damaged, or of another network; says what is missing, left over or of another shape.
     """
     try:
-        shapes = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise UserError(f"{source}: not a readable TensorFlow checkpoint ({' '.join(str(error).split())[:200]})") from error
-    saved = {key: tuple(shape) for key, shape in shapes.items() if key.endswith(VALUE) and "optimizer" not in key}
-    saved.pop("save_counter" + VALUE, None)
-    hint = "is it the checkpoint of another variant?"
-    if any(key.startswith("model/") for key in saved):
-        root = tf.train.Checkpoint(model=classifier)
-        expected = {key: tuple(variable.shape) for key, variable in variable_keys(model=classifier).items()}
-        missing, left = sorted(set(expected) - set(saved)), sorted(set(saved) - set(expected))
-        problems = [
-            f"{len(names)} {word} ({_listed(names)})" for names, word in ((missing, "missing"), (left, "left over")) if names
-        ]
-        problems += [
-            f"{key.removesuffix(VALUE)} is {saved[key]}, not {expected[key]}"
-            for key in sorted(set(saved) & set(expected))
-            if saved[key] != expected[key]
-        ][:3]
-        if problems:
-            raise UserError(f"{source}: does not fit this model: {'; '.join(problems)}; {hint}")
-    else:
-        if len(saved) != len(classifier.variables):
-            raise UserError(f"{source}: holds {len(saved)} variables, this model has {len(classifier.variables)}; {hint}")
-        root = tf.train.Checkpoint(classifier)
-    try:
-        root.read(str(prefix)).assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"{source}: does not fit this model ({' '.join(str(error).split())[:300]}); {hint}") from error
-    return len(classifier.variables)
+        checkpoint = read_prefix(Path(prefix))
+    except UserError as error:
+        raise UserError(f"{source}: {error.message}", advice=error.advice) from error
+    variables = variable_keys(model=classifier)
+    contents = contents_of(checkpoint.index.shapes, checkpoint.names)
+    expected = {key: tuple(variable.shape) for key, variable in variables.items()}
+    differences = _differences(contents, expected)
+    if differences:
+        message, advice = misfit(layout_of(contents), layout_of(contents_of(expected)), differences)
+        raise UserError(f"{source}: {message}", advice=advice)
+    other = other_types(contents, checkpoint.index)
+    if other:
+        raise UserError(f"{source}: {_listed(other)}: not float32", advice="give float32 weights")
+    covered = {id(variable) for variable in variables.values()}
+    if any(id(variable) not in covered for variable in classifier.variables):
+        raise ValueError("a variable of the model is not reachable from it by a key")
+    values = _values(prefix, contents, source)
+    for key, value in values.items():
+        variables[key].assign(value)
+    left_out = [key for key in contents.ignored if "save_counter" not in key]
+    if left_out:
+        say(f"{source}: left out {len(left_out)} values that are not of the network ({_listed(left_out)})")
+    return len(values)
 
 
 def replace_values(prefix: Path, target: Path, values: dict[str, "tf.Tensor"]) -> None:

@@ -10,6 +10,13 @@ from stages.console import UserError
 from stages.params import Model
 
 PUBLISHED_ROOT = "https://storage.googleapis.com/tf_model_garden/vision/movinet"
+# Bytes and SHA-256 of tarballs there, as downloaded in April 2026. The others have not been seen since the bucket refused access.
+PUBLISHED_FILES = {
+    "movinet_a1_base.tar.gz": (18_995_200, "4c80bd477321d2483279358049191e151cb071a762efbe4efc9afa953e29920f"),
+    "movinet_a2_base.tar.gz": (21_258_240, "478f2ac53744ec81309c37c8ed9fae627dccb382bab181569d7943fe81ca775e"),
+    "movinet_a3_base.tar.gz": (29_941_760, "1cd1a8c00e9692a982619a12df68c1b30f95af970258b1c63f477f1dc1f02b0c"),
+    "movinet_a2_stream.tar.gz": (29_624_320, "611af11e3d32c254477206165b8fdd5735fd94bea23bb5362ca9906909b08449"),
+}
 KINETICS_CLASSES = 600
 HEAD_FILTERS = 2048  # of the head's first layer, in every variant
 
@@ -31,7 +38,7 @@ class Variant:
       activation: of the head's first layer.
       top1, top5: published accuracy on Kinetics-600 in percent; None where nothing is published.
       checkpoint: file name of the published tarball; None where none is published.
-      kaggle: handle of the same weights as a SavedModel on Kaggle Models.
+      kaggle: handle, with its version, of the same weights as a SavedModel on Kaggle Models.
     """
 
     id: str
@@ -93,7 +100,7 @@ def _base(family: str) -> Variant:
         top1=_BASE_ACCURACY[family][0],
         top5=_BASE_ACCURACY[family][1],
         checkpoint=f"movinet_{family}_base.tar.gz",
-        kaggle=f"google/movinet/tensorFlow2/{family}-base-kinetics-600-classification",
+        kaggle=f"google/movinet/tensorFlow2/{family}-base-kinetics-600-classification/3",
     )
 
 
@@ -121,7 +128,7 @@ def _stream(family: str) -> Variant:
         top1=_STREAM_ACCURACY[family][0],
         top5=_STREAM_ACCURACY[family][1],
         checkpoint=f"movinet_{family}_stream.tar.gz",
-        kaggle=f"google/movinet/tensorFlow2/{family}-stream-kinetics-600-classification",
+        kaggle=f"google/movinet/tensorFlow2/{family}-stream-kinetics-600-classification/2",
     )
 
 

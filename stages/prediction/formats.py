@@ -175,7 +175,8 @@ def _pretrained(variant_id: str, weights: str, labels: Path | None) -> Predictor
     if variant_id not in MODEL_IDS:
         raise UserError(f"--pretrained {variant_id}: not one of {', '.join(MODEL_IDS)}")
     if weights == "random":
-        raise UserError("--weights random: random weights know no classes; name a tarball, folder, checkpoint prefix or URL")
+        advice = "name a tarball, folder, checkpoint prefix or URL"
+        raise UserError("--weights random: random weights know no classes", advice=advice)
     variant, classes = VARIANTS[variant_id], kinetics_labels(labels)
     source = "published weights" if weights == "pretrained" else weights
     about = f"{variant_id} ({source}, {len(classes)} classes of Kinetics-600)"
@@ -187,8 +188,13 @@ def _pretrained(variant_id: str, weights: str, labels: Path | None) -> Predictor
             stepper = StatefulStepper(streaming.call, streaming.init_states)
             return StreamingPredictor(stepper, about, classes, fps=variant.fps, size=variant.resolution)
         return _base(variant, weights, about, classes)
-    except UserError as error:  # what they say of the parameter is true of the option
-        raise UserError(str(error).replace("model.weights=random", "--weights").replace("model.weights", "--weights")) from error
+    except UserError as error:
+        raise UserError(_as_options(error.message), advice=_as_options(error.advice)) from error
+
+
+def _as_options(text: str) -> str:
+    """What is said of the parameters, said of predict's options."""
+    return text.replace("set model=", "use --pretrained ").replace("model.weights", "--weights")
 
 
 def _base(variant, weights: str, about: str, classes: list[str]) -> Predictor:

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from stages.checks import weights
-from stages.checks.bundle import NotAnIndexError, read_shapes
-from stages.checks.layouts import LAYOUTS, VALUE, layout_of
 from stages.checks.weights import check_weights
+from stages.movinet import layouts as movinet_layouts
+from stages.movinet.bundle import VALUE, read_shapes
+from stages.movinet.layouts import contents_of, layout_of
+from stages.movinet.published import cached_file
 from stages.movinet.variants import PUBLISHED_ROOT, VARIANTS
 from stages.params import Model
 from tests.range_server import RangeServer
@@ -28,19 +30,22 @@ EXTRA = {f"save_counter{VALUE}": (), f"optimizer/m{VALUE}": (2, 3), "_CHECKPOINT
 
 @pytest.fixture(autouse=True)
 def layouts(monkeypatch):
-    table = {"a0": replace(layout_of(ONE), blocks=15), "a1": replace(layout_of(OTHER), blocks=20)}
-    monkeypatch.setattr(weights, "LAYOUTS", table)
+    table = {
+        "a0": replace(layout_of(contents_of(ONE)), blocks=15),
+        "a1": replace(layout_of(contents_of(OTHER)), blocks=20),
+    }
+    for module in (weights, movinet_layouts):
+        monkeypatch.setattr(module, "LAYOUTS", table)
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Folders `one`, `other`, `fewer`, `saved_model` and `many` with a checkpoint `ckpt-1` each."""
+    """Folders `one`, `other`, `fewer` and `many` with a checkpoint `ckpt-1` each."""
     import tensorflow as tf
 
     root = tmp_path_factory.mktemp("saved")
     many = {f"{TRUNK}/layer-{number}/a_rather_long_name{VALUE}": (number + 1, 300) for number in range(700)}
-    plain = {f"variables/{number}{VALUE}": (2,) for number in range(3)}
-    for name, shapes in {"one": ONE | EXTRA, "other": OTHER, "fewer": FEWER, "saved_model": plain, "many": many}.items():
+    for name, shapes in {"one": ONE | EXTRA, "other": OTHER, "fewer": FEWER, "many": many}.items():
         (root / name).mkdir()
         keys = sorted(shapes)
         values = [np.zeros(shapes[key], np.float32) for key in keys]
@@ -76,21 +81,18 @@ def test_a_tarball_a_folder_a_prefix_and_a_relative_path_are_read(saved, workspa
 
 def test_a_checkpoint_of_another_variant_is_told_by_its_name(saved):
     found = check(saved / "other")
-    assert found.status == "problem" and "it is a checkpoint of a1" in found.message and "set model=a1" in found.advice
+    assert found.status == "problem" and "these are weights of a1, not of a0" in found.message and "set model=a1" in found.advice
 
 
 def test_a_checkpoint_of_other_classes_is_told(saved):
     found = check(saved / "fewer")
-    assert found.status == "problem" and "is a0 with 5 classes; pretrained weights have 600" in found.message
+    assert found.status == "problem" and "a0 with 5 classes, not 600" in found.message
+    assert "use --model models/classifier" in found.advice
 
 
 def test_a_checkpoint_of_nothing_known_is_a_problem(saved):
     found = check(saved / "many")
     assert found.status == "problem" and "does not fit a0 (700 variables, not 3)" in found.message
-
-
-def test_a_saved_model_is_known_by_its_number_of_variables(saved):
-    assert check(saved / "saved_model").status == "ok"
 
 
 def test_what_is_not_there_or_not_whole_is_a_problem(saved, workspace):
@@ -99,12 +101,14 @@ def test_what_is_not_there_or_not_whole_is_a_problem(saved, workspace):
     (workspace / "empty").mkdir()
     cases["should hold one checkpoint (a *.index file), found none"] = "empty"
     shutil.copytree(saved / "one", workspace / "no_values", ignore=shutil.ignore_patterns("*.data*"))
-    cases["not the values beside it"] = "no_values"
+    cases["not the values next to it (ckpt-1.data-00000-of-00001)"] = "no_values"
     shutil.copytree(saved / "one", workspace / "cut")
     (workspace / "cut/ckpt-1.index").write_bytes((saved / "one/ckpt-1.index").read_bytes()[:-20])
-    cases["not a TensorFlow checkpoint"] = "cut"
+    cases["not a readable TensorFlow checkpoint"] = "cut"
     (workspace / "w.tar.gz").write_bytes(tarball(workspace / "x.tar.gz", saved / "one").read_bytes()[:-200])
     cases["not a whole tar archive"] = "w.tar.gz"
+    (workspace / "m.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(100))
+    cases["a TensorFlow Lite model, not MoViNet weights"] = "m.tflite"
     for message, path in cases.items():
         found = check(path)
         assert found.status == "problem" and message in found.message, found
@@ -112,13 +116,10 @@ def test_what_is_not_there_or_not_whole_is_a_problem(saved, workspace):
     assert check("nowhere", needed=False).status == "warning"
 
 
-@pytest.mark.parametrize("cut", [0, 10, 60, 200])
-def test_a_damaged_index_is_refused(saved, cut):
-    content = (saved / "many/ckpt-1.index").read_bytes()
-    with pytest.raises(NotAnIndexError):
-        read_shapes(content[:cut])
-    with pytest.raises(NotAnIndexError):
-        read_shapes(content[: len(content) // 2] + content[-48:])
+def test_a_file_of_a_published_name_that_is_another_is_told(saved, workspace):
+    name = VARIANTS["a1"].checkpoint
+    found = check_weights(model(str(tarball(workspace / name, saved / "other")), "a1"), True)
+    assert found.status == "ok" and f"(the file is not the published {name}: its size or SHA-256 is another)" in found.message
 
 
 def test_an_address_is_asked_but_nothing_fetched(saved, tmp_path):
@@ -135,10 +136,20 @@ def test_an_address_is_asked_but_nothing_fetched(saved, tmp_path):
 
 def test_what_was_fetched_before_is_read(saved, workspace):
     url = "http://127.0.0.1:1/w.tar.gz"
-    there = weights._fetched(url)
+    there = cached_file(url)
     there.parent.mkdir(parents=True)
     tarball(there, saved / "other")
-    assert "checkpoint of a1" in check(url).message
+    assert "weights of a1" in check(url).message
+    there = workspace / ".cache/weights/kaggle/models" / VARIANTS["a0"].kaggle
+    shutil.copytree(saved / "one", there)
+    there.with_name(f"{there.name}.complete").touch()
+    found = check("pretrained")
+    assert found.status == "ok" and str(there) in found.message
+
+
+def test_an_unreadable_address_is_a_problem():
+    found = check("http://[/w.tar")
+    assert found.status == "problem" and "not a usable URL" in found.message
 
 
 def test_published_weights_are_looked_for_in_both_places(monkeypatch):
@@ -156,22 +167,39 @@ def test_published_weights_are_looked_for_in_both_places(monkeypatch):
     assert check_weights(model("pretrained", "a0_stream_relu6"), True).status == "problem"
 
 
-def test_every_variant_has_a_layout_of_its_own():
-    assert set(LAYOUTS) == set(VARIANTS)
-    assert len({layout.fingerprint for layout in LAYOUTS.values()}) == len(LAYOUTS)
-
-
 @pytest.mark.real
-def test_a_real_checkpoint_is_known():
+@pytest.mark.parametrize(
+    ("file", "variant", "message"),
+    [
+        ("movinet_a0_stream_k600.tar.gz", "a0_stream_relu6", "ok holds all 329 variables of a0_stream_relu6, in name and shape"),
+        ("movinet_a0_stream_k600.tar.gz", "a0_stream", "problem these are weights of a0_stream_relu6, not of a0_stream"),
+        (
+            "published/native_a0_stream_savedmodel_variables.tar",
+            "a0_stream",
+            "ok the SavedModel holds all 389 variables of a0_stream",
+        ),
+        (
+            "published/native_a0_stream_savedmodel_variables.tar",
+            "a2_stream",
+            "problem these are weights of a0_stream, not of a2_stream",
+        ),
+        ("published/native_a0_base_checkpoint.tar", "a0", "ok holds all 334 variables of a0"),
+        ("published/native_a0_base_checkpoint.tar", "a0_stream", "problem these are weights of a0, not of a0_stream"),
+        ("movinet_a0_stream_k600_int8.tflite", "a0_stream", "problem a TensorFlow Lite model, not MoViNet weights"),
+        ("mobilenet_1_0_224_tf_no_top.h5", "a0", "problem an HDF5 file (.h5)"),
+    ],
+)
+def test_real_files_are_known_without_tensorflow(file, variant, message):
     folder = os.environ.get("MOVINET_REAL_DATA")
     if not folder:
-        pytest.skip("MOVINET_REAL_DATA names no folder with movinet_a0_stream_k600.tar.gz")
+        pytest.skip("MOVINET_REAL_DATA names no folder with real weights")
     code = (
         "from stages.checks.weights import check_weights; from stages.params import Model; import sys\n"
-        "find = lambda id: check_weights(Model(id=id, fps=5, resolution=172, weights=sys.argv[1], convolutions='auto'), True)\n"
-        "print(find('a0_stream_relu6').status, find('a0_stream').message); assert 'tensorflow' not in sys.modules"
+        "found = check_weights(Model(id=sys.argv[2], fps=5, resolution=172, weights=sys.argv[1], convolutions='auto'), True)\n"
+        "print(found.status, found.message); assert 'tensorflow' not in sys.modules"
     )
-    command = [sys.executable, "-c", code, f"{folder}/movinet_a0_stream_k600.tar.gz"]
+    command = [sys.executable, "-c", code, f"{folder}/{file}", variant]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.stdout.startswith("ok") and "it is a checkpoint of a0_stream_relu6" in done.stdout, done.stderr
+    status, expected = message.split(" ", 1)
+    assert done.stdout.startswith(f"{status} ") and expected in done.stdout, done.stdout + done.stderr

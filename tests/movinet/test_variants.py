@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from stages.checks.bundle import read_shapes
-from stages.checks.layouts import LAYOUTS, layout_of
 from stages.movinet.build import batch_norm_layers, build_backbone, build_classifier, freeze, set_rezero
-from stages.movinet.checkpoints import restore
+from stages.movinet.bundle import VALUE, read_shapes
+from stages.movinet.checkpoints import restore, variable_keys
 from stages.movinet.head import build_head, head_keys, read_head
+from stages.movinet.layouts import LAYOUTS, contents_of, layout_of
 from stages.movinet.serving import Trunk
 from stages.movinet.variants import KINETICS_CLASSES, VARIANTS
 
@@ -57,7 +57,16 @@ def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
     saved = classifier.get_weights()
     prefix = tf.train.Checkpoint(model=classifier).save(str(tmp_path / "ckpt"))
     blocks = sum(layer.name.startswith("block") for layer in backbone.layers)
-    assert layout_of(read_shapes(Path(f"{prefix}.index").read_bytes()), blocks) == LAYOUTS[name]
+    shapes = read_shapes(Path(f"{prefix}.index").read_bytes())
+    assert layout_of(contents_of(shapes), blocks) == LAYOUTS[name]
+    # The names that the variables have here lead to the same keys, whatever their order.
+    keys = {f"variables/{number}{VALUE}": variable for number, variable in enumerate(classifier.variables)}
+    named = contents_of(
+        {key: tuple(variable.shape) for key, variable in keys.items()},
+        {key: variable.name for key, variable in keys.items()},
+    )
+    expected = {key: id(variable) for key, variable in variable_keys(model=classifier).items()}
+    assert {key: id(keys[own]) for key, own in named.variables.items()} == expected
     randomise(classifier, seed=2)
     assert restore(classifier, prefix, name) == len(saved)
     for one, other in zip(saved, classifier.get_weights(), strict=True):

@@ -72,7 +72,11 @@ def test_the_pipelines_own_classifier_comes_first_and_published_weights_are_anno
         ({"pretrained": "a9"}, "--pretrained a9: not one of a0"),
         ({"weights": "random"}, "--weights random: random weights know no classes"),
         ({"pretrained": "a0_stream_relu6", "labels": "labels.txt"}, "set --weights to a tarball"),
-        ({"pretrained": "a0_stream", "weights": "gone.tar.gz", "labels": "labels.txt"}, r"--weights = '\S+gone.tar.gz': no such"),
+        ({"pretrained": "a0_stream", "weights": "gone.tar.gz", "labels": "labels.txt"}, r"--weights: \S+gone\.tar\.gz: no such"),
+        (
+            {"pretrained": "a0_stream", "weights": "w.tflite", "labels": "labels.txt"},
+            r"--weights: \S+w\.tflite is a TensorFlow Lite model, not MoViNet weights; .* --model \S+w\.tflite",
+        ),
     ],
 )
 def test_what_cannot_be_opened_is_one_line(tmp_path, monkeypatch, given, message):
@@ -80,6 +84,7 @@ def test_what_cannot_be_opened_is_one_line(tmp_path, monkeypatch, given, message
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     Path("empty").mkdir()
     Path("model.h5").touch()
+    Path("w.tflite").write_bytes(b"\x1c\0\0\0TFL3")
     Path("bad/saved_model").mkdir(parents=True)
     Path("bad/saved_model/saved_model.pb").write_bytes(b"nonsense")
     write_json(Path("bad/classifier.json"), {"classes": CLASSES})

@@ -80,6 +80,11 @@ def test_the_users_own_file_needs_no_network(tmp_path, serve):
         kinetics_labels(tmp_path / "mine.txt")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
+    assert read_labels(tmp_path / "l.txt") == ["one", "two"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"", "is empty"), (b"a\n\nb\n", "line 2 is blank"), (b"\xff\xfe", "not UTF-8 text"), (None, "No such file")],

@@ -1,0 +1,196 @@
+"""Reads a TensorFlow checkpoint's index and object graph without TensorFlow, whose import takes as long as all checks together.
+
+`<prefix>.index` is a LevelDB table: its keys are the tensors', its values `BundleEntryProto` messages
+(tensorflow/core/lib/io/table_format.txt, tensorflow/core/protobuf/tensor_bundle.proto). TensorFlow writes it uncompressed. One of
+the tensors, `_CHECKPOINTABLE_OBJECT_GRAPH`, is a serialized `TrackableObjectGraph` (trackable_object_graph.proto), which holds
+the name that each variable had in the program that saved it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # how the keys of variables end
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+MAGIC = 0xDB4775248B80FB57
+FOOTER = 48
+FLOAT32 = 1  # of `Tensor.dtype`
+TRAILER = 5  # bytes after a block: its compression and its checksum
+
+
+class NotAnIndexError(ValueError):
+    """The bytes are not the index of a checkpoint, or they are damaged."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Where a tensor's value is: `size` bytes at `offset` of shard number `shard`; `crc32c` is the masked CRC32C of these.
+
+    dtype: the number of a `tf.DType` (`as_datatype_enum`).
+    """
+
+    dtype: int
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+    crc32c: int
+
+
+@dataclass(frozen=True)
+class Index:
+    """The tensors of a checkpoint by key, and the number of data files that hold their values."""
+
+    tensors: dict[str, Tensor]
+    shards: int
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {key: tensor.shape for key, tensor in self.tensors.items()}
+
+    def data_files(self, stem: str) -> list[str]:
+        """The names of the data files of the checkpoint whose prefix is called `stem`."""
+        return [f"{stem}.data-{shard:05}-of-{self.shards:05}" for shard in range(self.shards)]
+
+
+def _crc_table() -> list[int]:
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+_CRC_TABLE = _crc_table()
+
+
+def masked_crc32c(data: bytes) -> int:
+    """CRC32C (Castagnoli), rotated and offset as LevelDB and TensorFlow store it. About 10 MB/s: not for tensors' values."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ _CRC_TABLE[(crc ^ byte) & 0xFF]
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number at offset `at`, and the offset after it."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of the block that `handle` (offset and size) points at."""
+    offset, at = _varint(handle, 0)
+    size, _ = _varint(handle, at)
+    end = offset + size
+    if end + TRAILER > len(data):
+        raise NotAnIndexError("it is cut short")
+    if data[end] != 0:
+        raise NotAnIndexError("it is compressed, as TensorFlow does not write it")
+    if masked_crc32c(data[offset : end + 1]) != int.from_bytes(data[end + 1 : end + TRAILER], "little"):
+        raise NotAnIndexError("it is damaged (a block's checksum does not match)")
+    block = data[offset:end]
+    restarts = int.from_bytes(block[-4:], "little")
+    end, at, key = size - 4 * (restarts + 1), 0, b""
+    while at < end:
+        shared, at = _varint(block, at)
+        fresh, at = _varint(block, at)
+        length, at = _varint(block, at)
+        key = key[:shared] + block[at : at + fresh]
+        at += fresh
+        yield key, block[at : at + length]
+        at += length
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Field numbers and values of a protocol buffer: numbers as they are, the rest as bytes."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == 0:
+            value, at = _varint(message, at)
+        else:
+            length, at = _varint(message, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
+            value, at = message[at : at + length], at + length
+        yield tag >> 3, value
+
+
+def _shape(message: bytes) -> tuple[int, ...]:
+    """Of a `TensorShapeProto`: `dim` (field 2), each with a `size` (field 1)."""
+    dimensions = [dim for number, dim in _fields(message) if number == 2]
+    return tuple(next((size for number, size in _fields(dim) if number == 1), 0) for dim in dimensions)
+
+
+def _tensor(entry: bytes) -> Tensor:
+    """Of a `BundleEntryProto`: dtype 1, shape 2, shard_id 3, offset 4, size 5, crc32c 6; protocol buffers leave zeros out."""
+    fields = dict(_fields(entry))
+    crc = int.from_bytes(fields.get(6, b""), "little")
+    return Tensor(fields.get(1, 0), _shape(fields.get(2, b"")), fields.get(3, 0), fields.get(4, 0), fields.get(5, 0), crc)
+
+
+def read_index(content: bytes) -> Index:
+    """The tensors that an index file lists.
+
+    Raises:
+      NotAnIndexError: `content` is not that of a checkpoint's index file, not all of it, or damaged.
+    """
+    if len(content) < FOOTER or int.from_bytes(content[-8:], "little") != MAGIC:
+        raise NotAnIndexError("it does not end as an index does")
+    footer = content[-FOOTER:]
+    try:
+        _, at = _varint(footer, 0)
+        _, at = _varint(footer, at)
+        blocks = [handle for _, handle in _block(content, footer[at:])]
+        entries = dict(entry for handle in blocks for entry in _block(content, handle))
+        header = dict(_fields(entries.pop(b"", b"")))  # the empty key's value is a BundleHeaderProto: num_shards 1
+        return Index({key.decode(): _tensor(value) for key, value in entries.items()}, header.get(1, 1))
+    except (IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise NotAnIndexError(f"it is damaged ({error})") from error
+
+
+def read_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor by its key, as `tf.train.load_checkpoint(...).get_variable_to_shape_map()` gives them.
+
+    Raises:
+      NotAnIndexError: see `read_index`.
+    """
+    return read_index(content).shapes
+
+
+def read_names(index: Index, read: Callable[[int, int, int], bytes]) -> dict[str, str]:
+    """The name that each variable had where it was saved, by its key; empty for a checkpoint without an object graph.
+
+    Args:
+      read: (shard, offset, size) -> these bytes of that data file.
+
+    Raises:
+      NotAnIndexError: the object graph is damaged, or the data file is shorter than the index says.
+    """
+    tensor = index.tensors.get(OBJECT_GRAPH)
+    if tensor is None:
+        return {}
+    content = read(tensor.shard, tensor.offset, tensor.size)
+    try:
+        # A string tensor of one element: its length, a checksum of the length, the string.
+        length, at = _varint(content, 0)
+        graph = content[at + 4 :]
+        if len(content) != tensor.size or len(graph) != length:
+            raise NotAnIndexError("the data file is cut short")
+        names = {}
+        for number, node in _fields(graph):  # TrackableObjectGraph.nodes 1
+            attributes = [value for field, value in _fields(node) if field == 2] if number == 1 else []
+            for attribute in attributes:  # SerializedTensor: full_name 2, checkpoint_key 3
+                fields = dict(_fields(attribute))
+                if fields.get(2) and fields.get(3):
+                    names[fields[3].decode()] = fields[2].decode()
+        return names
+    except (IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise NotAnIndexError(f"its object graph is damaged ({error})") from error
