@@ -86,6 +86,6 @@ def name_classes(clips: Collection[Clip], name: str) -> tuple[list[Clip], str]:
             f"data.class_names = {name}: class {unknown[0]} has no name; the file names {min(names)} to {max(names)}",
             advice="complete the file, or check what the labels count from",
         )
-    given = ", as it says" if numbered else " from 1" if from_one else " from 0"
+    how = "numbered as it says" if numbered else "counted from 1" if from_one else "counted from 0"
     named = [replace(clip, category=names[int(clip.category)]) if clip.category.isdecimal() else clip for clip in clips]
-    return named, f"{len(used)} numbered classes named by {name}, counted{given}"
+    return named, f"{len(used)} numbered classes named by {name}, {how}"

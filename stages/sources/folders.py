@@ -143,7 +143,9 @@ def folder_clips(folder: str) -> Found:
     root = existing_folder(folder)
     left_out = LeftOut()
     files, folders = walk(root, left_out)
-    return recognise(sorted_out(root, files, left_out), left_out, f"data.folder = {folder}", folders)
+    tables = [file.path for file in files if file.path.lower().endswith((".csv", ".tsv"))]
+    advice = f"set data.listing={root / tables[0]} if that lists them" if len(tables) == 1 else ""
+    return recognise(sorted_out(root, files, left_out), left_out, f"data.folder = {folder}", folders, advice)
 
 
 def sorted_out(root: Path, files: list[File], left_out: LeftOut) -> list[File]:

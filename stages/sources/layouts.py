@@ -90,11 +90,11 @@ def image_folders(videos: Sequence[File], images: Sequence[File], left_out: Left
     return clips
 
 
-def recognise(files: Sequence[File], left_out: LeftOut, where: str, folders: Iterable[str] = ()) -> Found:
+def recognise(files: Sequence[File], left_out: LeftOut, where: str, folders: Iterable[str] = (), advice: str = "") -> Found:
     """The clips of `files`, with class, group and split as their folders say.
 
     left_out: what was left out before; what is now is added. where: what to call the source in messages. folders: paths of all
-    folders; those at the classes' level without a video are empty classes.
+    folders; those at the classes' level without a video are empty classes. advice: about videos without class folders.
     Raises UserError for unsafe paths, and where no reading is possible or more than one.
     """
     units = [_Unit(file, safe_parts(file.path, where)) for file in files]
@@ -103,7 +103,7 @@ def recognise(files: Sequence[File], left_out: LeftOut, where: str, folders: Ite
     units, below = _unwrapped(units, left_out) if splits else (units, [])
     within = [] if splits else _split_below_classes(units)
     splits = splits or within
-    units, by_name = _classes(units, left_out, where)
+    units, by_name = _classes(units, left_out, where, advice)
     scenes = [] if by_name else _scenes(units)
     clips = [_clip(unit, bool(scenes)) for unit in units]
     pattern = "v_<Class>_gNN_cNN (UCF-101's names)" if by_name else "<class>/<scene>/<clip>" if scenes else "<class>/<clip>"
@@ -178,7 +178,7 @@ def _split_below_classes(units: list[_Unit]) -> list[str]:
     return names
 
 
-def _classes(units: list[_Unit], left_out: LeftOut, where: str) -> tuple[list[_Unit], bool]:
+def _classes(units: list[_Unit], left_out: LeftOut, where: str, advice: str) -> tuple[list[_Unit], bool]:
     """Gives each unit its class: the top folder, or where there are no folders what its UCF-101 name says (then returns True)."""
     inside = [unit for unit in units if len(unit.rest) > 1]
     loose = [unit for unit in units if len(unit.rest) == 1]
@@ -191,10 +191,10 @@ def _classes(units: list[_Unit], left_out: LeftOut, where: str) -> tuple[list[_U
         )
     if not inside and loose and not named:
         frames = any(unit.file.images for unit in loose)
-        what = "folders of images" if frames else "videos"
+        what, expected = ("folders of images", "<class>/<clip>/<image>") if frames else ("videos", "<class>/<video>")
         raise UserError(
             f"{where}: {len(loose)} {what} lie without class folders ({few(unit.file.path for unit in loose)})",
-            advice=f"expected <class>/{'<clip>/<image>' if frames else '<video>'}; or list the classes in a CSV (data.listing)",
+            advice=f"put them into {expected}, or {advice or 'list them in data.listing'}",
         )
     kept = inside or named
     for unit in loose:

@@ -152,7 +152,7 @@ def listed_clips(folder: str, listings: Sequence[str]) -> Found:
     numbers = {clip.category for clip in clips}
     if numbers and all(number.isdecimal() for number in numbers):
         notes.append(f"the labels are numbers ({few(sorted(numbers, key=int))}); data.class_names can name a file of their names")
-    splits = f"{'the listings ' + few(map(str, listings)) if len(listings) > 1 else listings[0]}"
+    splits = f"the listings {few(Path(name).name for name in listings)}" if len(listings) > 1 else str(listings[0])
     line = "listing " + "; ".join(understood)
     return Found(clips, layout=line, left_out=left_out, splits=splits if given == {True} else "", notes=notes)
 

@@ -4,6 +4,7 @@ Which folder is the class, the split or the group is in `stages.sources.layouts`
 A path that could leave its folder is refused before anything is read.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter
@@ -134,6 +135,14 @@ def ucf_group(path: str) -> tuple[str, int | None]:
     return (f"{ucf[0]}_g{ucf[1]:02d}", ucf[1]) if ucf else (path, None)
 
 
+def _whole_path(source: str) -> str:
+    """A path as one file name. Names have 255 bytes at most: of a longer one the folders are told by a hash."""
+    name = "__".join(PurePosixPath(source).parts)
+    if len(name.encode()) <= 240:  # leaves room for what is added to a file's name while it is written
+        return name
+    return f"{hashlib.sha256(source.encode()).hexdigest()[:16]}__{PurePosixPath(source).name}"
+
+
 def identified(clips: Iterable[Clip]) -> list[Clip]:
     """The clips with their names in data/clips, `<class>/<file>`, sorted by that name.
 
@@ -146,7 +155,7 @@ def identified(clips: Iterable[Clip]) -> list[Clip]:
     named: dict[str, Clip] = {}
     for clip, name in zip(clips, short, strict=True):
         if taken[folded(name)] > 1:
-            name = f"{clip.category}/{'__'.join(PurePosixPath(clip.source).parts)}"
+            name = f"{clip.category}/{_whole_path(clip.source)}"
         other = named.setdefault(folded(name), replace(clip, clip=name))
         if other.source != clip.source:
             raise UserError(f"{other.source} and {clip.source} would both be the clip {name}", advice="rename one")

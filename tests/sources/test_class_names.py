@@ -20,13 +20,13 @@ def named(tmp_path, text: str, *classes: str) -> tuple[list[str], str]:
     [
         ("walk\nrun fast\n", ["0", "1"], ["walk", "run fast"], "counted from 0"),
         ("walk\nrun\n", ["1", "2"], ["walk", "run"], "counted from 1"),
-        ("\ufeff1 walk\r\n2 run fast\r\n", ["1", "2"], ["walk", "run fast"], "as it says"),
-        ("7,walk\n3,run\n", ["3", "7", "3"], ["run", "walk", "run"], "as it says"),
-        ("id,name\n0,walk\n1,run\n", ["1", "0"], ["run", "walk"], "as it says"),
+        ("\ufeff1 walk\r\n2 run fast\r\n", ["1", "2"], ["walk", "run fast"], "numbered as it says"),
+        ("7,walk\n3,run\n", ["3", "7", "3"], ["run", "walk", "run"], "numbered as it says"),
+        ("id,name\n0,walk\n1,run\n", ["1", "0"], ["run", "walk"], "numbered as it says"),
         ('["walk", "run"]', ["1"], ["run"], "counted from 0"),
-        ('{"0": "walk", "1": "run"}', ["1"], ["run"], "as it says"),
-        ('{"walk": 0, "run": 1}', ["1"], ["run"], "as it says"),
-        ("1 Archery\n2 Biking\n", ["1", "2", "Archery"], ["Archery", "Biking", "Archery"], "as it says"),
+        ('{"0": "walk", "1": "run"}', ["1"], ["run"], "numbered as it says"),
+        ('{"walk": 0, "run": 1}', ["1"], ["run"], "numbered as it says"),
+        ("1 Archery\n2 Biking\n", ["1", "2", "Archery"], ["Archery", "Biking", "Archery"], "numbered as it says"),
     ],
 )
 def test_numbers_become_names(tmp_path, text, classes, expected, counted):

@@ -115,6 +115,14 @@ def test_ten_thousand_files_take_seconds(tmp_path):
     assert time.perf_counter() - start < 15  # 2 s with both cores busy
 
 
+def test_a_flat_folder_with_a_table_says_how_to_use_it(tmp_path):
+    root = write_files(tmp_path / "v", "a.mp4", "b.mp4", "labels.csv")
+    with pytest.raises(UserError) as caught:
+        folder_clips(str(root))
+    assert "2 videos lie without class folders (a.mp4, b.mp4)" in caught.value.message
+    assert caught.value.advice == f"put them into <class>/<video>, or set data.listing={root}/labels.csv if that lists them"
+
+
 @pytest.mark.parametrize(
     ("written", "there", "why"),
     [

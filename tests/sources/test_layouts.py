@@ -131,7 +131,10 @@ def test_a_flat_pile_of_ucf_names_keeps_the_class_from_the_name(folder):
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        (["a.mp4", "b.mp4"], r"here: 2 videos lie without class folders \(a.mp4, b.mp4\); expected <class>/<video>"),
+        (
+            ["a.mp4", "b.mp4"],
+            r"2 videos lie without class folders \(a.mp4, b.mp4\); put them into <class>/<video>, or list them",
+        ),
         (["train/a.mp4", "test/b.mp4"], "2 videos lie without class folders"),
         (
             ["train/w/a.mp4", "test/w/b.mp4", "extra/c.mp4"],

@@ -38,5 +38,7 @@ def test_names_that_collide_take_their_whole_path():
     clips = [Clip(source, "jump", source) for source in ("b/jump/1.mp4", "a/jump/1.MP4", "a/jump/2.mp4")]
     assert [clip.clip for clip in identified(clips)] == ["jump/2.mp4", "jump/a__jump__1.MP4", "jump/b__jump__1.mp4"]
     assert identified(clips) == identified(clips[::-1])
+    long = [clip.clip for clip in identified(Clip(f"{n}{'x' * 150}/{'y' * 150}/1.mp4", "jump", n) for n in "ab")]
+    assert all(len(name) == len("jump/____1.mp4") - 2 + 16 for name in long) and len(set(long)) == 2
     with pytest.raises(UserError, match="would both be"):
         identified([Clip("a/jump/1.mp4", "jump", "x"), Clip("b/1.mp4", "jump", "y"), Clip("a__jump__1.mp4", "jump", "z")])

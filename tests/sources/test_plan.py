@@ -156,4 +156,4 @@ def test_keras_listings_are_found_and_their_split_used(tmp_path):
         (root / f"{name}.csv").write_text("video_name,tag\n" + "".join(f"{file},{file[0]}\n" for file in files))
     plan = planned(root)
     assert {clip.source.split("/")[0] for clip in plan.parts["test"]} == {"test"}
-    assert plan.lines[1].startswith("data.split.scheme=auto: the split of the listings ")
+    assert plan.lines[1] == "data.split.scheme=auto: the split of the listings train.csv, test.csv is used"
