@@ -1,6 +1,7 @@
 """What will run: the state of the code in git, params.yaml beside what `conf/` composes, and what DVC has made already."""
 
 import json
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -90,13 +91,28 @@ def _closest(content: dict) -> tuple[list[str], list[tuple[str, Any, Any]]]:
     return min(found, key=lambda item: len(item[1]))
 
 
+_UNQUOTED = re.compile(r"[A-Za-z0-9_/.%+-]+")  # what Hydra's grammar takes as it stands, unless it is another type's
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _hydra(value: Any) -> str:
     """A value as Hydra's command line takes it."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_hydra(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_hydra(item) for item in value) + "]"
-    return value if isinstance(value, str) else json.dumps(value)
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if _UNQUOTED.fullmatch(value) and value.lower() not in ("true", "false", "null") and not _is_number(value):
+        return value
+    return "'" + re.sub(r"(\\*)(?='|$)", r"\1\1", value).replace("'", r"\'") + "'"  # backslashes count only before a quote
 
 
 def check_params(content: dict) -> Finding:
