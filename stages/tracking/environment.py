@@ -12,7 +12,7 @@ import psutil
 from stages.tracking.provenance import code_state
 
 # Of the packages, those that decide the numbers.
-DECIDING = ("tensorflow", "tf-keras", "tf-models-official", "numpy", "opencv-python-headless", "scikit-learn", "pandas")
+DECIDING = ("tensorflow", "tf-keras", "tf-models-official", "numpy", "av", "opencv-python-headless", "scikit-learn", "pandas")
 
 
 def environment(gpus: Sequence[str] = ()) -> dict[str, Any]:
