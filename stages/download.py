@@ -83,6 +83,9 @@ def run(data: Data, seed: int, clips: Path = CLIPS, manifest: Path = MANIFEST) -
     seed: draws the splits. Raises UserError for what the user can mend: a source that cannot be read, a class or split that does
     not exist.
     """
+    if data.watch.startswith("~"):  # DVC would say so too, but only after the stage has run
+        advice = f"give data.folder or data.archive as {Path(data.watch).expanduser()}"
+        raise UserError(f"data.watch = {data.watch}: DVC does not expand ~", advice=advice)
     with open_source(data) as source:
         plan = plan_clips(source, data, seed)
         for line in plan.lines:

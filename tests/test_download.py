@@ -203,6 +203,13 @@ def test_odd_names_of_classes_and_files_come_back(tmp_path):
     assert list(manifest["class"].unique()) == sorted(classes)
 
 
+def test_a_tilde_that_dvc_would_not_expand(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    with pytest.raises(UserError, match=f"DVC does not expand ~; give data.folder or data.archive as {folder}"):
+        run(data(folder="~/videos", watch="~/videos", split=split(scheme="auto")), seed=1)
+    assert run(data(folder="~/videos", watch=str(folder), split=split(scheme="auto")), seed=1).manifest["class"].nunique() == 2
+
+
 def test_a_file_that_cannot_be_read_while_it_is_placed_is_one_line(folder, monkeypatch):
     monkeypatch.setattr("stages.sources.source.links_may_be_shared", lambda: False)
 

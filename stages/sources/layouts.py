@@ -101,7 +101,7 @@ def recognise(files: Sequence[File], left_out: LeftOut, where: str, folders: Ite
     units, above = _unwrapped(units, left_out)
     units, splits = _split(units, left_out, where)
     units, below = _unwrapped(units, left_out) if splits else (units, [])
-    within = [] if splits else _split_below_classes(units)
+    within = [] if splits else _split_below_classes(units, where)
     splits = splits or within
     units, by_name = _classes(units, left_out, where, advice)
     scenes = [] if by_name else _scenes(units)
@@ -168,14 +168,23 @@ def _split(units: list[_Unit], left_out: LeftOut, where: str) -> tuple[list[_Uni
     return inside, named
 
 
-def _split_below_classes(units: list[_Unit]) -> list[str]:
-    """Takes the splits from the folders right below the classes where all of them are named so; returns the names."""
+def _split_below_classes(units: list[_Unit], where: str) -> list[str]:
+    """Takes the splits from the folders right below the classes where they are named so; returns the names, none where not."""
     names = sorted({unit.rest[1] for unit in units if len(unit.rest) > 2})
-    if any(len(unit.rest) < 3 for unit in units) or not all(map(split_named, names)) or len(set(map(split_named, names))) < 2:
+    named = [name for name in names if split_named(name)]
+    if len(set(map(split_named, named))) < 2:
         return []
+    others = [unit.file.path for unit in units if len(unit.rest) == 2 or (len(unit.rest) > 2 and unit.rest[1] not in named)]
+    if others:
+        raise UserError(
+            f"{where}: folders below the classes are named as a split ({few(named)}), but not all videos lie in them "
+            f"({few(others, 2)}), so it is not clear what the others are for",
+            advice="move them, rename the folders, or list the videos in a CSV (data.listing)",
+        )
     for unit in units:
-        unit.split, unit.rest = split_named(unit.rest[1]), (unit.rest[0], *unit.rest[2:])
-    return names
+        if len(unit.rest) > 2:
+            unit.split, unit.rest = split_named(unit.rest[1]), (unit.rest[0], *unit.rest[2:])
+    return named
 
 
 def _classes(units: list[_Unit], left_out: LeftOut, where: str, advice: str) -> tuple[list[_Unit], bool]:

@@ -43,7 +43,9 @@ class LeftOut:
         self.names: dict[Reason, list[str]] = {}
 
     def add(self, reason: Reason, name: str) -> None:
-        self.names.setdefault(reason, []).append(name)
+        """name: as it is on disk; what cannot be printed of it, such as line ends or bytes that are not UTF-8, becomes `?`."""
+        shown = name if name.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in name)
+        self.names.setdefault(reason, []).append(shown)
 
     @property
     def count(self) -> int:

@@ -22,18 +22,20 @@ class Twins:
             return []
         category = {clip.source: clip.category for clip in clips}
         if grouped:
-            lines = [f"{_counted(self.sets)} share a group, so that none is on two sides of the split"]
+            lines = [f"identical files share a group, so that none is on two sides of the split: {_counted(self.sets)}"]
         else:
-            lines = [f"{_counted(self.sets)} are split as if they differed ({_some(self.sets)})"]
+            lines = [f"identical files are split as if they differed: {_counted(self.sets)} ({_some(self.sets)})"]
         crossing = [members for members in self.sets if len({category[source] for source in members}) > 1]
         if crossing:
-            lines.append(f"warning: {_counted(crossing)} are in several classes: {_some(crossing)}; keep each in one class")
+            lines.append(
+                f"warning: identical files are in several classes: {_counted(crossing)} ({_some(crossing)}); keep each in one class"
+            )
         return lines
 
 
 def _counted(sets: Sequence[Sequence[str]]) -> str:
     kind = "pair" if all(len(members) == 2 for members in sets) else "set"
-    return f"{len(sets)} {kind}{'s' * (len(sets) != 1)} of identical files"
+    return f"{len(sets)} {kind}{'s' * (len(sets) != 1)}"
 
 
 def _some(sets: Sequence[Sequence[str]]) -> str:

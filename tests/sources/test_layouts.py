@@ -52,7 +52,8 @@ def test_split_folders_above_the_classes(names, wrapper):
 
 
 def test_split_folders_below_the_classes():
-    result = found(*(f"{c}/{s}/{n}.mp4" for c in ("run", "walk") for s in ("train", "test") for n in range(2)))
+    result = found(*(f"{c}/{s}/{n}.mp4" for c in ("run", "walk") for s in ("train", "test") for n in range(2)), "loose.mp4")
+    assert result.left_out.line() == "left out: 1 video outside the class folders (loose.mp4)"
     assert result.layout.startswith("layout <class>/<split>/<video>; 2 classes (run, walk), 8 videos; 4 train")
     assert read(result)["run/test/0.mp4"] == ("run", "run/test/0.mp4", "test")
 
@@ -140,6 +141,11 @@ def test_a_flat_pile_of_ucf_names_keeps_the_class_from_the_name(folder):
             ["train/w/a.mp4", "test/w/b.mp4", "extra/c.mp4"],
             "folders test and train are named as a split, but extra next to them is not",
         ),
+        (
+            ["run/train/a.mp4", "run/test/b.mp4", "walk/c.mp4"],
+            r"named as a split .*, but not all videos lie in them \(walk/c.mp4\)",
+        ),
+        (["run/train/a.mp4", "run/test/b.mp4", "walk/s1/c.mp4"], r"not all videos lie in them \(walk/s1/c.mp4\)"),
         (["v_A_g01_c01.avi", "v_B_g01_c01.avi", "walk/a.mp4"], "not clear whether names or folders are the classes"),
         (["run/a.mp4", "walk/b\n.mp4"], "unsafe path"),
     ],
@@ -191,3 +197,9 @@ def test_names_of_splits():
     assert [split_named(name) for name in ("Train", "VAL", "valid", "dev", "test ", "testing", "walk", "")] == [
         "train", "validation", "validation", "validation", "test", "test", None, None,
     ]  # fmt: skip
+
+
+def test_names_that_cannot_be_printed_are_still_one_line():
+    left_out = LeftOut()
+    left_out.add(NOT_VIDEO, "walk/a\nb\udce9.txt")
+    assert left_out.line() == "left out: 1 file that is not a video (walk/a?b?.txt)"

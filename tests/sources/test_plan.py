@@ -113,8 +113,8 @@ def test_identical_files_never_straddle_a_grouped_split(tmp_path):
         plan = planned(root, seed=seed)
         assert [same & sources(plan, part) for part in plan.parts].count(set()) == 2
         assert {clip.group for clip in plan.clips if clip.source in same} == {"run/same.mp4"}
-    assert "1 set of identical files share a group, so that none is on two sides of the split" in plan.lines
-    assert any(line.startswith("warning: 1 set of identical files are in several classes: run/same.mp4 =") for line in plan.lines)
+    assert "identical files share a group, so that none is on two sides of the split: 1 set" in plan.lines
+    assert any(line.startswith("warning: identical files are in several classes: 1 set (run/same.mp4 =") for line in plan.lines)
     assert {clip.group for clip in planned(root, "random").clips if clip.source in same} == same
 
 
