@@ -1,1 +1,1 @@
-"""Where clips come from: archives and folders, what their names say, the store that survives a kill, splits and the manifest."""
+"""Where clips come from: archives, folders and listings, their layouts, the store that survives a kill, splits, the manifest."""

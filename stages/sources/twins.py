@@ -27,9 +27,8 @@ class Twins:
             lines = [f"identical files are split as if they differed: {_counted(self.sets)} ({_some(self.sets)})"]
         crossing = [members for members in self.sets if len({category[source] for source in members}) > 1]
         if crossing:
-            lines.append(
-                f"warning: identical files are in several classes: {_counted(crossing)} ({_some(crossing)}); keep each in one class"
-            )
+            which = f"{_counted(crossing)} ({_some(crossing)})"
+            lines.append(f"warning: identical files are in several classes: {which}; keep each in one class")
         return lines
 
 

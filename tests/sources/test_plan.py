@@ -1,5 +1,6 @@
 """What is chosen of a source, and what is said of it: the split that is used, numbers named, classes that are one, twins."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -157,3 +158,22 @@ def test_keras_listings_are_found_and_their_split_used(tmp_path):
     plan = planned(root)
     assert {clip.source.split("/")[0] for clip in plan.parts["test"]} == {"test"}
     assert plan.lines[1] == "data.split.scheme=auto: the split of the listings train.csv, test.csv is used"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "layout", "classes", "test_groups"),
+    [
+        ("ds_f1", "layout <split>/<class>/<video>; ", ["run", "walk"], 6),
+        ("ds_f2", "layout <class>/<scene>/<video>; ", ["jumping", "running"], 1),
+        ("ds_f28", "layout <class>/<video>; ", ["other", "sport"], 4),
+    ],
+)
+def test_folders_that_were_misread(name, layout, classes, test_groups):
+    if not os.environ.get("MOVINET_REAL_DATA"):
+        pytest.skip("MOVINET_REAL_DATA names no folder with cases/")
+    plan = planned(Path(os.environ["MOVINET_REAL_DATA"]) / "cases" / name)
+    assert plan.lines[0].startswith(layout) and plan.classes == classes
+    assert len({clip.group for clip in plan.parts["test"]}) == test_groups
+    if name == "ds_f1":
+        assert all(clip.source.startswith("test/") for clip in plan.parts["test"])
