@@ -94,7 +94,8 @@ def test_a_pipeline_execution_is_kept_by_the_server(composed, client, server, sa
         Path("report/table.csv").write_text("a,b\n")
         run.log_artifacts(Path("report"), "report")
     assert (logged.name, logged.version) == ("sample-a0", "1")
-    with pytest.raises(ValueError), stage_run(params, "evaluate", RUN_FILE):
+    other = parse_params(composed | {"evaluate": composed["evaluate"] | {"views": 7}})
+    with pytest.raises(ValueError), stage_run(other, "evaluate", RUN_FILE):  # on a run of its own
         raise ValueError("recorded with its traceback")
 
     np.save(tmp_path / "frames.npy", frames())
@@ -179,7 +180,7 @@ assert "tensorflow" not in sys.modules
         assert run.info.status == "FINISHED" and run.data.metrics["test/top1"] == number / 10
         losses = store.get_metric_history(run_id, "train/loss")
         assert [(point.step, point.value) for point in losses] == [(epoch, number + epoch / 100) for epoch in range(1, 31)]
-        assert [item.path for item in store.list_artifacts(run_id)] == ["note.txt"]
+        assert [item.path for item in store.list_artifacts(run_id)] == ["environment.json", "note.txt"]
     assert leaks("\n".join(out + err for out, err in answers)) == []
 
 

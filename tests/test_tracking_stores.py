@@ -9,6 +9,7 @@ import time
 import pytest
 
 from stages.console import UserError
+from stages.params import parse_params
 from stages.tracking import begin_run, configure
 from stages.tracking.store import DEFAULTS, experiment_id, open_client, without_credentials
 from tests.servers import free_port, wait_for
@@ -82,7 +83,7 @@ def test_processes_that_meet_an_empty_database_agree(place):
 
 
 @pytest.mark.slow
-def test_server_keeps_runs_and_artifacts(params, store, tmp_path_factory, monkeypatch):
+def test_server_keeps_runs_and_artifacts(composed, params, store, tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(store / "mlflow.db", folder / "server.db")
     (store / "mlflow.db").unlink()
@@ -97,7 +98,8 @@ def test_server_keeps_runs_and_artifacts(params, store, tmp_path_factory, monkey
         begun = finetune(params)
         run = evaluate(params)
         run.log_artifact(RUN_FILE)
-        assert run.run_id == begun.run_id and evaluate(params).origin == "copied"
+        other = parse_params(composed | {"evaluate": composed["evaluate"] | {"views": 7}})
+        assert run.run_id == begun.run_id == evaluate(params).run_id and evaluate(other).origin == "copied"
         assert stored(run).data.metrics["test/top1"] == 0.5
         assert [path.name for path in (folder / "kept").rglob("run.json")] == ["run.json"]
         assert not (store / "mlflow.db").exists()
