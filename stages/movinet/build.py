@@ -17,6 +17,15 @@ logging.getLogger("absl").setLevel(logging.ERROR)
 KERAS_BATCH_NORM_MOMENTUM = 0.99  # the Model Garden's, and that of the published weights
 
 
+def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
+    """clip(0.2 x + 0.5, 0, 1), as Keras 2 defines it, written so that TensorFlow Lite makes of it what it has kernels for.
+
+    Published stream networks were trained with this one, by its name. Later the Model Garden gave the name to relu6(x + 3) / 6,
+    with which their logits differ.
+    """
+    return tf.nn.relu6(1.2 * x + 3.0) / 6.0
+
+
 def _choose_convolutions(model: tf_keras.Model, convolutions: str) -> None:
     if convolutions == "fast" or (convolutions == "auto" and not tf.config.list_physical_devices("GPU")):
         use_fast_convolutions(model)
@@ -61,11 +70,14 @@ def build_backbone(
       batch_norm_momentum: of the moving statistics, when batch norm trains.
       convolutions: "auto" (fast unless there is a GPU), "fast" or "stock"; see `fast_conv`.
     """
+    builder = dict(variant.builder)
+    if builder["gating_activation"] == "hard_sigmoid":
+        builder["gating_activation"] = hard_sigmoid
     backbone = movinet.Movinet(
         model_id=variant.family,
         stochastic_depth_drop_rate=stochastic_depth,
         norm_momentum=batch_norm_momentum,
-        **variant.builder,
+        **builder,
     )
     _choose_convolutions(backbone, convolutions)
     return _without_autograph(backbone)

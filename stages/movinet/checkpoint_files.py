@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from stages.console import UserError
-from stages.movinet.bundle import Index, NotAnIndexError, read_index, read_names
+from stages.movinet.bundle import FLOAT32, Index, NotAnIndexError, Tensor, read_index, read_names
 from stages.movinet.file_kinds import ADVICE, not_weights
+from stages.movinet.pytorch import is_pytorch, read_pytorch
 
 MOST_BYTES = 4 << 30  # unpacked; the largest published weights are 130 MB, and a training's optimizer triples that
 MOST_FILES = 10_000
@@ -123,7 +126,7 @@ def prefix_in(folder: Path) -> Path:
 
 
 def local_prefix(path: Path) -> Path | None:
-    """The prefix that a folder, a prefix or a checkpoint's file stands for; None for what may be a tarball.
+    """The prefix that a folder, a prefix or a checkpoint's file stands for; None for what may be a tarball or a PyTorch file.
 
     Raises:
       UserError: there is no such thing, or it is a file of another kind.
@@ -203,4 +206,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
       UserError: says what `path` was understood to be, and what to do.
     """
     prefix = local_prefix(path)
+    if prefix is None and is_pytorch(path):
+        values = read_pytorch(path)
+        types = {key: FLOAT32 if value.dtype == np.float32 else 0 for key, value in values.items()}
+        tensors = {key: Tensor(types[key], value.shape, 0, 0, value.nbytes, 0) for key, value in values.items()}
+        return Checkpoint(str(path), path.name, Index(tensors, shards=0), {})
     return read_tarball(path) if prefix is None else read_prefix(prefix)

@@ -28,6 +28,7 @@ from stages.movinet.published import (
     kaggle_cache,
     weights_cache,
 )
+from stages.movinet.pytorch import is_pytorch, read_pytorch
 from stages.movinet.variants import PUBLISHED_ROOT, Variant
 
 
@@ -59,6 +60,21 @@ def _fetched_folder(url: str) -> Path:
     except UserError:
         file.unlink()  # or it would be taken from the cache the next time too
         raise
+
+
+def _converted(path: Path) -> Path:
+    """The folder with a TensorFlow checkpoint of the values of a PyTorch state dict, in the cache."""
+    folder = weights_cache() / f"converted-{sha256(path)[:16]}"
+    if not folder.exists():
+        values = read_pytorch(path)
+        with whole_folder(folder) as part:
+            tf.raw_ops.SaveV2(
+                prefix=str(part / "ckpt-1"),
+                tensor_names=list(values),
+                shape_and_slices=[""] * len(values),
+                tensors=list(values.values()),
+            )
+    return folder
 
 
 def _from_kaggle(handle: str) -> Path:
@@ -114,7 +130,7 @@ def find_weights(weights: str, variant: Variant) -> Path | None:
     if is_published_file(path) is False:
         say(f"{path}: not the published {path.name}: its size or SHA-256 is another; taken as it is")
     try:
-        return local_prefix(path) or prefix_in(_unpacked(path))
+        return local_prefix(path) or prefix_in(_converted(path) if is_pytorch(path) else _unpacked(path))
     except UserError as error:
         raise UserError(f"model.weights: {error.message}", advice=error.advice) from error
 

@@ -16,8 +16,6 @@ def _in_zip(path: Path) -> tuple[str, str]:
             names = archive.namelist()
     except zipfile.BadZipFile:
         return "a zip archive that is cut short", "fetch it again"
-    if any(name.endswith("data.pkl") for name in names):
-        return "a PyTorch file", f"weights are read from TensorFlow checkpoints only; {ADVICE}"
     if "config.json" in names and any(name.endswith(".weights.h5") for name in names):
         return "a Keras model (.keras)", ADVICE
     return "a zip archive", "unpack it and name the folder"
@@ -37,7 +35,7 @@ def kind_of(path: Path) -> tuple[str, str]:
     if start.startswith(b"PK\x03\x04"):
         return _in_zip(path)
     if start.startswith(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"):
-        return "a PyTorch file", f"weights are read from TensorFlow checkpoints only; {ADVICE}"
+        return "a PyTorch file of the format before version 1.6", "load it and save its state dict again"
     if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")) or start[257:262] == b"ustar":
         return DAMAGED, "fetch it again"
     if start.startswith(b"version https://git-lfs.github.com"):

@@ -32,7 +32,9 @@ class _Convolution:
     def __init__(self, layer: movinet_layers.MobileConv2D, scale: float = 1.0):
         conv, norm = layer._conv, layer._batch_norm_op
         self.depthwise, self.temporal = layer._use_depthwise, layer._use_temporal
-        self.activation = None if layer._activation_op is None else layer._activation_op.activation
+        self.activation = getattr(
+            layer._activation_op, "activation", layer._activation_op
+        )  # of a Keras layer, or a function itself
         self.strides = [1, *conv.strides, 1]
         kernel = np.float64((conv.depthwise_kernel if self.depthwise else conv.kernel).numpy())
         shift = np.float64(conv.bias.numpy()) if conv.use_bias else np.zeros(kernel.shape[-2 if self.depthwise else -1])

@@ -124,7 +124,9 @@ def _stream(family: str) -> Variant:
             # Published stream weights of A0 to A2 have no positional encoding, those of A3 to A5 do.
             "use_positional_encoding": family in ("a3", "a4", "a5"),
         },
-        activation="hard_swish",
+        # Published stream networks have hard swish in the trunk only: the configs that trained them and the Model Garden's export
+        # leave the head's activation at its default (configs/yaml/movinet_a*_stream_k600_8x8.yaml, `MovinetModel.activation`).
+        activation="swish",
         top1=_STREAM_ACCURACY[family][0],
         top5=_STREAM_ACCURACY[family][1],
         checkpoint=f"movinet_{family}_stream.tar.gz",

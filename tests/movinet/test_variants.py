@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from stages.movinet.build import batch_norm_layers, build_backbone, build_classifier, freeze, set_rezero
+from stages.movinet.build import batch_norm_layers, build_backbone, build_classifier, freeze, hard_sigmoid, set_rezero
 from stages.movinet.bundle import VALUE, read_shapes
 from stages.movinet.checkpoints import restore, variable_keys
 from stages.movinet.head import build_head, head_keys, read_head
@@ -38,6 +38,20 @@ def test_the_table_states_the_published_figures():
     for variant in VARIANTS.values():
         assert variant.frames == 10 * variant.fps
         assert variant.stream == variant.builder["causal"]
+
+
+def test_stream_networks_compute_as_the_published_ones_were_trained():
+    """A logit-by-logit comparison with MoViNet-pytorch, whose tests hold it to the hub's models, found both differences."""
+    x = tf.linspace(-4.0, 4.0, 33)
+    np.testing.assert_allclose(hard_sigmoid(x), np.clip(0.2 * x.numpy() + 0.5, 0, 1), atol=1e-6)
+    np.testing.assert_allclose(hard_sigmoid(x), tf_keras.activations.hard_sigmoid(x), atol=1e-6)
+    variant = VARIANTS["a0_stream"]
+    backbone = build_backbone(variant)
+    gates = {layer._attention._se_expand._activation for layer in backbone.layers if layer.name.startswith("block")}
+    assert gates == {hard_sigmoid}
+    classifier = build_classifier(variant, backbone)
+    assert classifier.layers[-1]._head._activation == "swish"
+    assert backbone.get_layer("head")._project._activation == "hard_swish"
 
 
 def randomise(model: tf_keras.Model, seed: int) -> None:
