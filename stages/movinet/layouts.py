@@ -128,7 +128,7 @@ def misfit(found: Layout, wanted: Layout, differences: Sequence[str] = ()) -> tu
     model = ours[0] if ours else "this model"
     listed = f": {'; '.join(differences)}" if differences else ""
     if found.fingerprint == wanted.fingerprint:
-        message = f"{model} with {found.classes} classes, not {wanted.classes}"
+        message = f"these are weights of {model} with {found.classes} classes, not {wanted.classes}"
         if wanted.classes == 600:
             return message, "pretrained weights have 600; to classify with a fine-tuned classifier, use --model models/classifier"
         return message, "give the checkpoint that belongs to it"

@@ -132,7 +132,7 @@ def test_saved_models_restore_as_exported_saved_again_and_wrapped(tmp_path, monk
         assert "keras_api/metrics/0/count" in capsys.readouterr().err or name == "again"
     fewer = small_movinet(monkeypatch, classes=5)
     before = fewer.get_weights()
-    with pytest.raises(UserError, match=r"wrapped: this model with 600 classes, not 5; give the checkpoint"):
+    with pytest.raises(UserError, match=r"wrapped: these are weights of this model with 600 classes, not 5; give the checkpoint"):
         restore(fewer, find_weights("wrapped", A0), "wrapped")
     stream = small_movinet(monkeypatch, "a0_stream")
     with pytest.raises(UserError, match=r"wrapped: does not fit this model.*missing.*left over"):

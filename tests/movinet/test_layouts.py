@@ -101,7 +101,7 @@ def test_a_misfit_says_whose_weights_they_are():
     assert misfit(a2, a0) == ("these are weights of a2, not of a0", "set model=a2, or give the weights of a0")
     two = type(a0)(a0.blocks, a0.variables, a0.parameters, a0.fingerprint, "another", classes=2)
     message, advice = misfit(two, a0)
-    assert message == "a0 with 2 classes, not 600" and "use --model models/classifier" in advice
+    assert message == "these are weights of a0 with 2 classes, not 600" and "use --model models/classifier" in advice
     renamed = type(a0)(0, a0.variables, a0.parameters, "another", a0.shapes)
     assert misfit(renamed, a0)[0] == "the shapes are those of a0, but not the names, which tell what is what"
     unknown = type(a0)(0, 5, 5, "unknown", "unknown")
