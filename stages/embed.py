@@ -30,7 +30,7 @@ from stages.params import Params, load_params
 
 FRAMES = Path("data/frames")
 EMBEDDINGS = Path("data/embeddings")
-VERSION = 2  # of what is computed here; another one makes unfinished work of an older code worthless
+VERSION = 3  # of what is computed here; another one makes unfinished work of an older code worthless
 SAVE_EVERY = 30.0  # seconds between notes of how far it is
 
 

@@ -23,7 +23,7 @@ from stages.params import Finetune, Params, load_params
 CLASSIFIER = Path("models/classifier")
 RUN_FILE = Path("models/run.json")
 HISTORY_FILE = Path("results/history.csv")
-VERSION = 3  # of the training's code; another one makes what an older code left unfinished worthless
+VERSION = 4  # of the training's code; another one makes what an older code left unfinished worthless
 
 
 def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS) -> str:

@@ -231,11 +231,14 @@ def load_streaming(classifier: Path = Path("models/classifier")) -> StreamingCla
     """The fine-tuned classifier in a folder that `finetune` wrote, at the size it was trained at.
 
     Raises:
-      UserError: no classifier there, or one of a base network.
+      UserError: no classifier there, one of a base network, or one whose network computed otherwise when it was trained.
     """
     described = read_json(classifier / "classifier.json")
     variant = VARIANTS[described["model"]]
     _check_stream(variant)
+    if described.get("activation", variant.activation) != variant.activation:
+        message = f"{classifier}: trained when {variant.id} had {described['activation']} in its head, not {variant.activation}"
+        raise UserError(message, advice="train it again, or run its SavedModel on whole clips")
     network = _restored(
         variant,
         classifier / "ckpt-1",

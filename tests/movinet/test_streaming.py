@@ -123,6 +123,12 @@ def test_a_base_network_is_refused_before_anything_is_built(tmp_path):
         load_streaming(tmp_path / "absent")
 
 
+def test_a_classifier_of_a_network_that_computed_otherwise_is_refused(tmp_path):
+    write_json(tmp_path / "classifier.json", {"model": "a0_stream", "activation": "hard_swish", "classes": ["a", "b"]})
+    with pytest.raises(UserError, match="trained when a0_stream had hard_swish in its head, not swish; train it again"):
+        load_streaming(tmp_path)
+
+
 def test_names_that_are_not_the_pretrained_classes_are_refused():
     with pytest.raises(UserError, match="3 names of classes given"):
         pretrained_streaming("a0_stream", "pretrained", CLASSES)
