@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from stages.console import UserError, say
-from stages.sources.left_out import LeftOut
+from stages.sources.left_out import NOT_VIDEO, LeftOut
 from stages.sources.naming import is_hidden
 from stages.video.decode import MICROSECONDS, Damage, finish_frame, frame_size, iterate_frames
 from stages.video.images import IMAGE_SUFFIXES, natural_order, sample_images
@@ -132,11 +132,10 @@ def _folder(folder: Path, rate: float | None) -> list[Source]:
             if path.suffix.lower() in IMAGE_SUFFIXES:
                 sequences.setdefault(Path(current), []).append(path)
                 continue
-            reason = reason_against(path)
-            if reason is None:
+            if reason_against(path) is NOT_VIDEO:
+                left_out.add(NOT_VIDEO, path.relative_to(folder).as_posix())
+            else:  # one that cannot be read, or whose content denies its suffix, is told with the others' answers
                 videos.append(path)
-            else:
-                left_out.add(reason, path.relative_to(folder).as_posix())
     if left_out.count:
         say(f"{folder}: {left_out.line()}")
     if videos:
