@@ -264,6 +264,7 @@ def link() -> bytes:
         (archive({"jump\\..\\..\\1.mp4": b"x"}), "unsafe path"),
         (link(), "symbolic link"),
     ],
+    ids=["above", "absolute", "backslashes", "link"],  # of their own: a zip holds the time, and workers must collect alike
 )
 def test_archives_that_would_write_elsewhere_are_refused(tmp_path, content, message):
     (tmp_path / "a.zip").write_bytes(content)
