@@ -23,12 +23,12 @@ $(VENV)/installed: requirements.lock
 	@touch $@
 
 run: env  ## the whole pipeline on the default data set; ends with the report's path
-	@python -m stages.doctor --quiet
+	@python -m commands.doctor --quiet
 	@dvc repro
 	@echo "report: $(CURDIR)/results/report/index.html"
 
 doctor: env  ## what would go wrong in a run, how long it takes and what it needs
-	@python -m stages.doctor
+	@python -m commands.doctor
 
 test: env  ## the tests, on all cores
 	@pytest -n auto --dist loadgroup
@@ -36,11 +36,11 @@ test: env  ## the tests, on all cores
 test-slow: env  ## the tests that take longer: networks of every size, sweeps, servers, clusters
 	@pytest -n auto --dist loadgroup -m slow
 
-lint: env  ## ruff
-	@ruff check . && ruff format --check .
+lint: env  ## ruff, and who may import whom
+	@ruff check . && ruff format --check . && lint-imports
 
 ui: env  ## MLflow on the runs of this folder, at http://127.0.0.1:5000
-	@python -m stages.ui
+	@python -m commands.ui
 
 lock: env  ## requirements.lock anew from pyproject.toml; needs uv
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements.lock

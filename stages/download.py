@@ -13,18 +13,16 @@ from pathlib import Path
 
 import pandas
 
-from stages.console import RESUMES, UserError, progress, run_command, say
-from stages.files import sha256, whole_folder
-from stages.params import Data, load_params
-from stages.sources.folders import place
-from stages.sources.manifest import COLUMNS, SPLITS, duplicated_across, leaking_groups, write_manifest
-from stages.sources.naming import Clip
-from stages.sources.plan import Plan, plan_clips
-from stages.sources.source import clip_digest, open_source
-from stages.sources.store import Stored, in_threads
-
-CLIPS = Path("data/clips")
-MANIFEST = Path("data/manifest.csv")
+from pipeline.artifacts import CLIPS, MANIFEST
+from pipeline.console import RESUMES, UserError, progress, run_command, say
+from pipeline.files import sha256, whole_folder
+from pipeline.params import Data, load_params
+from pipeline.sources.folders import place
+from pipeline.sources.manifest import COLUMNS, SPLITS, duplicated_across, leaking_groups, write_manifest
+from pipeline.sources.naming import Clip
+from pipeline.sources.plan import Plan, plan_clips
+from pipeline.sources.source import clip_digest, open_source
+from pipeline.sources.store import Stored, in_threads
 
 
 @dataclass(frozen=True)

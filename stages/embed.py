@@ -23,20 +23,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.cluster import Workers, open_cluster
-from stages.console import RESUMES, UserError, progress, run_command, say
-from stages.files import content_key, read_json, sha256, unfinished, whole_folder, write_json
-from stages.params import Params, load_params
+from pipeline.artifacts import EMBEDDINGS, FRAMES
+from pipeline.cluster import Workers, open_cluster
+from pipeline.console import RESUMES, UserError, progress, run_command, say
+from pipeline.files import content_key, read_json, sha256, unfinished, whole_folder, write_json
+from pipeline.params import Params, load_params
 
-FRAMES = Path("data/frames")
-EMBEDDINGS = Path("data/embeddings")
 VERSION = 3  # of what is computed here; another one makes unfinished work of an older code worthless
 SAVE_EVERY = 30.0  # seconds between notes of how far it is
-
-
-def is_cached(embeddings: Path) -> bool:
-    """Whether `embeddings` holds features, that is, whether the trunk is frozen."""
-    return read_json(Path(embeddings) / "embed.json")["mode"] == "cached"
 
 
 def _settings(params: Params, classes: list[str]) -> dict:
@@ -68,8 +62,8 @@ def _embed_split(
     cluster: Workers | None,
 ) -> None:
     """Fills `store`/<split>.npy row by row; rows noted as done by an earlier, killed run are not computed again."""
-    from stages.embedding.chunks import Job, embed_on_cluster
-    from stages.training.datasets import embedding_views
+    from pipeline.embedding.chunks import Job, embed_on_cluster
+    from pipeline.training.datasets import embedding_views
 
     if clips == 0:
         raise UserError(f"{FRAMES}: {split} has no clips")
@@ -132,12 +126,12 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
 def _embed(params: Params, frames: Path, out: Path, cluster: Workers | None) -> None:
     import tensorflow as tf
 
-    from stages.movinet.checkpoints import weights_digest
-    from stages.movinet.classifier import initial_classifier
-    from stages.movinet.head import read_head
-    from stages.movinet.serving import Classifier, Trunk, save_classifier, save_trunk
-    from stages.movinet.variants import variant_of
-    from stages.training.runtime import be_deterministic
+    from pipeline.models.movinet.checkpoints import weights_digest
+    from pipeline.models.movinet.classifier import initial_classifier
+    from pipeline.models.movinet.head import read_head
+    from pipeline.models.movinet.serving import Classifier, Trunk, save_classifier, save_trunk
+    from pipeline.models.movinet.variants import variant_of
+    from pipeline.training.runtime import be_deterministic
 
     be_deterministic()
     summary = read_json(frames / "frames.json")

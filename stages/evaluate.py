@@ -10,19 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages import tracking
-from stages.console import STARTS_OVER, UserError, progress, run_command, say
-from stages.embed import EMBEDDINGS, FRAMES, is_cached
-from stages.evaluation.metrics import score
-from stages.evaluation.predictions import predictions_frame, write_predictions
-from stages.files import read_json, write_json
-from stages.finetune import CLASSIFIER, RUN_FILE
-from stages.movinet.head_values import head_probabilities, load_head
-from stages.params import Params, load_params
+from pipeline import tracking
+from pipeline.artifacts import CLASSIFIER, EMBEDDINGS, FRAMES, METRICS, PREDICTIONS, RUN, TRAINING_RUN, is_cached
+from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
+from pipeline.evaluation.metrics import score
+from pipeline.evaluation.predictions import predictions_frame, write_predictions
+from pipeline.files import read_json, write_json
+from pipeline.models.movinet.head_values import head_probabilities, load_head
+from pipeline.params import Params, load_params
 
-METRICS = Path("results/metrics.json")
-PREDICTIONS = Path("results/predictions.csv")
-REPORT_RUN_FILE = Path("results/run.json")
 SPLITS = ("test", "validation")
 
 
@@ -43,8 +39,8 @@ def predict_clips(frames: Path, split: str, saved_model: Path, params: Params) -
     """Runs the whole classifier over a split's records; returns what `predict_features` does."""
     import tensorflow as tf
 
-    from stages.training.datasets import test_clips
-    from stages.training.runtime import be_deterministic
+    from pipeline.training.datasets import test_clips
+    from pipeline.training.runtime import be_deterministic
 
     be_deterministic()
     part = read_json(frames / "frames.json")["splits"][split]
@@ -100,7 +96,7 @@ def run(
 def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__.splitlines()[0]).parse_args()
     params = load_params()
-    with tracking.stage_run(params, "evaluate", RUN_FILE, REPORT_RUN_FILE) as tracked:
+    with tracking.stage_run(params, "evaluate", TRAINING_RUN, RUN) as tracked:
         metrics, predictions = run(params)
         write_predictions(PREDICTIONS, *predictions.values())
         write_json(METRICS, metrics)

@@ -12,20 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import tracking
-from stages.console import STARTS_OVER, UserError, run_command, say
-from stages.embed import FRAMES
-from stages.evaluate import METRICS, REPORT_RUN_FILE
-from stages.evaluation.metrics import score
-from stages.exporting.stepper import one_thread
-from stages.exporting.table import SAVED_MODEL, table
-from stages.files import read_json, whole_folder, write_json
-from stages.finetune import CLASSIFIER
-from stages.movinet.variants import VARIANTS
-from stages.params import Params, load_params
+from pipeline import tracking
+from pipeline.artifacts import CLASSIFIER, EXPORT, EXPORT_RESULTS, FRAMES, METRICS, RUN
+from pipeline.console import STARTS_OVER, UserError, run_command, say
+from pipeline.evaluation.metrics import score
+from pipeline.export.stepper import one_thread
+from pipeline.export.table import SAVED_MODEL, table
+from pipeline.files import read_json, whole_folder, write_json
+from pipeline.models.movinet.variants import VARIANTS
+from pipeline.params import Params, load_params
 
-EXPORT = Path("models/export")
-RESULTS = Path("results/export.json")
 NOTHING = "Nothing was exported, as export.formats is empty. `dvc exp run -S export=tflite` exports.\n"
 
 
@@ -76,12 +72,12 @@ def _base_rows(described: dict, classifier: Path, test: dict, part: Path) -> lis
 
 
 def _stream_rows(params: Params, described: dict, frames: Path, classifier: Path, part: Path) -> list[dict]:
-    from stages.exporting.convert import convert
-    from stages.exporting.lite import LiteClassifier
-    from stages.exporting.measure import answers, milliseconds
-    from stages.exporting.saved import SavedStream, save_streaming
-    from stages.movinet.streaming import load_streaming
-    from stages.training.datasets import test_clips
+    from pipeline.export.convert import convert
+    from pipeline.export.lite import LiteClassifier
+    from pipeline.export.measure import answers, milliseconds
+    from pipeline.export.saved import SavedStream, save_streaming
+    from pipeline.models.movinet.streaming import load_streaming
+    from pipeline.training.datasets import test_clips
 
     splits = read_json(frames / "frames.json")["splits"]
     for key, asked in (("count", params.frames.count), ("size", params.frames.size)):
@@ -142,12 +138,12 @@ def main() -> None:
     if not params.export.formats:
         with whole_folder(EXPORT) as part:
             (part / "README.txt").write_text(NOTHING)
-            write_json(RESULTS, [])
+            write_json(EXPORT_RESULTS, [])
         return
     one_thread()
-    with tracking.stage_run(params, "export", REPORT_RUN_FILE) as tracked:
+    with tracking.stage_run(params, "export", RUN) as tracked:
         rows = run(params, on_rows=lambda rows: say(table(rows)))
-        write_json(RESULTS, [row | {"run_id": read_json(REPORT_RUN_FILE)["run_id"]} for row in rows])
+        write_json(EXPORT_RESULTS, [row | {"run_id": read_json(RUN)["run_id"]} for row in rows])
         tracked.log_metrics({"export": {row["format"]: row for row in rows}})
         tracked.log_artifacts(EXPORT, "export")
 

@@ -24,13 +24,14 @@ import pandas as pd
 from filelock import FileLock
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from stages.cluster import LOCAL, Call, Workers, open_cluster
-from stages.console import RESUMES, UserError, progress, run_command, say
-from stages.files import content_key, read_json, scratch, whole_folder, write_json
-from stages.params import Cluster, Frames, load_params
-from stages.sources.manifest import SPLITS, read_manifest
-from stages.video.decode import BrokenVideo, EncodedClip, encode_clip
-from stages.video.images import encode_images
+from pipeline.artifacts import CLIPS, FRAMES, MANIFEST
+from pipeline.cluster import LOCAL, Call, Workers, open_cluster
+from pipeline.console import RESUMES, UserError, progress, run_command, say
+from pipeline.files import content_key, read_json, scratch, whole_folder, write_json
+from pipeline.params import Cluster, Frames, load_params
+from pipeline.sources.manifest import SPLITS, read_manifest
+from pipeline.video.decode import BrokenVideo, EncodedClip, encode_clip
+from pipeline.video.images import encode_images
 
 RECORDS_VERSION = 2  # raise when the records' content changes, so that shards of a killed older run are not taken over
 CLIPS_IN_FLIGHT = 16  # a worker: enough that workers seldom wait at the end of a batch, few enough to hold in memory
@@ -63,7 +64,7 @@ class Shard(NamedTuple):
 
 def plan_shards(manifest: pd.DataFrame, shards: int) -> list[Shard]:
     """Every clip's place: splits in order, in each the clips by the hash of their ids, dealt out to the shards in turn."""
-    from stages.video.records import shard_names, shard_order  # brings TensorFlow
+    from pipeline.video.records import shard_names, shard_order  # brings TensorFlow
 
     columns = ["clip", "label", "class", "group", "bytes"]
     plan = []
@@ -138,7 +139,7 @@ def _records(
     shard: Shard, encoded: Iterator[EncodedClip | BrokenVideo], report: dict, bar, on_error: str, clips_dir: Path
 ) -> Iterator[bytes]:
     """A shard's records in order; notes in `report` what became of each clip."""
-    from stages.video.records import serialize_clip
+    from pipeline.video.records import serialize_clip
 
     for clip in shard.clips:
         result = next(encoded)
@@ -167,7 +168,7 @@ def _quiet_exit() -> Iterator[None]:
 
 def _write_missing(plan: list[Shard], params: Frames, clips_dir: Path, folder: Path, cluster: Workers | None) -> None:
     """Writes the shards that `folder` does not hold yet."""
-    from stages.video.records import write_shard
+    from pipeline.video.records import write_shard
 
     done = [shard for shard in plan if (folder / shard.report).is_file()]
     missing = [shard for shard in plan if shard not in done]
@@ -295,9 +296,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m stages.extract", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--clips", type=Path, default=Path("data/clips"), help="folder of the clips (default: %(default)s)")
-    parser.add_argument("--manifest", type=Path, default=Path("data/manifest.csv"), help="their list (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("data/frames"), help="folder to make (default: %(default)s)")
+    parser.add_argument("--clips", type=Path, default=CLIPS, help="folder of the clips (default: %(default)s)")
+    parser.add_argument("--manifest", type=Path, default=MANIFEST, help="their list (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=FRAMES, help="folder to make (default: %(default)s)")
     arguments = parser.parse_args()
     params = load_params()
     run(params.frames, read_manifest(arguments.manifest), arguments.clips, arguments.out, params.cluster)

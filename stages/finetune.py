@@ -12,17 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages import tracking
-from stages.cluster import software
-from stages.console import RESUMES, UserError, run_command, say
-from stages.embed import EMBEDDINGS, FRAMES, is_cached
-from stages.files import content_key, read_json, scratch, sha256, unfinished, whole_file
-from stages.movinet.variants import variant_of
-from stages.params import Finetune, Params, load_params
+from pipeline import tracking
+from pipeline.artifacts import CLASSIFIER, EMBEDDINGS, FRAMES, HISTORY, TRAINING_RUN, is_cached
+from pipeline.cluster import software
+from pipeline.console import RESUMES, UserError, run_command, say
+from pipeline.files import content_key, read_json, scratch, sha256, unfinished, whole_file
+from pipeline.models.movinet.variants import variant_of
+from pipeline.params import Finetune, Params, load_params
 
-CLASSIFIER = Path("models/classifier")
-RUN_FILE = Path("models/run.json")
-HISTORY_FILE = Path("results/history.csv")
 VERSION = 4  # of the training's code; another one makes what an older code left unfinished worthless
 
 
@@ -30,7 +27,7 @@ def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EM
     """What an unfinished training is kept under: with another parameter, input or TensorFlow it is another training."""
     import tensorflow as tf
 
-    from stages.movinet.checkpoints import find_weights, weights_digest
+    from pipeline.models.movinet.checkpoints import find_weights, weights_digest
 
     settings = params.finetune.model_dump(exclude={"checkpoint_minutes"})
     parts = [VERSION, tf.__version__, params.seed, params.data.flip, params.evaluate.views, settings]
@@ -84,8 +81,8 @@ def run(
     Raises:
       UserError: embeddings made for another kind of training, weights that do not fit, a loss that is no longer a number.
     """
-    from stages.training.replicas import open_replicas, others_may_die
-    from stages.training.runtime import be_deterministic, start_training_sooner
+    from pipeline.training.replicas import open_replicas, others_may_die
+    from pipeline.training.runtime import be_deterministic, start_training_sooner
 
     be_deterministic()
     start_training_sooner()
@@ -95,10 +92,10 @@ def run(
     if head_only != is_cached(embeddings):
         raise UserError(f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}", advice="run `dvc repro`")
     if head_only:
-        from stages.training.head import train_head
+        from pipeline.training.head import train_head
 
         return train_head(params, embeddings, out, folder, on_epoch)
-    from stages.training.network import train_network
+    from pipeline.training.network import train_network
 
     if replicas is not None:
         replicas.check_agreement(software(), training_key(params, frames=frames, embeddings=embeddings))
@@ -109,7 +106,7 @@ def run(
 def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.finetune", description=__doc__.splitlines()[0]).parse_args()
     params = load_params()
-    from stages.training.roles import is_chief
+    from pipeline.training.roles import is_chief
 
     if not is_chief(params.finetune):  # it computes its share; the chief keeps, tracks and writes
         run(params, folder=scratch("finetune", training_key(params)))
@@ -118,7 +115,7 @@ def main() -> None:
     # The training is forgotten only once all that can fail has succeeded, the tracking server included.
     with (
         unfinished("finetune", training_key(params)) as folder,
-        tracking.begin_run(params, RUN_FILE, note=folder / "run.json", gpus=_gpus()) as tracked,
+        tracking.begin_run(params, TRAINING_RUN, note=folder / "run.json", gpus=_gpus()) as tracked,
     ):
         logged = tracked.logged_epochs()
 
@@ -128,7 +125,7 @@ def main() -> None:
             logged = max(logged, len(history))
 
         history = run(params, folder=folder, on_epoch=log)
-        with whole_file(HISTORY_FILE) as part:
+        with whole_file(HISTORY) as part:
             history.to_csv(part, index=False)
         tracking.log_classifier(tracked, CLASSIFIER / "saved_model", read_json(CLASSIFIER / "classifier.json"), params)
     best = history.loc[history["validation_loss"].idxmin()]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages import tracking
-from stages.console import STARTS_OVER, progress, run_command
-from stages.evaluation.metrics import confusion, most_confused, per_class, reliability
-from stages.files import whole_folder, write_text
-from stages.params import Params, load_params
-from stages.reporting import figures, page, tables
-from stages.reporting.inputs import Inputs, read_inputs
+from pipeline import tracking
+from pipeline.console import STARTS_OVER, progress, run_command
+from pipeline.evaluation.metrics import confusion, most_confused, per_class, reliability
+from pipeline.files import whole_folder, write_text
+from pipeline.params import Params, load_params
+from pipeline.reporting import figures, page, tables
+from pipeline.reporting.inputs import Inputs, read_inputs
 
 DATA, RESULTS = Path("data"), Path("results")
 WORST_MISTAKES = 20

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.files import sha256
-from stages.params import Frames
-from stages.sources.manifest import read_manifest, write_manifest
+from pipeline.files import sha256
+from pipeline.params import Frames
+from pipeline.sources.manifest import read_manifest, write_manifest
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages.files import read_json
-from stages.params import Params, parse_params
+from pipeline.files import read_json
+from pipeline.params import Params, parse_params
 from tests.test_params import composed
 
 ROOT = Path(__file__).parent.parent
@@ -52,8 +52,8 @@ def weights(tmp_path_factory) -> Path:
     import tensorflow as tf
     import tf_keras
 
-    from stages.movinet.build import build_backbone, build_classifier, set_rezero
-    from stages.movinet.variants import VARIANTS
+    from pipeline.models.movinet.build import build_backbone, build_classifier, set_rezero
+    from pipeline.models.movinet.variants import VARIANTS
 
     tf_keras.utils.set_random_seed(7)
     backbone = build_backbone(VARIANTS["a0_stream"])
@@ -105,7 +105,7 @@ def check_served_as_evaluated(folder: Path) -> None:
     """The SavedModel gives each test clip the probabilities of predictions.csv."""
     import tensorflow as tf
 
-    from stages.video.records import parse_clip, read_clips
+    from pipeline.video.records import parse_clip, read_clips
 
     predictions = pd.read_csv(folder / "results/predictions.csv").set_index("clip")
     serve = tf.saved_model.load(str(folder / "models/classifier/saved_model")).signatures["serving_default"]

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from stages import benchmark
-from stages.benchmarking import growth, job, plain, table, timing
-from stages.benchmarking.clips import CLASSES, repeated, synthesise
-from stages.benchmarking.settings import job_params, split_scheme
-from stages.console import UserError
-from stages.files import read_json
-from stages.sources.folders import folder_clips
+from benchmarks import growth, job, plain, table, timing
+from benchmarks import run as benchmark
+from benchmarks.clips import CLASSES, repeated, synthesise
+from benchmarks.settings import job_params, split_scheme
+from pipeline.console import UserError
+from pipeline.files import read_json
+from pipeline.sources.folders import folder_clips
 
 ROOT = Path(__file__).parent.parent
 MACHINE = {"cores": 2, "processor": "a processor", "memory_gb": 24.0, "load_before": 0.1, "tensorflow": "2.20.0", "onednn": "1"}
@@ -102,7 +102,7 @@ def test_numbers_have_three_digits(value, text):
 
 
 def test_the_table_is_saved_in_three_forms_that_agree(tmp_path):
-    text = table.save(tmp_path, rows(), MACHINE, "python -m stages.benchmark --quick", {"test accuracy": "plain 1, ours 1"})
+    text = table.save(tmp_path, rows(), MACHINE, "python -m benchmarks.run --quick", {"test accuracy": "plain 1, ours 1"})
     assert text == (tmp_path / "benchmark.md").read_text()
     for part in (
         "| forward a0 | 45.0 (40.0 to 50.0) | 6.50",
@@ -253,13 +253,13 @@ def test_growth_is_saved_and_drawn(tmp_path):
 
 
 def test_tensorflow_stays_out_of_the_parent():
-    code = "import sys, stages.benchmark; sys.exit(any(name in sys.modules for name in ('tensorflow', 'tf_keras', 'mlflow')))"
+    code = "import sys, benchmarks.run; sys.exit(any(name in sys.modules for name in ('tensorflow', 'tf_keras', 'mlflow')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 @pytest.mark.slow
 def test_a_run_with_the_smallest_settings(clips, tmp_path):
-    command = [sys.executable, "-m", "stages.benchmark", "--quick", "--rows", "decode,forward", "--size", "32", "--frames", "2"]
+    command = [sys.executable, "-m", "benchmarks.run", "--quick", "--rows", "decode,forward", "--size", "32", "--frames", "2"]
     command += ["--repeats", "1", "--job-clips", "15", "--clips", str(clips), "--out", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=550, check=False)

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from stages.benchmarking.workers import one_side
-from stages.console import UserError
+from benchmarks.workers import one_side
+from pipeline.console import UserError
 
 
 def _dies() -> None:

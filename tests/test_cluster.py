@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import cluster, extract
-from stages.cluster import Call, open_cluster
-from stages.console import UserError
-from stages.params import Cluster
+from pipeline import cluster
+from pipeline.cluster import Call, open_cluster
+from pipeline.console import UserError
+from pipeline.params import Cluster
+from stages import extract
 from tests import cluster_tasks as tasks
 from tests.extracting import break_clips, contents, manifest_of, settings, write_clip
 from tests.servers import free_port
@@ -99,7 +100,7 @@ def records(tmp_path_factory) -> list[Path]:
     """23 clips in three files of unequal length."""
     import tensorflow as tf
 
-    from stages.video.records import serialize_clip, write_shard
+    from pipeline.video.records import serialize_clip, write_shard
 
     folder = tmp_path_factory.mktemp("records")
     rng = np.random.default_rng(1)
@@ -115,14 +116,14 @@ def records(tmp_path_factory) -> list[Path]:
 
 
 def test_places_are_those_of_reading(records):
-    from stages.embedding.places import clip_places, read_place
-    from stages.video.records import read_clips
+    from pipeline.embedding.places import clip_places, read_place
+    from pipeline.video.records import read_clips
 
     assert [read_place(place) for place in clip_places(records)] == [clip.numpy() for clip in read_clips(records)]
 
 
 def test_a_cut_file_is_refused(records, tmp_path):
-    from stages.embedding.places import clip_places
+    from pipeline.embedding.places import clip_places
 
     (tmp_path / "cut").write_bytes(records[0].read_bytes()[:-9])
     with pytest.raises(UserError, match="cut off in its middle"):
@@ -131,11 +132,11 @@ def test_a_cut_file_is_refused(records, tmp_path):
 
 def test_embedding_gives_the_same_rows_and_goes_on(records, tmp_path, workers, monkeypatch):
     """In chunks of 4 clips; then again where one process did 6 and a killed cluster one chunk more."""
+    from pipeline.embedding import chunks
+    from pipeline.files import read_json, write_json
+    from pipeline.models.movinet.serving import save_trunk
+    from pipeline.params import parse_params
     from stages import embed
-    from stages.embedding import chunks
-    from stages.files import read_json, write_json
-    from stages.movinet.serving import save_trunk
-    from stages.params import parse_params
     from tests.test_params import composed
 
     params = parse_params(
@@ -267,7 +268,7 @@ def test_the_engine_reruns_no_stage():
     ],
 )
 def test_settings_that_would_be_ignored_are_refused(overrides, message):
-    from stages.params import parse_params
+    from pipeline.params import parse_params
     from tests.test_params import composed
 
     with pytest.raises(UserError, match=message):

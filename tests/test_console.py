@@ -12,8 +12,8 @@ from pathlib import Path
 import joblib
 import pytest
 
-from stages.console import UserError, without_chatter
-from stages.video.decode import BrokenVideo
+from pipeline.console import UserError, without_chatter
+from pipeline.video.decode import BrokenVideo
 
 LINES = (
     b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n",
@@ -91,7 +91,7 @@ def test_a_user_error_comes_back_from_a_worker_process():
 
 INTERRUPTED = """
 import sys
-from stages.console import RESUMES, STARTS_OVER, run_command
+from pipeline.console import RESUMES, STARTS_OVER, run_command
 
 def main():
     raise KeyboardInterrupt
@@ -116,18 +116,21 @@ def test_an_interrupt_says_what_the_command_can_keep(given, line):
 def test_every_command_says_of_itself_whether_it_resumes():
     """What each keeps is in its own tests: scratch folders, unfinished trainings, trials in DVC's cache."""
     said = {}
-    for path in sorted((Path(__file__).parent.parent / "stages").rglob("*.py")):
+    root = Path(__file__).parent.parent
+    for path in sorted(
+        path for folder in ("stages", "commands", "benchmarks", "pipeline") for path in (root / folder).rglob("*.py")
+    ):
         call = re.search(r"^    run_command\(main(?:, interrupted=(\w+))?\)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         if call:
             said.setdefault(call[1], set()).add(path.stem)
     assert said["RESUMES"] == {"download", "extract", "embed", "finetune", "sweep"}
-    assert said["STARTS_OVER"] == {"evaluate", "export", "report", "sample", "benchmark", "latency"}
+    assert said["STARTS_OVER"] == {"evaluate", "export", "report", "sample", "run", "latency"}
     assert said[None] == {"predict", "doctor", "ui", "job"}
 
 
 ABORTED = """
 import os
-from stages.console import without_chatter
+from pipeline.console import without_chatter
 with without_chatter():
     os.write(2, b"I0000 00:00:1795251647.434733   14923 file.cc:1] information\\n")
     os.write(2, b"F0000 00:00:1795251647.434733   14923 file.cc:2] Check failed: size > 0\\n")

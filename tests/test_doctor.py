@@ -20,7 +20,7 @@ CHECKS = ["versions", "git", "gpu", "tracking", "params", "settings", "data", "w
 def repository(tmp_path) -> Path:
     folder = tmp_path / "repository"
     folder.mkdir()
-    for name in ("stages", "conf"):
+    for name in ("stages", "pipeline", "commands", "conf"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "data").mkdir()
     for name in ("dvc.yaml", "requirements.lock", "data/sample.zip"):
@@ -35,7 +35,7 @@ def repository(tmp_path) -> Path:
 
 def doctor(repository: Path, *options: str, code: str | None = None) -> subprocess.CompletedProcess:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC", "PYTHONPATH"))}
-    command = [sys.executable, *(["-c", code] if code else ["-m", "stages.doctor"]), *options]
+    command = [sys.executable, *(["-c", code] if code else ["-m", "commands.doctor"]), *options]
     return subprocess.run(command, cwd=repository, env=kept, capture_output=True, text=True, timeout=120)
 
 
@@ -55,7 +55,7 @@ def test_the_default_has_no_problem_and_nothing_is_changed(repository):
     before = sorted(path for path in repository.rglob("*") if "__pycache__" not in path.parts)
     code = (
         "import runpy, sys; sys.argv = ['doctor']\n"
-        "runpy.run_module('stages.doctor', run_name='__main__')\n"
+        "runpy.run_module('commands.doctor', run_name='__main__')\n"
         "assert not {'tensorflow', 'mlflow'} & set(sys.modules)"
     )
     done = doctor(repository, code=code)

@@ -9,12 +9,12 @@ import pandas
 import pytest
 import yaml
 
+from pipeline.console import UserError
+from pipeline.params import Data
+from pipeline.sources import archives
+from pipeline.sources.manifest import duplicated_across, leaking_groups, read_manifest
 from stages import download
-from stages.console import UserError
 from stages.download import run, summary
-from stages.params import Data
-from stages.sources import archives
-from stages.sources.manifest import duplicated_across, leaking_groups, read_manifest
 from tests.range_server import RangeServer, wait_until
 from tests.sources.clips import CLASSES, archive, data, digest, directory_start, noise, split, ucf_members
 
@@ -134,7 +134,7 @@ def state(folder: Path) -> dict:
 
 @pytest.mark.parametrize("link", [True, False])
 def test_a_folder_of_videos_is_linked_or_copied_and_left_alone(folder, monkeypatch, link):
-    monkeypatch.setattr("stages.sources.source.links_may_be_shared", lambda: link)
+    monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: link)
     before = state(folder)
     done = run(data(folder=str(folder), split=split(scheme="grouped")), seed=1)
     check_clips(done.manifest)
@@ -172,7 +172,7 @@ def frames(root: Path, count: int = 8) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("link", [True, False])
 def test_folders_of_images_are_placed_as_folders(tmp_path, monkeypatch, link):
-    monkeypatch.setattr("stages.sources.source.links_may_be_shared", lambda: link)
+    monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: link)
     members = frames(tmp_path / "videos")
     manifest = run(data(folder=str(tmp_path / "videos"), split=split(scheme="auto")), seed=1).manifest
     files = sorted(path.relative_to("data/clips").as_posix() for path in Path("data/clips").rglob("*") if path.is_file())
@@ -211,12 +211,12 @@ def test_a_tilde_that_dvc_would_not_expand(folder, monkeypatch):
 
 
 def test_a_file_that_cannot_be_read_while_it_is_placed_is_one_line(folder, monkeypatch):
-    monkeypatch.setattr("stages.sources.source.links_may_be_shared", lambda: False)
+    monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: False)
 
     def refuse(source, target):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("stages.sources.folders.shutil.copyfile", refuse)
+    monkeypatch.setattr("pipeline.sources.folders.shutil.copyfile", refuse)
     with pytest.raises(UserError, match=r"videos/.*\.mp4: Permission denied; mend it, or take it out"):
         run(data(folder=str(folder), split=split(scheme="grouped")), seed=1)
     assert not Path("data/clips").exists()
@@ -267,8 +267,8 @@ def start(workspace: Path, source: Data) -> subprocess.Popen:
     """The stage as DVC starts it: with the configuration in params.yaml."""
     root = Path(download.__file__).parents[1]
     code = (
-        "import sys, yaml; from stages import download; from stages.console import run_command\n"
-        "from stages.params import Data, Params\n"
+        "import sys, yaml; from stages import download; from pipeline.console import run_command\n"
+        "from pipeline.params import Data, Params\n"
         "content = yaml.safe_load(open('params.yaml'))\n"
         "download.load_params = lambda: Params.model_construct(seed=1, data=Data(**content))\n"
         "sys.argv = ['download']; run_command(download.main)"

@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from pipeline.console import UserError
+from pipeline.export.measure import Answers
+from pipeline.files import write_json
+from pipeline.params import parse_params
 from stages import export
-from stages.console import UserError
-from stages.exporting.measure import Answers
-from stages.files import write_json
-from stages.params import parse_params
-from tests.exporting.test_convert import CLASSES, SIZE, clips
+from tests.export.test_convert import CLASSES, SIZE, clips
 from tests.test_params import composed
 
 pytestmark = pytest.mark.xdist_group("exporting")
@@ -47,9 +47,9 @@ def stream(tmp_path_factory):
     import cv2
     import tensorflow as tf
 
-    from stages.movinet import streaming
-    from stages.video.records import serialize_clip, write_shard
-    from tests.movinet.test_streaming import lively
+    from pipeline.models.movinet import streaming
+    from pipeline.video.records import serialize_clip, write_shard
+    from tests.models.movinet.test_streaming import lively
 
     folder = tmp_path_factory.mktemp("stream")
     (folder / "classifier").mkdir()

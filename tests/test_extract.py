@@ -12,11 +12,11 @@ import joblib
 import numpy as np
 import pytest
 
+from pipeline.cluster import LOCAL
+from pipeline.sources.manifest import write_manifest
+from pipeline.video.decode import decode_clip
+from pipeline.video.records import parse_clip, read_clips, shard_order
 from stages import extract
-from stages.cluster import LOCAL
-from stages.sources.manifest import write_manifest
-from stages.video.decode import decode_clip
-from stages.video.records import parse_clip, read_clips, shard_order
 from tests.extracting import break_clips, clips, contents, manifest, manifest_of, root, settings  # noqa: F401
 
 
@@ -74,7 +74,7 @@ def test_workers_do_not_import_tensorflow(clips, manifest):
     clip = extract.Clip("a/g0_0.avi", 0, "a", "g", 1)
     assert "tensorflow" in sys.modules
     list(extract.encode_clips([clip] * 8, settings(workers=2), clips))
-    loaded = "[name in __import__('sys').modules for name in ('stages.video.decode', 'tensorflow')]"
+    loaded = "[name in __import__('sys').modules for name in ('pipeline.video.decode', 'tensorflow')]"
     workers = joblib.Parallel(n_jobs=2)(joblib.delayed(eval)(loaded) for _ in range(8))  # joblib keeps its workers: the same ones
     assert [True, False] in workers, "at least one of them has decoded"
     assert not any(tensorflow for _, tensorflow in workers)

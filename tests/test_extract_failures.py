@@ -6,10 +6,10 @@ import random
 import cv2
 import pytest
 
+from pipeline.console import UserError
+from pipeline.files import read_json
+from pipeline.video.records import parse_clip, parse_clip_header, read_clips
 from stages import extract
-from stages.console import UserError
-from stages.files import read_json
-from stages.video.records import parse_clip, parse_clip_header, read_clips
 from tests.extracting import break_clips, clips, contents, manifest, root, settings  # noqa: F401
 from tests.video.videos import overwrite, packets, picture, shown, write_av
 

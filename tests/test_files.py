@@ -9,12 +9,12 @@ import threading
 
 import pytest
 
-from stages.files import whole_file, whole_folder
+from pipeline.files import whole_file, whole_folder
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from stages.files import whole_folder
+from pipeline.files import whole_folder
 with whole_folder(Path(sys.argv[1])) as part:
     (part / "half").write_text("half")
     os.kill(os.getpid(), 9)

@@ -6,13 +6,12 @@ import time
 import numpy as np
 import pytest
 
-from stages import latency
-from stages.benchmarking import streams
-from stages.benchmarking.phones import PUBLISHED
-from stages.benchmarking.stream_table import draw, markdown
-from stages.benchmarking.streams import FEWEST, WARM_UP, Latency, frame_seconds
-from stages.console import UserError
-from stages.movinet.variants import VARIANTS
+from benchmarks import latency, streams
+from benchmarks.phones import PUBLISHED
+from benchmarks.stream_table import draw, markdown
+from benchmarks.streams import FEWEST, WARM_UP, Latency, frame_seconds
+from pipeline.console import UserError
+from pipeline.models.movinet.variants import VARIANTS
 
 MACHINE = {"cores": 2, "processor": "Slow", "memory_gb": 1.0, "tensorflow": "2", "onednn": "1", "load_before": 0.5, "litert": "2"}
 ROWS = [
@@ -49,7 +48,7 @@ def test_frames_are_timed_one_by_one_after_a_warm_up():
 
 
 def test_the_table_has_ours_and_the_published_apart():
-    text = markdown(ROWS, MACHINE, "python -m stages.latency", "random")
+    text = markdown(ROWS, MACHINE, "python -m benchmarks.latency", "random")
     assert "| a0_stream | float32 | 1 | 172 | 3.00 (2.50 to 4.00) | 2.25 | 300 | 10.25 | 1.50 |" in text
     assert "| a0_stream_relu6 | int8 | 1 | 172 | 123 (100 to 200) | 98.7 | 100 | 3.10 | 1.50 |" in text
     ours, _, published = text.partition("Published, not measured here")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.video.records import serialize_clip, write_shard
+from pipeline.video.records import serialize_clip, write_shard
 
 TRAIN = """
 import sys

@@ -7,9 +7,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stages.console import UserError
-from stages.movinet.variants import VARIANTS
-from stages.params import MODEL_IDS, load_params, parse_params
+from pipeline.console import UserError
+from pipeline.models.movinet.variants import VARIANTS
+from pipeline.params import MODEL_IDS, load_params, parse_params
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.console import UserError
-from stages.files import read_json
-from stages.params import parse_params
+from pipeline.console import UserError
+from pipeline.files import read_json
+from pipeline.params import parse_params
 from tests.pipeline_runs import CLASSES, ROOT, SMALL, Repository, check_served_as_evaluated, clips, weights  # noqa: F401
 from tests.test_params import composed
 
@@ -51,8 +51,8 @@ def test_the_head_learns_what_brightness_tells(head_run):
 def test_embeddings_are_the_trunks_features_of_the_views(head_run):
     import tensorflow as tf
 
-    from stages.video.records import parse_clip, read_clips
-    from stages.video.views import test_views
+    from pipeline.video.records import parse_clip, read_clips
+    from pipeline.video.views import test_views
 
     folder = head_run.folder / "data"
     rows = pd.read_csv(folder / "embeddings/test.csv")
@@ -76,9 +76,9 @@ def test_the_saved_model_gives_the_probabilities_that_evaluation_found(head_run)
 def test_the_checkpoint_restores_in_the_published_layout_and_agrees(head_run):
     import tensorflow as tf
 
-    from stages.movinet.build import build_backbone, build_classifier
-    from stages.movinet.checkpoints import restore
-    from stages.movinet.variants import VARIANTS
+    from pipeline.models.movinet.build import build_backbone, build_classifier
+    from pipeline.models.movinet.checkpoints import restore
+    from pipeline.models.movinet.variants import VARIANTS
 
     folder = head_run.folder
     variant = VARIANTS["a0_stream"]
@@ -99,7 +99,7 @@ mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/folder-a0_stream@latest")
 print(json.dumps(model.predict(np.load(sys.argv[2])).iloc[0].to_dict()))
 """
-    from stages.video.records import parse_clip, read_clips
+    from pipeline.video.records import parse_clip, read_clips
 
     folder = head_run.folder
     files = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
@@ -138,9 +138,9 @@ def test_one_mlflow_run_holds_the_whole_execution(head_run):
 
 def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
     """Killed after its first note of progress, it computes only the rest, and the result is the same."""
+    from pipeline.models.movinet import classifier
+    from pipeline.models.movinet.serving import Trunk
     from stages import embed
-    from stages.movinet import classifier
-    from stages.movinet.serving import Trunk
 
     monkeypatch.setattr(classifier, "initial_classifier", functools.cache(classifier.initial_classifier))  # built once for both
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
@@ -161,7 +161,7 @@ def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
         self.features = limited
 
     monkeypatch.setattr(Trunk, "__init__", counted)
-    monkeypatch.setattr("stages.movinet.serving.save_classifier", lambda classifier, folder: None)
+    monkeypatch.setattr("pipeline.models.movinet.serving.save_classifier", lambda classifier, folder: None)
     frames = head_run.folder / "data/frames"
     with pytest.raises(KeyboardInterrupt):
         embed.run(head_run.params, frames, tmp_path / "embeddings")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.files import read_json
+from pipeline.files import read_json
 from tests.pipeline_runs import Repository, check_served_as_evaluated, clips, weights  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]

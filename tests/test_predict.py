@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import stages.prediction.formats as formats
-from stages import predict
-from stages.console import UserError
-from stages.files import read_json
-from stages.params import parse_params
-from stages.predict import Prediction
-from stages.prediction.formats import open_model
-from stages.tracking import begin_run, log_classifier
-from tests.prediction.small import CLASSES, streaming, whole_clips, write_classifier, write_video
+import pipeline.inference.formats as formats
+from commands import predict
+from commands.predict import Prediction
+from pipeline.console import UserError
+from pipeline.files import read_json
+from pipeline.inference.formats import open_model
+from pipeline.params import parse_params
+from pipeline.tracking import begin_run, log_classifier
+from tests.inference.small import CLASSES, streaming, whole_clips, write_classifier, write_video
 from tests.tracking_store import composed, empty_database, place, store  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def videos(tmp_path):
 def command(*arguments, cwd=ROOT):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "stages.predict", *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "commands.predict", *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True
     )
 
 
@@ -230,13 +230,13 @@ def test_registered_models_are_the_same_by_every_name(classifier, composed, stor
 
 def test_help_needs_no_tensorflow():
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "stages.predict", "--help"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-X", "importtime", "-m", "commands.predict", "--help"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0 and "camera:0" in done.stdout
     assert not re.search(r"\| +(tensorflow|matplotlib|mlflow)$", done.stderr, re.MULTILINE)
 
 
 def test_the_default_is_the_pipelines_output():
-    from stages.finetune import CLASSIFIER
+    from pipeline.artifacts import CLASSIFIER
 
     assert formats.CLASSIFIER == CLASSIFIER

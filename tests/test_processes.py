@@ -8,8 +8,8 @@ import sys
 import psutil
 import pytest
 
-from stages import processes
-from stages.processes import identity, is_running, machine, machine_of
+from pipeline import processes
+from pipeline.processes import identity, is_running, machine, machine_of
 
 
 def test_a_process_runs_until_it_ends_even_where_nobody_has_waited_for_it():

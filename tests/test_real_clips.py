@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.files import read_json
-from stages.predict import predict_clip
-from stages.prediction.formats import open_model
-from stages.prediction.sources import find_sources
+from commands.predict import predict_clip
+from pipeline.files import read_json
+from pipeline.inference.formats import open_model
+from pipeline.inference.sources import find_sources
 from tests.pipeline_runs import Repository
 from tests.range_server import RangeServer
 
@@ -80,7 +80,7 @@ def test_no_group_is_on_both_sides(real_run):
 def test_the_probabilities_are_those_of_the_served_model(real_run):
     import tensorflow as tf
 
-    from stages.video.decode import decode_clip
+    from pipeline.video.decode import decode_clip
 
     folder = real_run[0].folder
     row = pd.read_csv(folder / "results/predictions.csv").query("split == 'test'").iloc[0]

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.params import parse_params
-from stages.registered_model import Classifier
-from stages.tracking import begin_run, log_classifier
-from stages.tracking.classifiers import REQUIREMENTS, _copy_decoder, _create_version
-from stages.video.decode import decode_clip
+from pipeline.params import parse_params
+from pipeline.tracking import begin_run, log_classifier
+from pipeline.tracking.classifiers import REQUIREMENTS, _copy_decoder, _create_version
+from pipeline.tracking.registered_model import Classifier
+from pipeline.video.decode import decode_clip
 from tests.extracting import write_clip
 from tests.tracking_store import composed, empty_database, place, run_python, store  # noqa: F401
 from tests.video.videos import write_video
@@ -84,7 +84,7 @@ def test_registered_classifier_predicts_the_same_in_another_process(composed, st
 import sys, mlflow, numpy as np
 model = mlflow.pyfunc.load_model("models:/sample-a0@latest")
 table = model.predict(np.load("frames.npy"))
-assert not [name for name in sys.modules if name.startswith("stages")]
+assert not [name for name in sys.modules if name.startswith(("stages", "pipeline"))]
 assert model.metadata.metadata["classes"] == list(table.columns), table
 print(model.metadata.get_model_info().model_id, table.to_json(orient="split", double_precision=15))
 """
@@ -125,8 +125,8 @@ def test_processes_that_register_at_once_each_get_a_version(composed, store, tmp
     code = f"""
 import json, sys
 from pathlib import Path
-from stages.params import parse_params
-from stages.tracking import begin_run, log_classifier
+from pipeline.params import parse_params
+from pipeline.tracking import begin_run, log_classifier
 params = parse_params(json.loads(Path("params.json").read_text()))
 with begin_run(params, Path(f"models/run_{{sys.argv[0]}}.json")) as run:
     print(log_classifier(run, Path("saved_model"), {DESCRIPTION!r}, params).version)
@@ -212,14 +212,14 @@ def test_a_bad_video_is_named(loaded, tmp_path, monkeypatch):
     strip = write_video(tmp_path / "strip.avi", 25, 2, "MJPG", 16, 8192).read_bytes()
     assert "video 1 of 1: one side of its picture is more than 16 times the other" in refused(strip)
     with monkeypatch.context() as patch:
-        patch.setattr("stages.registered_model.MOST_BYTES", 1000)
+        patch.setattr("pipeline.tracking.registered_model.MOST_BYTES", 1000)
         assert "video 1 of 1: its frames take more than 0 MB" in refused(good)
-    monkeypatch.setattr("stages.registered_model.LONGEST", 1)
+    monkeypatch.setattr("pipeline.tracking.registered_model.LONGEST", 1)
     assert "video 1 of 1: longer than 1 seconds" in refused(good)  # 1.2 seconds
 
 
 def test_models_decode_with_the_code_that_came_with_them(tmp_path):
-    from stages.registered_model import _import_decoder
+    from pipeline.tracking.registered_model import _import_decoder
 
     one, other = (_copy_decoder(tmp_path / name) for name in ("one", "other"))
     (other / "video/decode.py").write_text("iterate_frames = None\n")

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from pipeline.console import UserError
+from pipeline.files import read_json, write_json
+from pipeline.tracking.environment import environment
 from stages import report
-from stages.console import UserError
-from stages.files import read_json, write_json
-from stages.tracking.environment import environment
 from tests.reporting.results import some_params, write_results
 
 FIGURES = {"confusion.png", "confusion_normalised.png", "learning_curves.png", "confused_pairs.png", "reliability.png"}

@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stages import sample
-from stages.sample import CLASSES, CLIPS, DIRECTIONS, FLIP, FPS, FRAMES, GROUPS, PERIOD, SIDE, STEPS, _turned
+from commands import sample
+from commands.sample import CLASSES, CLIPS, DIRECTIONS, FLIP, FPS, FRAMES, GROUPS, PERIOD, SIDE, STEPS, _turned
 
 ROOT = Path(__file__).parents[1]
 ARCHIVE = ROOT / "data" / "sample.zip"

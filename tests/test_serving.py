@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.params import parse_params
-from stages.tracking import begin_run, log_classifier
-from stages.video.decode import decode_clip
+from pipeline.params import parse_params
+from pipeline.tracking import begin_run, log_classifier
+from pipeline.video.decode import decode_clip
 from tests.extracting import write_clip
 from tests.servers import free_port, wait_for
 from tests.test_registered_model import DESCRIPTION, expected, frames, saved_model  # noqa: F401

@@ -62,7 +62,7 @@ class Sweep:
         self.folder, self.overrides = folder, overrides
 
     def start(self):
-        command = [sys.executable, "-m", "stages.sweep", *self.overrides]
+        command = [sys.executable, "-m", "commands.sweep", *self.overrides]
         return subprocess.Popen(
             command, cwd=self.folder, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -181,7 +181,7 @@ def test_the_working_copy_is_as_it_was_and_nothing_runs_on(finished):
     assert run_in(finished.folder, "git", "symbolic-ref", "HEAD").strip() == "refs/heads/main"
     assert not list(finished.folder.glob(".dvc/tmp/exps/standalone/tmp*"))
     ours = [process for process in psutil.process_iter(["cwd"]) if str(process.info["cwd"]).startswith(str(finished.folder))]
-    assert not [process for process in ours if "stages" in " ".join(process.cmdline())]
+    assert not [process for process in ours if re.search("stages|pipeline", " ".join(process.cmdline()))]
 
 
 def test_the_best_can_be_applied(finished, tracked):

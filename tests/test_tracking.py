@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.console import UserError
-from stages.params import parse_params
-from stages.processes import identity
-from stages.tracking import begin_run, stage_run
-from stages.tracking.store import open_client
+from pipeline.console import UserError
+from pipeline.params import parse_params
+from pipeline.processes import identity
+from pipeline.tracking import begin_run, stage_run
+from pipeline.tracking.store import open_client
 from tests.tracking_store import (  # noqa: F401
     RESULT_FILE,
     RUN_FILE,
@@ -31,7 +31,7 @@ from tests.tracking_store import (  # noqa: F401
 
 
 def test_importing_tracking_imports_neither_mlflow_nor_tensorflow():
-    code = "import sys, stages.tracking; print([m for m in ('mlflow', 'tensorflow', 'pandas') if m in sys.modules])"
+    code = "import sys, pipeline.tracking; print([m for m in ('mlflow', 'tensorflow', 'pandas') if m in sys.modules])"
     assert run_python(code).communicate()[0].strip() == "[]"
 
 

@@ -6,8 +6,8 @@ from importlib import metadata
 
 import psutil
 
-from stages.tracking import begin_run, stage_run
-from stages.tracking.environment import differences, environment, shown
+from pipeline.tracking import begin_run, stage_run
+from pipeline.tracking.environment import differences, environment, shown
 from tests.tracking_store import RESULT_FILE, RUN_FILE, composed, empty_database, params, place, store  # noqa: F401
 
 
@@ -35,7 +35,7 @@ def test_what_differs_is_named_and_nothing_else():
 
 def test_evaluation_carries_on_what_training_noted(params, store, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("stages.tracking.runs.environment", lambda gpus: environment(gpus) | {"processor": "of training"})
+        patch.setattr("pipeline.tracking.runs.environment", lambda gpus: environment(gpus) | {"processor": "of training"})
         with begin_run(params, RUN_FILE, gpus=["NVIDIA H100"]) as run:
             pass
     with stage_run(params, "evaluate", RUN_FILE, RESULT_FILE):

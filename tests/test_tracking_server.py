@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.checks.tracking import check_tracking
-from stages.console import UserError
-from stages.params import parse_params
-from stages.tracking import begin_run, configure, log_classifier, stage_run
-from stages.tracking.store import open_client
+from pipeline.checks.tracking import check_tracking
+from pipeline.console import UserError
+from pipeline.params import parse_params
+from pipeline.tracking import begin_run, configure, log_classifier, stage_run
+from pipeline.tracking.store import open_client
 from tests import postgres
 from tests.servers import free_port, wait_for
 from tests.test_registered_model import DESCRIPTION, expected, frames, saved_model  # noqa: F401
@@ -107,7 +107,7 @@ run = client.get_run(sys.argv[1])
 losses = client.get_metric_history(run.info.run_id, "train/loss")
 page = mlflow.artifacts.load_text(f"runs:/{{run.info.run_id}}/report/index.html")
 model = mlflow.pyfunc.load_model("models:/sample-a0@latest")
-assert not [name for name in sys.modules if name.startswith("stages")]
+assert not [name for name in sys.modules if name.startswith(("stages", "pipeline"))]
 print(json.dumps({{
     "status": run.info.status, "metrics": run.data.metrics, "params": run.data.params,
     "steps": [point.step for point in losses], "page": page, "inputs": len(run.inputs.dataset_inputs),
@@ -151,8 +151,8 @@ def test_trials_that_write_at_once_each_keep_their_own(composed, client, server)
 import json, os, sys
 from pathlib import Path
 import pandas as pd
-from stages.params import parse_params
-from stages.tracking import begin_run, log_classifier, stage_run
+from pipeline.params import parse_params
+from pipeline.tracking import begin_run, log_classifier, stage_run
 number = int(os.environ["TRIAL"])
 params = parse_params(json.loads(Path("params.json").read_text()))
 folder = Path(f"trial_{{number}}")
@@ -190,7 +190,7 @@ def test_a_database_can_be_the_store_itself(composed, place, database, monkeypat
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     found = check_tracking()
     assert found.status == "ok" and "will be made" in found.message
-    code = "from stages.tracking.store import *; print(experiment_id(open_client(), 'shared'))"
+    code = "from pipeline.tracking.store import *; print(experiment_id(open_client(), 'shared'))"
     processes = [run_python(code) for _ in range(3)]
     answers = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0] * 3, answers

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from stages.params import parse_params
-from stages.tracking import stage_run
-from stages.tracking.provenance import PARENT_VARIABLE
-from stages.tracking.store import open_client
+from pipeline.params import parse_params
+from pipeline.tracking import stage_run
+from pipeline.tracking.provenance import PARENT_VARIABLE
+from pipeline.tracking.store import open_client
 from tests.tracking_store import (  # noqa: F401
     RESULT_FILE,
     RUN_FILE,
@@ -117,7 +117,7 @@ def test_a_run_that_was_cut_off_as_it_was_restored_is_not_taken_for_whole(params
     RESULT_FILE.parent.mkdir()
     RESULT_FILE.write_text(json.dumps({"run_id": "0" * 32}))
     with monkeypatch.context() as patch:
-        patch.setattr("stages.tracking.runs.Run.log_params", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("pipeline.tracking.runs.Run.log_params", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt), stage_run(params, "report", RESULT_FILE):
             pass
     assert report(params).origin == "restored"
@@ -141,8 +141,8 @@ def test_a_sweep_leaves_the_finished_trials_of_another_alone(params, store, monk
 EXPORTING = """
 import sys, time
 from pathlib import Path
-from stages.params import load_params
-from stages.tracking import stage_run
+from pipeline.params import load_params
+from pipeline.tracking import stage_run
 with stage_run(load_params(), "export", Path("results/run.json")) as run:
     print(run.run_id, flush=True)
     sys.stdin.readline()

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from stages.console import UserError
-from stages.params import parse_params
-from stages.tracking import begin_run, configure
-from stages.tracking.store import DEFAULTS, experiment_id, open_client, without_credentials
+from pipeline.console import UserError
+from pipeline.params import parse_params
+from pipeline.tracking import begin_run, configure
+from pipeline.tracking.store import DEFAULTS, experiment_id, open_client, without_credentials
 from tests.servers import free_port, wait_for
 from tests.tracking_store import (  # noqa: F401
     RUN_FILE,
@@ -73,7 +73,7 @@ def test_credentials_are_not_written_down(uri, clean):
 
 @pytest.mark.slow
 def test_processes_that_meet_an_empty_database_agree(place):
-    code = "from stages.tracking.store import *; print(experiment_id(open_client(), 'shared'))"
+    code = "from pipeline.tracking.store import *; print(experiment_id(open_client(), 'shared'))"
     processes = [run_python(code) for _ in range(4)]
     answers = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, answers

@@ -11,9 +11,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stages.params import parse_params
-from stages.tracking import begin_run, configure, stage_run
-from stages.tracking.store import DEFAULTS
+from pipeline.params import parse_params
+from pipeline.tracking import begin_run, configure, stage_run
+from pipeline.tracking.store import DEFAULTS
 
 REPOSITORY = Path(__file__).parent.parent
 RUN_FILE, RESULT_FILE = Path("models/run.json"), Path("results/run.json")

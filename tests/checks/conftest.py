@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.params import Params, parse_params
+from pipeline.params import Params, parse_params
 from tests.test_params import composed
 
 ROOT = Path(__file__).parent.parent.parent

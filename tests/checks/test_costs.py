@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.checks.costs import COSTS, WITHIN, frame_bytes, memory, room, view_gflop, work
-from stages.checks.source import Planned
-from stages.movinet.variants import VARIANTS
+from pipeline.checks.costs import COSTS, WITHIN, frame_bytes, memory, room, view_gflop, work
+from pipeline.checks.source import Planned
+from pipeline.models.movinet.variants import VARIANTS
 from tests.checks.conftest import params_of
 
 CLIPS = Planned(["a", "b"], {"train": 100, "validation": 20, "test": 30}, bytes=50_000_000)

@@ -3,8 +3,8 @@ import stat
 from collections import namedtuple
 from pathlib import Path
 
-from stages.checks import machine
-from stages.checks.machine import check_disks, check_gpu, check_versions, find_gpus, free_memory, locked_versions
+from pipeline.checks import machine
+from pipeline.checks.machine import check_disks, check_gpu, check_versions, find_gpus, free_memory, locked_versions
 from tests.checks.conftest import ROOT
 
 LOCK = """# made by uv

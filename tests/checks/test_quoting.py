@@ -3,7 +3,7 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from stages.checks.repository import _hydra
+from pipeline.checks.repository import _hydra
 
 PATHS = [
     "/videos/plain-1.0_a",

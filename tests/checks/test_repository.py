@@ -3,7 +3,7 @@ from pathlib import Path
 
 import yaml
 
-from stages.checks.repository import check_git, check_params, in_git, is_made
+from pipeline.checks.repository import check_git, check_params, in_git, is_made
 from tests.checks.conftest import write_params
 from tests.test_params import composed
 

@@ -1,6 +1,6 @@
 import pytest
 
-from stages.checks.settings import check_settings
+from pipeline.checks.settings import check_settings
 from tests.checks.conftest import params_of
 
 

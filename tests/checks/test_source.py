@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.checks.source import USUAL_SECONDS, check_flip, check_source, plan
-from stages.params import Data
+from pipeline.checks.source import USUAL_SECONDS, check_flip, check_source, plan
+from pipeline.params import Data
 from tests.range_server import RangeServer
 from tests.sources.clips import archive, data, split, ucf_members
 

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from stages.checks import tracking
-from stages.checks.tracking import check_tracking
+from pipeline.checks import tracking
+from pipeline.checks.tracking import check_tracking
 from tests.servers import free_port
 from tests.tracking_store import empty_database  # noqa: F401
 

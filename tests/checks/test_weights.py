@@ -1,4 +1,4 @@
-"""Checkpoints are written by TensorFlow and read without it. tests/movinet/test_variants.py holds the layouts of the variants."""
+"""Checkpoints are written by TensorFlow and read without it. test_variants.py holds the layouts of the variants."""
 
 import os
 import shutil
@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.checks import weights
-from stages.checks.weights import check_weights
-from stages.movinet import layouts as movinet_layouts
-from stages.movinet.bundle import VALUE, read_shapes
-from stages.movinet.layouts import contents_of, layout_of
-from stages.movinet.published import cached_file
-from stages.movinet.variants import PUBLISHED_ROOT, VARIANTS
-from stages.params import Model
+from pipeline.checks import weights
+from pipeline.checks.weights import check_weights
+from pipeline.models.movinet import layouts as movinet_layouts
+from pipeline.models.movinet.bundle import VALUE, read_shapes
+from pipeline.models.movinet.layouts import contents_of, layout_of
+from pipeline.models.movinet.published import cached_file
+from pipeline.models.movinet.variants import PUBLISHED_ROOT, VARIANTS
+from pipeline.params import Model
 from tests.range_server import RangeServer
 
 TRUNK, LAST = "model/layer_with_weights-0", "model/layer_with_weights-1/_classifier/_conv"
@@ -194,7 +194,7 @@ def test_real_files_are_known_without_tensorflow(file, variant, message):
     if not folder:
         pytest.skip("MOVINET_REAL_DATA names no folder with real weights")
     code = (
-        "from stages.checks.weights import check_weights; from stages.params import Model; import sys\n"
+        "from pipeline.checks.weights import check_weights; from pipeline.params import Model; import sys\n"
         "found = check_weights(Model(id=sys.argv[2], fps=5, resolution=172, weights=sys.argv[1], convolutions='auto'), True)\n"
         "print(found.status, found.message); assert 'tensorflow' not in sys.modules"
     )

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from stages.evaluation.bootstrap import cluster_intervals, group_sums
+from pipeline.evaluation.bootstrap import cluster_intervals, group_sums
 
 
 def _accuracy(sums: np.ndarray) -> np.ndarray:
@@ -48,7 +48,7 @@ def test_the_seed_decides_and_the_order_of_clips_does_not():
 def test_blocks_do_not_change_the_draws(monkeypatch):
     right, groups = np.random.default_rng(3).random(60) < 0.7, np.repeat(np.arange(12), 5)
     whole = _interval(right, groups)
-    monkeypatch.setattr("stages.evaluation.bootstrap._BLOCK", 100)
+    monkeypatch.setattr("pipeline.evaluation.bootstrap._BLOCK", 100)
     assert _interval(right, groups) == whole
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from stages.console import UserError
-from stages.evaluation.metrics import (
+from pipeline.console import UserError
+from pipeline.evaluation.metrics import (
     LOG_LOSS_FLOOR,
     confusion,
     expected_calibration_error,
@@ -199,5 +199,5 @@ def test_most_confused_is_a_frame_that_csv_can_hold(tmp_path):
 
 
 def test_neither_metrics_nor_the_report_import_tensorflow():
-    code = "import sys, stages.evaluation.metrics, stages.report; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, pipeline.evaluation.metrics, stages.report; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

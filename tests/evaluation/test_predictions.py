@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.console import UserError
-from stages.evaluation.predictions import predictions_frame, read_predictions, write_predictions
+from pipeline.console import UserError
+from pipeline.evaluation.predictions import predictions_frame, read_predictions, write_predictions
 
 CLASSES = ["007", "NA", "a,b", 'say "hi"']
 

@@ -10,11 +10,11 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stages.evaluation.metrics import score
-from stages.evaluation.predictions import predictions_frame, write_predictions
-from stages.files import write_json
-from stages.params import Params, parse_params
-from stages.sources.manifest import write_manifest
+from pipeline.evaluation.metrics import score
+from pipeline.evaluation.predictions import predictions_frame, write_predictions
+from pipeline.files import write_json
+from pipeline.params import Params, parse_params
+from pipeline.sources.manifest import write_manifest
 
 CONF = Path(__file__).parents[2] / "conf"
 DAMAGE = {"decoded": 70, "expected": 77, "repaired": 0, "at": 2.0, "complaint": "decoded 70 of 77 frames: damaged data at 2.0 s"}

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from stages.evaluation.metrics import most_confused, reliability
-from stages.reporting import figures
+from pipeline.evaluation.metrics import most_confused, reliability
+from pipeline.reporting import figures
 
 
 def _matrix(count: int) -> np.ndarray:

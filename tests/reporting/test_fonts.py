@@ -8,8 +8,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from stages.evaluation.metrics import most_confused
-from stages.reporting import figures, fonts
+from pipeline.evaluation.metrics import most_confused
+from pipeline.reporting import figures, fonts
 
 SCRIPTS = {
     "Chinese": "跑步游泳骑自行车",
@@ -141,7 +141,7 @@ def test_a_matrix_of_many_chinese_classes_takes_seconds_and_its_names_fit():
 
 
 def test_the_table_of_a_sweep_is_drawn_with_names_of_any_script(capfd):
-    from stages.sweeping.figure import pareto_figure
+    from pipeline.sweeping.figure import pareto_figure
 
     columns = ("validation_top1", "validation_top1_low", "validation_top1_high", "flops", "latency_ms")
     rows = [

@@ -2,9 +2,9 @@
 
 import pytest
 
-from stages.reporting import page
-from stages.reporting.tables import Leaks
-from stages.tracking.environment import environment
+from pipeline.reporting import page
+from pipeline.reporting.tables import Leaks
+from pipeline.tracking.environment import environment
 from tests.reporting.results import some_params
 
 TEST = {"top1": 0.9, "top1_low": 0.85, "top1_high": 0.94, "clips": 400, "groups": 60}

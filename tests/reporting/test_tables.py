@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.console import UserError
-from stages.files import read_json, write_json
-from stages.reporting import tables
-from stages.reporting.inputs import read_inputs
+from pipeline.console import UserError
+from pipeline.files import read_json, write_json
+from pipeline.reporting import tables
+from pipeline.reporting.inputs import read_inputs
 from tests.reporting.results import write_results
 
 CLASSES = ["a", "b", "c"]

@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from stages.params import Data, Split
-from stages.sources.naming import Clip, ucf_group, ucf_name
+from pipeline.params import Data, Split
+from pipeline.sources.naming import Clip, ucf_group, ucf_name
 
 # The beginning of an MP4 file, which says what it is.
 MP4 = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41"

@@ -1,6 +1,6 @@
 import pytest
 
-from stages.sources import archives
+from pipeline.sources import archives
 
 
 @pytest.fixture(autouse=True)

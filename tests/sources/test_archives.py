@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.console import UserError
-from stages.sources import archives
-from stages.sources.archives import Archive, archive_clips
+from pipeline.console import UserError
+from pipeline.sources import archives
+from pipeline.sources.archives import Archive, archive_clips
 from tests.range_server import RangeServer
 from tests.sources.clips import archive, digest, directory_start, noise, ucf_members
 

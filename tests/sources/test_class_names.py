@@ -1,8 +1,8 @@
 import pytest
 
-from stages.console import UserError
-from stages.sources.class_names import name_classes, read_class_names
-from stages.sources.naming import Clip
+from pipeline.console import UserError
+from pipeline.sources.class_names import name_classes, read_class_names
+from pipeline.sources.naming import Clip
 
 
 def clips(*classes: str) -> list[Clip]:

@@ -1,7 +1,7 @@
 import pytest
 
-from stages.console import UserError
-from stages.sources.classes import choose_classes
+from pipeline.console import UserError
+from pipeline.sources.classes import choose_classes
 
 AVAILABLE = {"Archery", "HandStandPushups", "ApplyLipstick", "ApplyEyeMakeup"}
 

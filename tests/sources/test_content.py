@@ -2,8 +2,8 @@
 
 import pytest
 
-from stages.sources.content import HEAD, kind_of, not_a_video
-from stages.sources.left_out import NOT_VIDEO, NOT_WHAT_IT_SAYS
+from pipeline.sources.content import HEAD, kind_of, not_a_video
+from pipeline.sources.left_out import NOT_VIDEO, NOT_WHAT_IT_SAYS
 
 PACKET = b"\x47\x40\x11\x10" + bytes(184)
 VIDEOS = {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.console import UserError
-from stages.sources import folders
-from stages.sources.folders import existing_folder, folder_clips, links_may_be_shared, nearest, place
+from pipeline.console import UserError
+from pipeline.sources import folders
+from pipeline.sources.folders import existing_folder, folder_clips, links_may_be_shared, nearest, place
 from tests.sources.clips import MP4, digest, write_files
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from stages.console import UserError
-from stages.sources.layouts import File, image_folders, recognise, split_named, visible
-from stages.sources.left_out import NOT_VIDEO, LeftOut
-from stages.sources.naming import Found
+from pipeline.console import UserError
+from pipeline.sources.layouts import File, image_folders, recognise, split_named, visible
+from pipeline.sources.left_out import NOT_VIDEO, LeftOut
+from pipeline.sources.naming import Found
 
 
 def found(*paths: str, folders: tuple[str, ...] = ()) -> Found:

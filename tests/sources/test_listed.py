@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.console import UserError
-from stages.sources.listed import listed_clips, listings_in
-from stages.sources.naming import Found
+from pipeline.console import UserError
+from pipeline.sources.listed import listed_clips, listings_in
+from pipeline.sources.naming import Found
 from tests.sources.clips import MP4, write_files
 
 

@@ -1,8 +1,8 @@
 import pandas
 import pytest
 
-from stages.console import UserError
-from stages.sources.manifest import COLUMNS, duplicated_across, leaking_groups, read_manifest, write_manifest
+from pipeline.console import UserError
+from pipeline.sources.manifest import COLUMNS, duplicated_across, leaking_groups, read_manifest, write_manifest
 from tests.sources.clips import digest
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from stages.console import UserError
-from stages.sources.naming import Clip, folded, identified, is_hidden, is_video, safe_parts, ucf_group
+from pipeline.console import UserError
+from pipeline.sources.naming import Clip, folded, identified, is_hidden, is_video, safe_parts, ucf_group
 
 
 def test_ucf_names_give_group_and_number():

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.console import UserError
-from stages.sources.plan import Plan, plan_clips
-from stages.sources.source import open_source
+from pipeline.console import UserError
+from pipeline.sources.plan import Plan, plan_clips
+from pipeline.sources.source import open_source
 from tests.sources.clips import data, split, write_files
 
 

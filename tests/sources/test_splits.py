@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.console import UserError
-from stages.sources.naming import Clip, identified, ucf_name
-from stages.sources.splits import OFFICIAL_TEST_GROUPS, hold_out, limited, split_clips
+from pipeline.console import UserError
+from pipeline.sources.naming import Clip, identified, ucf_name
+from pipeline.sources.splits import OFFICIAL_TEST_GROUPS, hold_out, limited, split_clips
 from tests.sources.clips import CLASSES, split, ucf_clip, ucf_names
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.console import UserError
-from stages.sources.archives import Archive, archive_clips
-from stages.sources.store import Stored, fetch_clips, in_threads
+from pipeline.console import UserError
+from pipeline.sources.archives import Archive, archive_clips
+from pipeline.sources.store import Stored, fetch_clips, in_threads
 from tests.range_server import RangeServer
 from tests.sources.clips import archive, digest, directory_start, ucf_members
 

@@ -1,5 +1,5 @@
-from stages.sources.naming import Clip
-from stages.sources.twins import Twins, find_twins, in_one_group
+from pipeline.sources.naming import Clip
+from pipeline.sources.twins import Twins, find_twins, in_one_group
 
 
 def clip(source: str, size: int, group: str = "") -> Clip:

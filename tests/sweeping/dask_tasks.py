@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 
-from stages.sweeping.trial import PROCESS_VARIABLE, STATE_VARIABLE
+from pipeline.sweeping.trial import PROCESS_VARIABLE, STATE_VARIABLE
 
 ROOT = Path(__file__).parent.parent.parent
 

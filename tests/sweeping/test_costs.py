@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.files import write_json
-from stages.sweeping import costs
-from stages.tracking.environment import environment
+from pipeline.files import write_json
+from pipeline.sweeping import costs
+from pipeline.tracking.environment import environment
 from tests.sweeping.repository import repository, run_git  # noqa: F401
 from tests.test_params import ROOT
 
@@ -17,7 +17,7 @@ DESCRIPTION |= {"fps": 5.0, "size": 64, "count": 8, "views": 2}
 @pytest.fixture
 def code(repository) -> Path:  # noqa: F811
     """A repository with a file in each place that decides a cost, committed."""
-    for path in (*costs.MAKING, *map(str, costs.MEASURING), "stages/reporting/page.py"):
+    for path in (*costs.MAKING, *map(str, costs.MEASURING), "pipeline/reporting/page.py"):
         file = repository / path if path.endswith(".py") else repository / path / "one.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("1")
@@ -35,7 +35,9 @@ def test_the_places_are_there():
         assert (ROOT / path).exists()
 
 
-@pytest.mark.parametrize("path", ["stages/movinet/one.py", "stages/training/one.py", "stages/embed.py", "stages/finetune.py"])
+@pytest.mark.parametrize(
+    "path", ["pipeline/models/movinet/one.py", "pipeline/training/one.py", "stages/embed.py", "stages/finetune.py"]
+)
 def test_code_that_makes_a_network_makes_another_cost(code, path):
     before = costs._key(DESCRIPTION, commit())
     (code / path).write_text("2")
@@ -45,7 +47,7 @@ def test_code_that_makes_a_network_makes_another_cost(code, path):
 def test_code_that_measures_makes_another_cost_before_it_is_committed(code):
     made = commit()
     before = costs._key(DESCRIPTION, made)
-    for path in ("stages/movinet/one.py", "stages/sweeping/measuring.py"):
+    for path in ("pipeline/models/movinet/one.py", "pipeline/sweeping/measuring.py"):
         (code / path).write_text(f"changed {path}")
         after = costs._key(DESCRIPTION, made)
         assert after != before
@@ -54,7 +56,7 @@ def test_code_that_measures_makes_another_cost_before_it_is_committed(code):
 
 def test_other_code_and_values_share_a_measurement(code):
     before = costs._key(DESCRIPTION, commit())
-    (code / "stages/reporting/page.py").write_text("2")
+    (code / "pipeline/reporting/page.py").write_text("2")
     assert costs._key(DESCRIPTION | {"best_epoch": 9, "classes": ["c", "d"]}, commit()) == before
 
 

@@ -10,9 +10,9 @@ import psutil
 import pytest
 import yaml
 
-from stages.processes import identity
-from stages.sweeping import dask_jobs
-from stages.sweeping.trial import PROCESS_VARIABLE, STATE_VARIABLE
+from pipeline.processes import identity
+from pipeline.sweeping import dask_jobs
+from pipeline.sweeping.trial import PROCESS_VARIABLE, STATE_VARIABLE
 from tests.pipeline_runs import SMALL, clips, weights  # noqa: F401
 from tests.sweeping.dask_cluster import dask_cluster
 from tests.sweeping.dask_tasks import ROOT, notes, sweep

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from stages.processes import identity
-from stages.sweeping import guard as guarding
-from stages.tracking.provenance import PARENT_VARIABLE
+from pipeline.processes import identity
+from pipeline.sweeping import guard as guarding
+from pipeline.tracking.provenance import PARENT_VARIABLE
 
 ROOT = Path(__file__).parent.parent.parent
 # Two generations, as DVC and a stage; both note what ends them.
@@ -33,7 +33,7 @@ except KeyboardInterrupt:
 
 
 def guard(tmp_path, *command, watch=None, parent=None):
-    arguments = [sys.executable, "-m", "stages.sweeping.guard", "--lock", str(tmp_path / "lock")]
+    arguments = [sys.executable, "-m", "pipeline.sweeping.guard", "--lock", str(tmp_path / "lock")]
     arguments += ["--watch", watch or "elsewhere:1:1", "--parent", str(parent or os.getpid())]
     ignoring = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # as in a shell's background jobs
     return subprocess.Popen([*arguments, "--", *command], cwd=ROOT, start_new_session=True, preexec_fn=ignoring)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.console import UserError
-from stages.sweeping.identity import code_state, data_state, stage_keys, trial_name
+from pipeline.console import UserError
+from pipeline.sweeping.identity import code_state, data_state, stage_keys, trial_name
 from tests.sweeping.repository import repository, run_git  # noqa: F401
 from tests.test_params import ROOT, composed
 

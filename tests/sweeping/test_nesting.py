@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.params import parse_params
-from stages.tracking import begin_run, stage_run
-from stages.tracking.provenance import PARENT_VARIABLE
-from stages.tracking.store import open_client
-from stages.tracking.sweeps import champion_of, crown, end_sweep, is_restored, nest_trial, open_sweep
+from pipeline.params import parse_params
+from pipeline.tracking import begin_run, stage_run
+from pipeline.tracking.provenance import PARENT_VARIABLE
+from pipeline.tracking.store import open_client
+from pipeline.tracking.sweeps import champion_of, crown, end_sweep, is_restored, nest_trial, open_sweep
 from tests.tracking_store import composed, empty_database, place, store  # noqa: F401
 
 RUN_FILE, RESULT_FILE = Path("models/run.json"), Path("results/run.json")

@@ -7,9 +7,9 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from stages.console import UserError
-from stages.params import parse_params
-from stages.sweeping.settings import pipeline_content, pipeline_overrides, read_plan, to_minimise
+from pipeline.console import UserError
+from pipeline.params import parse_params
+from pipeline.sweeping.settings import pipeline_content, pipeline_overrides, read_plan, to_minimise
 from tests.test_params import CONF, composed, names
 
 

@@ -5,13 +5,13 @@ import base64
 import pandas as pd
 import pytest
 
-from stages.reporting.figures import png
-from stages.sweeping.costs import Cost
-from stages.sweeping.figure import pareto_figure
-from stages.sweeping.page import render
-from stages.sweeping.records import Records, Trial
-from stages.sweeping.settings import Plan
-from stages.sweeping.table import comparison, markdown, pareto, shown
+from pipeline.reporting.figures import png
+from pipeline.sweeping.costs import Cost
+from pipeline.sweeping.figure import pareto_figure
+from pipeline.sweeping.page import render
+from pipeline.sweeping.records import Records, Trial
+from pipeline.sweeping.settings import Plan
+from pipeline.sweeping.table import comparison, markdown, pareto, shown
 
 
 def trial(name, number, validation, test, log_loss=0.5, **others):

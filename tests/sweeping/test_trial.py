@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from stages.processes import identity
-from stages.sweeping.trial import PROCESS_VARIABLE
+from pipeline.processes import identity
+from pipeline.sweeping.trial import PROCESS_VARIABLE
 
 WATCHING = """
 import threading, time
-from stages.sweeping import trial
+from pipeline.sweeping import trial
 trial._watch_the_sweep()
 for thread in threading.enumerate():
     if thread is not threading.main_thread():

@@ -2,7 +2,7 @@
 
 import threading
 
-from stages.sweeping.turns import Turns
+from pipeline.sweeping.turns import Turns
 
 
 class Waiting(threading.Thread):

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from stages.sweeping import workspace
+from pipeline.sweeping import workspace
 from tests.sweeping.repository import repository, run_git  # noqa: F401
 
 

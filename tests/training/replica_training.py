@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.console import run_command
+from pipeline.console import run_command
 
 CLASSES = ["Dark", "Bright"]
 
@@ -43,11 +43,11 @@ def main() -> None:
     if settings["finetune"]["distribute"] == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    from stages.params import parse_params
-    from stages.training.datasets import training_epoch, validation_views
-    from stages.training.loop import Task, train
-    from stages.training.replicas import open_replicas, others_may_die
-    from stages.training.runtime import start_training_sooner
+    from pipeline.params import parse_params
+    from pipeline.training.datasets import training_epoch, validation_views
+    from pipeline.training.loop import Task, train
+    from pipeline.training.replicas import open_replicas, others_may_die
+    from pipeline.training.runtime import start_training_sooner
 
     start_training_sooner()
     model_options, folder, records, fatal = (settings.pop(name) for name in ("network", "folder", "records", "fatal_epoch"))

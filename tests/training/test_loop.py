@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from stages.console import UserError
-from stages.params import Finetune
-from stages.training.datasets import feature_epoch
-from stages.training.loop import HISTORY, Task, train
-from stages.training.optimizer import build_optimizer, schedule
+from pipeline.console import UserError
+from pipeline.params import Finetune
+from pipeline.training.datasets import feature_epoch
+from pipeline.training.loop import HISTORY, Task, train
+from pipeline.training.optimizer import build_optimizer, schedule
 
 SETTINGS = Finetune(
     trainable="head",

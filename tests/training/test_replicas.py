@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.video.records import serialize_clip, shard_names, write_shard
+from pipeline.video.records import serialize_clip, shard_names, write_shard
 from tests.test_params import composed
 
 ROOT = Path(__file__).parent.parent.parent

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from stages.console import UserError
-from stages.params import parse_params
-from stages.training.roles import is_chief
+from pipeline.console import UserError
+from pipeline.params import parse_params
+from pipeline.training.roles import is_chief
 from tests.test_params import composed
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.training.shares import Share
+from pipeline.training.shares import Share
 
 BATCH = 8
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from stages.video.clock import FrameClock, UselessTimesError
+from pipeline.video.clock import FrameClock, UselessTimesError
 
 MS = Fraction(1, 1000)
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from stages.video.container import BrokenVideo, Damage, Orientation, VideoFile
-from stages.video.decode import decode_clip, iterate_frames, probe
+from pipeline.video.container import BrokenVideo, Damage, Orientation, VideoFile
+from pipeline.video.decode import decode_clip, iterate_frames, probe
 from tests.video.videos import overwrite, packets, picture, shown, write_av, write_video
 
 ONE = 1 << 16

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.console import UserError
-from stages.video.container import VideoFile
-from stages.video.decode import BrokenVideo, decode_clip, encode_clip
+from pipeline.console import UserError
+from pipeline.video.container import VideoFile
+from pipeline.video.decode import BrokenVideo, decode_clip, encode_clip
 from tests.video.videos import patch_avi, shown, write_av, write_video
 
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from stages.video import container
-from stages.video.decode import BrokenVideo, decode_clip
+from pipeline.video import container
+from pipeline.video.decode import BrokenVideo, decode_clip
 from tests.video.videos import patch_avi, shown, write_gif, write_video
 
 

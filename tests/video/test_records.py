@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages.console import UserError
-from stages.video.records import (
+from pipeline import files
+from pipeline.console import UserError
+from pipeline.video.records import (
     decode_frames,
     parse_clip,
     parse_clip_header,
@@ -129,8 +130,9 @@ def test_a_shard_appears_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
-def test_a_full_disk_is_one_clear_line(tmp_path):
-    (tmp_path / f".a.tfrecord.{os.getpid()}.part").symlink_to("/dev/full")
+def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch):
+    (tmp_path / ".a.part").symlink_to("/dev/full")
+    monkeypatch.setattr(files, "_part_of", lambda path: tmp_path / ".a.part")
     with pytest.raises(UserError, match=r"a\.tfrecord: the disk is full"):
         write_shard(tmp_path / "a.tfrecord", [b"x" * 1_000_000])
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages.params import Augment
-from stages.video.views import centre_square, mirrored_labels, test_indices, test_views, train_indices, train_view
+from pipeline.params import Augment
+from pipeline.video.views import centre_square, mirrored_labels, test_indices, test_views, train_indices, train_view
 
 test_indices.__test__ = test_views.__test__ = False
 NOTHING = Augment(crop=1.0, flip=False, brightness=0.0, contrast=0.0, saturation=0.0, jitter=False)

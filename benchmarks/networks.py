@@ -1,0 +1,145 @@
+"""Seconds of a network's forward pass and of a whole training step, with either kind of convolutions.
+
+Both kinds start from the same seed, so they are the same network, and their logits on the same clips can be compared.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.settings import LEARNING_RATE, SEED
+from benchmarks.timing import as_a_fresh_process, seconds_a_call
+from pipeline.models.movinet.variants import KINETICS_CLASSES, VARIANTS
+from pipeline.params import Finetune
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tf_keras
+
+REZERO = 0.5  # with the Model Garden's 0, a random network's logits would not depend on most of it
+
+
+@dataclass(frozen=True)
+class Load:
+    """A network and the clips it is given: float32 (batch, frames, size, size, 3)."""
+
+    model: str
+    batch: int
+    frames: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.batch} x {self.frames} x {self.size} px"
+
+
+@functools.lru_cache(maxsize=1)
+def classifier(model: str, convolutions: str) -> "tf_keras.Model":
+    """A network with random weights, the same for both kinds of convolutions; one is kept."""
+    import tf_keras
+
+    from pipeline.models.movinet.build import build_backbone, build_classifier, set_rezero
+
+    variant = VARIANTS[model]
+    tf_keras.utils.set_random_seed(SEED)
+    backbone = build_backbone(variant, convolutions=convolutions)
+    set_rezero(backbone, REZERO)
+    return build_classifier(variant, backbone, convolutions=convolutions)
+
+
+def inputs(load: Load) -> "tf.Tensor":
+    import tensorflow as tf
+
+    shape = (load.batch, load.frames, load.size, load.size, 3)
+    return tf.constant(np.random.default_rng(SEED).random(shape, np.float32))
+
+
+@functools.lru_cache(maxsize=1)
+def _forward(load: Load, convolutions: str) -> Callable[[], np.ndarray]:
+    import tensorflow as tf
+
+    model, clips = classifier(load.model, convolutions), inputs(load)
+    call = tf.function(lambda batch: model({"image": batch}, training=False))
+    return lambda: call(clips).numpy()
+
+
+@functools.lru_cache(maxsize=1)
+def _step(load: Load, convolutions: str, settings: Finetune | None) -> Callable[[], object]:
+    """A training step of the whole network. `settings`: of our optimizer; None for the plain way's Adam."""
+    import tensorflow as tf
+    import tf_keras
+
+    from pipeline.training.optimizer import build_optimizer
+
+    model, clips = classifier(load.model, convolutions), inputs(load)
+    labels = tf.range(load.batch)
+    if settings is None:
+        optimizer = tf_keras.optimizers.Adam(LEARNING_RATE)
+        loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    else:
+        optimizer = build_optimizer(settings, steps=1000)
+        loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
+        labels = tf.one_hot(labels, KINETICS_CLASSES)
+    model.trainable = True
+    model.compile(optimizer, loss=loss, metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)
+    return lambda: model.train_on_batch({"image": clips}, labels)
+
+
+def first_forward(load: Load, convolutions: str) -> tuple[float, np.ndarray]:
+    """Builds, traces, compiles and runs; returns the seconds of it all and the logits."""
+    start = time.perf_counter()
+    as_a_fresh_process()
+    logits = _forward(load, convolutions)()
+    return time.perf_counter() - start, logits
+
+
+def forward(load: Load, convolutions: str) -> float:
+    """Seconds of a forward pass."""
+    as_a_fresh_process()
+    return seconds_a_call(_forward(load, convolutions))
+
+
+def _as_in_training(settings: Finetune | None) -> None:
+    """Sets TensorFlow up as finetune does, on our side."""
+    if settings is not None:
+        from pipeline.training.runtime import start_training_sooner
+
+        start_training_sooner()
+
+
+def step(load: Load, convolutions: str, settings: Finetune | None) -> float:
+    """Seconds of a training step: forward, backward and update. The first call builds and compiles."""
+    _as_in_training(settings)
+    return seconds_a_call(_step(load, convolutions, settings))
+
+
+def first_step(load: Load, convolutions: str, settings: Finetune | None) -> float:
+    """Seconds to build, trace, compile and run the first training step."""
+    _as_in_training(settings)
+    start = time.perf_counter()
+    _step(load, convolutions, settings)()
+    return time.perf_counter() - start
+
+
+def fed_step(load: Load, settings: Finetune, batches: Iterable) -> tuple[float, float]:
+    """Mean seconds that a training step waits for its batch out of `batches`, and that the step itself takes.
+
+    The step is that of `step`; `batches` go on being made while it runs. The first wait fills the queues, and is not counted.
+    """
+    _as_in_training(settings)
+    call = _step(load, "fast", settings)
+    waited, stepped, iterator = [], [], iter(batches)
+    next(iterator)
+    while True:
+        start = time.perf_counter()
+        call()
+        middle = time.perf_counter()
+        if next(iterator, None) is None:
+            break
+        waited.append(time.perf_counter() - middle)
+        stepped.append(middle - start)
+    return float(np.mean(waited)), float(np.mean(stepped))

@@ -1,0 +1,1 @@
+"""What users run by hand: python -m commands.<command> --help."""

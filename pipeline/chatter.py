@@ -1,0 +1,48 @@
+"""A process of its own that passes on what it reads, less the information and the warnings of C++ libraries.
+
+`pipeline.console.without_chatter` starts it, and puts it between a process and its stderr. It is a process because an abort ends
+every thread, and just then the last lines matter: here the end of the other is only the end of the input. It is started for a
+second or two of work, so it imports little.
+
+  python chatter.py END   stdin to stderr, line by line; at the text END, which is not passed on, stdout is closed to say so
+"""
+
+import os
+import re
+import sys
+
+# What TensorFlow's C++ libraries write whatever the log level: dated information and warnings, and what says that these come.
+CHATTER = re.compile(rb"[IW]0000 \d{2}:\d{2}:[\d.]+ |WARNING: All log messages before absl::|INFO: |fully_quantize: ")
+_LINE = re.compile(rb"[^\r\n]*[\r\n]+")
+
+
+def pass_on(text: bytes, end_of_input: bool) -> bytes:
+    """Writes the lines of `text` that are no chatter to stderr; returns the part of a line after the last of them."""
+    rest = _LINE.sub(_written, text)
+    if end_of_input:
+        _written(re.match(rb"(?s).*", rest))
+        return b""
+    return rest
+
+
+def _written(line: re.Match) -> bytes:
+    left = b"" if CHATTER.match(line[0]) else line[0]
+    while left:
+        left = left[os.write(2, left) :]
+    return b""
+
+
+def main() -> None:
+    end, held = sys.argv[1].encode(), b""
+    while chunk := os.read(0, 1 << 16):
+        held += chunk
+        if end in held:  # it is written whole, but may arrive in two parts
+            before, _, held = held.partition(end)
+            pass_on(before, True)
+            os.close(1)
+        held = pass_on(held, False)
+    pass_on(held, True)
+
+
+if __name__ == "__main__":
+    main()

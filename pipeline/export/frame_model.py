@@ -1,0 +1,46 @@
+"""A stream network as a function of one frame, in the form that TensorFlow Lite's converter reads."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.export.lite import IMAGE, LOGITS
+from pipeline.models.movinet.streaming import StreamingClassifier
+
+
+@contextmanager
+def frame_model(classifier: StreamingClassifier) -> Iterator[Path]:
+    """A SavedModel of one frame at the classifier's size, in a temporary folder: what converters read."""
+    side = classifier.size
+    specs = {IMAGE: tf.TensorSpec([1, 1, side, side, 3], tf.float32, name=IMAGE)} | classifier.specs(side)
+
+    def call(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        image = inputs.pop(IMAGE)
+        logits, states = classifier.call.python_function(image, inputs)
+        return {LOGITS: logits} | states
+
+    module = tf.Module()
+    module.call = tf.function(call, autograph=False)
+    with TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures={"call": module.call.get_concrete_function(**specs)})
+        yield Path(folder)
+
+
+def converter_of(folder: Path) -> tf.lite.TFLiteConverter:
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["call"])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    return converter
+
+
+def streamed(classifier: StreamingClassifier, clips: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """The inputs of every frame of clips float32 (T, size, size, 3): the image, and the states as they are by then."""
+    for clip in clips:
+        states = classifier.init_states()
+        for frame in clip:
+            image = tf.constant(frame[None, None])
+            yield {IMAGE: image.numpy()} | {name: state.numpy() for name, state in states.items()}
+            _, states = classifier.call(image, states)

@@ -1,0 +1,102 @@
+"""What a TensorFlow Lite file says about itself, kept inside it as the TensorFlow Lite metadata standard has it.
+
+That is a table in a buffer named TFLITE_METADATA, which says where labels are, and the files it speaks of, in a zip archive
+at the end of the model: Android's Task Library and Netron read both. `labels.txt` holds the names of the classes, one a line;
+`movinet.json`, what else is needed to feed the network. https://ai.google.dev/edge/litert/models/metadata
+"""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+
+from pipeline.export.flatbuffer import packed, text, unpacked
+
+LABELS, ABOUT = "labels.txt", "movinet.json"
+_BUFFER, _IDENTIFIER = "TFLITE_METADATA", b"M001"
+_TENSOR_AXIS_LABELS = 2  # AssociatedFileType in metadata_schema.fbs
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # equal content, equal file
+
+
+def _table(builder: flatbuffers.Builder, slots: int, values: dict[int, int], byte: tuple[int, int] | None = None) -> int:
+    """A table of `slots` fields: offsets by field number, and perhaps one byte-sized number (field, value)."""
+    builder.StartObject(slots)
+    for slot, offset in values.items():
+        builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+    if byte is not None:
+        builder.PrependInt8Slot(*byte, 0)
+    return builder.EndObject()
+
+
+def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return builder.EndVector()
+
+
+def _described(inputs: list[str], outputs: list[str], about: dict) -> bytes:
+    """The ModelMetadata table (metadata_schema.fbs; field numbers are the places of its fields there)."""
+    builder = flatbuffers.Builder(1024)
+
+    def file(name: str, about: str, kind: int) -> int:
+        return _table(builder, 5, {0: builder.CreateString(name), 1: builder.CreateString(about)}, (2, kind))
+
+    def tensor(name: str) -> int:
+        fields = {0: builder.CreateString(name)}
+        if name == "logits":
+            fields[6] = _vector(builder, [file(LABELS, "The classes, in the order of the logits.", _TENSOR_AXIS_LABELS)])
+        return _table(builder, 7, fields)
+
+    tensors = {2: _vector(builder, [tensor(name) for name in inputs]), 3: _vector(builder, [tensor(name) for name in outputs])}
+    graphs = _vector(builder, [_table(builder, 7, tensors)])
+    files = _vector(builder, [file(ABOUT, "How the network is to be fed.", 0)])
+    side = about["size"]
+    summary = f"Streaming video classifier: frames of {side} x {side} pixels in [0, 1], one at a time, {about['fps']:g} a second."
+    fields = {
+        0: builder.CreateString(f"MoViNet {about['model']}"),
+        1: builder.CreateString(summary),
+        3: graphs,
+        6: files,
+        7: builder.CreateString("1.0.0"),
+    }
+    builder.Finish(_table(builder, 8, fields), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def with_metadata(model: bytes, about: dict) -> bytes:
+    """The file with `about` inside it: a dictionary for JSON, with `classes`, `model`, `fps`, `size` at least."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = unpacked(model)
+    graph = content.subgraphs[0]
+    (signature,) = content.signatureDefs
+    names = [{item.tensorIndex: text(item.name) for item in part} for part in (signature.inputs, signature.outputs)]
+    inputs, outputs = (
+        [known[place] for place in places] for known, places in zip(names, (graph.inputs, graph.outputs), strict=True)
+    )
+    content.metadata = [item for item in content.metadata or [] if text(item.name) != _BUFFER]
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(_described(inputs, outputs, about), np.uint8)
+    content.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = _BUFFER, len(content.buffers) - 1
+    content.metadata.append(entry)
+    file = io.BytesIO()
+    file.write(packed(content))
+    with zipfile.ZipFile(file, "a") as archive:
+        for name, lines in ((LABELS, "\n".join(about["classes"]) + "\n"), (ABOUT, json.dumps(about, ensure_ascii=False))):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), lines)
+    return file.getvalue()
+
+
+def read_metadata(path: Path) -> dict | None:
+    """What `with_metadata` put into a file; None for a file that has none of ours."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(ABOUT))
+    except (zipfile.BadZipFile, KeyError):
+        return None

@@ -1,0 +1,70 @@
+"""int8 for a stream network, where it can bear it: chosen on validation clips, measured in docs/quantisation.md.
+
+- Most convolutions, nearly all of the work, compute in int8, with ranges of activations from real clips that are streamed: empty
+  states or noise give wrong ones.
+- Sums, means and the pool's states stay in float: a running sum grows with the stream, and 8 bits of it are worth less and less.
+- Hard swish too: its int8 form is several times slower on x86.
+- So do the stem and the first two groups of blocks, which are few weights, and whose rounding all later layers inherit.
+"""
+
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.console import without_chatter
+from pipeline.export.flatbuffer import text, unpacked
+from pipeline.export.frame_model import converter_of, frame_model, streamed
+from pipeline.models.movinet.streaming import STEM, StreamingClassifier
+
+FLOAT_OPERATIONS = ("ADD", "AVERAGE_POOL_2D", "CAST", "DIV", "HARD_SWISH", "MEAN", "MUL", "SUB", "SUM")
+FLOAT_SCOPES = (STEM, "block0_", "block1_")
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+
+
+def quantised(classifier: StreamingClassifier, clips: Iterable[np.ndarray]) -> bytes:
+    """The network in int8, its ranges taken from the frames of clips float32 (T, size, size, 3) in [0, 1]."""
+    return quantised_from(calibrated(classifier, clips))
+
+
+def calibrated(classifier: StreamingClassifier, clips: Iterable[np.ndarray]) -> bytes:
+    """The float network with the range of every activation noted."""
+    with frame_model(classifier) as folder:
+        converter = converter_of(folder)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: streamed(classifier, clips)
+        converter._experimental_calibrate_only = True  # as tf.lite.experimental.QuantizationDebugger does
+        with without_chatter(), warnings.catch_warnings():  # the converter warns of an interpreter of its own that it uses
+            warnings.filterwarnings("ignore", message=r"(?s).*tf\.lite\.Interpreter is deprecated", category=UserWarning)
+            return converter.convert()
+
+
+def quantised_from(
+    model: bytes,
+    operations: Iterable[str] = FLOAT_OPERATIONS,
+    scopes: Iterable[str] = FLOAT_SCOPES,
+) -> bytes:
+    """A calibrated network in int8, but for some of it.
+
+    Args:
+      operations: names of builtin operations that stay in float.
+      scopes: beginnings of the name scopes whose convolutions stay in float.
+    """
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    content = unpacked(model)
+    kept = [name for scope in scopes for name in outputs_of(content, scope)]
+    with without_chatter():
+        return mlir_quantize(model, denylisted_ops=sorted(operations), denylisted_nodes=sorted(kept))
+
+
+def outputs_of(content, scope: str) -> list[str]:
+    """The names of what convolutions in a name scope make. A fused operation has the names of all that it was made of."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    codes = {getattr(schema.BuiltinOperator, name) for name in CONVOLUTIONS}
+    graph = content.subgraphs[0]
+    makers = [one for one in graph.operators if content.operatorCodes[one.opcodeIndex].builtinCode in codes]
+    names = [text(graph.tensors[one.outputs[0]].name) for one in makers]
+    return [name for name in names if any(part.startswith(scope) for part in name.split(";"))]

@@ -1,0 +1,85 @@
+"""The names of a model's classes where the model does not carry them: the Kinetics-600 classes of the published weights.
+
+The list is the Model Garden's, fetched once into `.cache/labels`; it is no part of this repository.
+"""
+
+import hashlib
+from pathlib import Path
+
+import requests
+
+from pipeline.console import UserError
+from pipeline.files import repository_root, whole_file
+from pipeline.models.movinet.variants import KINETICS_CLASSES
+
+# One name a line, in the order of the logits of the published weights.
+LABELS_URL = (
+    "https://raw.githubusercontent.com/tensorflow/models/f8af2291cced43fc9f1d9b41ddbf772ae7b0d7d2/"
+    "official/projects/movinet/files/kinetics_600_labels.txt"
+)
+LABELS_SHA256 = "8dfca4202520ea8291ce0242ef33b006d0a0772b409663c090a2876bc1978dcf"
+TIMEOUT = 30  # seconds without a byte
+ADVICE = "it should hold one class a line, in the order of the model's outputs"
+
+
+def read_labels(path: Path) -> list[str]:
+    """The names in a text file, one a line; a blank line is an error, as it would shift all that follow.
+
+    Raises:
+      UserError: cannot be read, is not UTF-8 text (a byte order mark may be there), is empty, or has a blank line.
+    """
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UserError(f"--labels {path}: cannot be read ({reason})", advice=ADVICE) from None
+    names = [line.strip() for line in lines]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise UserError(f"--labels {path}: is empty", advice=ADVICE)
+    if "" in names:
+        raise UserError(f"--labels {path}: line {names.index('') + 1} is blank", advice=ADVICE)
+    return names
+
+
+def labels_cache() -> Path:
+    return repository_root() / ".cache" / "labels" / "kinetics_600_labels.txt"
+
+
+def _fetched() -> bytes:
+    instead = "give the list as --labels FILE (600 names, one a line)"
+    try:
+        response = requests.get(LABELS_URL, timeout=TIMEOUT)
+    except requests.RequestException as error:
+        raise UserError(
+            f"the names of the Kinetics-600 classes cannot be fetched from {LABELS_URL} ({type(error).__name__})",
+            advice=instead,
+        ) from error
+    if response.status_code != 200:
+        raise UserError(f"{LABELS_URL}: the server answers {response.status_code} {response.reason}", advice=instead)
+    if hashlib.sha256(response.content).hexdigest() != LABELS_SHA256:
+        raise UserError(f"{LABELS_URL}: what arrived is not the published list of Kinetics-600 classes", advice=instead)
+    return response.content
+
+
+def kinetics_labels(file: Path | None = None) -> list[str]:
+    """The 600 names, from the user's `file`, the cache, or the published place, whichever is first.
+
+    Raises:
+      UserError: cannot be had, is not what was published, or the user's file has another number of names.
+    """
+    cached = labels_cache()
+    if file is None:
+        if not cached.exists():
+            content = _fetched()
+            with whole_file(cached) as part:
+                part.write_bytes(content)
+        elif hashlib.sha256(cached.read_bytes()).hexdigest() != LABELS_SHA256:
+            raise UserError(f"{cached}: has changed since it was fetched", advice="delete it and run again")
+    names = read_labels(file or cached)
+    if len(names) != KINETICS_CLASSES:
+        raise UserError(
+            f"--labels {file or cached}: holds {len(names)} names", advice=f"Kinetics-600 has {KINETICS_CLASSES} classes"
+        )
+    return names

@@ -1,0 +1,73 @@
+"""What a network costs: its parameters and the arithmetic of a forward pass, counted in what is saved, not estimated.
+
+One way for every variant: a checkpoint lists the values, and a traced graph lists the operations with their shapes. No network is
+built for it.
+"""
+
+import math
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from pipeline.models.movinet.checkpoints import VALUE
+
+STATISTICS = ("moving_mean", "moving_variance")  # of batch norm: not learnt by gradients, and folded away where it is served
+CALLS = ("PartitionedCall", "StatefulPartitionedCall", "If", "While", "StatelessIf", "StatelessWhile")
+
+
+def parameters(prefix: Path) -> int:
+    """Weights in a checkpoint of the published layout, without the moving statistics of batch norm."""
+    shapes = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
+    kept = [key for key in shapes if key.endswith(VALUE) and key.removesuffix(VALUE).rsplit("/", 1)[-1] not in STATISTICS]
+    return sum(math.prod(shapes[key]) for key in kept if not key.startswith(("save_counter", "_CHECKPOINTABLE")))
+
+
+def flops(function, *specs: tf.TensorSpec) -> int:
+    """Multiplications and additions of the convolutions and matrix products of one call, two for each product.
+
+    What activations, pooling and batch norm do is left out, as in published figures.
+
+    Args:
+      function: of a SavedModel, or any that TensorFlow can trace.
+      specs: of its arguments, without unknown sizes.
+
+    Raises:
+      ValueError: an operation whose size does not follow from `specs`, or a call that could not be unfolded.
+    """
+    traced = tf.function(lambda *arguments: function(*arguments), autograph=False).get_concrete_function(*specs)
+    frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False, aggressive_inlining=True)
+    with tf.Graph().as_default() as graph:  # imported once more, so that shapes are inferred from the inputs' through all of it
+        places = {
+            tensor.op.name: tf.compat.v1.placeholder(spec.dtype, spec.shape)
+            for tensor, spec in zip(frozen.inputs, specs, strict=True)
+        }
+        tf.import_graph_def(frozen.graph.as_graph_def(), {f"{name}:0": place for name, place in places.items()}, name="")
+    left = [op.name for op in graph.get_operations() if op.type in CALLS]
+    if left:
+        raise ValueError(f"cannot count what {left[0]} does")
+    return sum(2 * _products(op) for op in graph.get_operations())
+
+
+def _products(op: tf.Operation) -> int:
+    """Products that an operation computes and sums."""
+    if op.type in ("Conv2D", "Conv3D"):
+        return _size(op.outputs[0]) * math.prod(_shape(op.inputs[1])[:-1])
+    if op.type == "DepthwiseConv2dNative":
+        return _size(op.outputs[0]) * math.prod(_shape(op.inputs[1])[:2])
+    if op.type in ("MatMul", "BatchMatMul", "BatchMatMulV2"):
+        transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
+        return _size(op.outputs[0]) * _shape(op.inputs[0])[-2 if transposed else -1]
+    if op.type in ("Einsum", "Conv2DBackpropInput", "_FusedConv2D", "_FusedMatMul"):
+        raise ValueError(f"cannot count what {op.name} ({op.type}) does")
+    return 0
+
+
+def _size(tensor: tf.Tensor) -> int:
+    return math.prod(_shape(tensor))
+
+
+def _shape(tensor: tf.Tensor) -> list[int]:
+    if not tensor.shape.is_fully_defined():
+        raise ValueError(f"the size of {tensor.name} does not follow from the inputs': {tensor.shape}")
+    return tensor.shape.as_list()

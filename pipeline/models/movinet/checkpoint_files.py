@@ -1,0 +1,214 @@
+"""Where the checkpoint is in what a user names: a folder, a tarball, a prefix, or one of a checkpoint's files.
+
+The doctor reads the index in place; `checkpoints.py` unpacks and restores. Both choose by these rules, and nothing
+here imports TensorFlow.
+"""
+
+import gzip
+import lzma
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from pipeline.console import UserError
+from pipeline.models.movinet.bundle import FLOAT32, Index, NotAnIndexError, Tensor, read_index, read_names
+from pipeline.models.movinet.file_kinds import ADVICE, not_weights
+from pipeline.models.movinet.pytorch import is_pytorch, read_pytorch
+
+MOST_BYTES = 4 << 30  # unpacked; the largest published weights are 130 MB, and a training's optimizer triples that
+MOST_FILES = 10_000
+_TAR_ERRORS = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+_DATA_FILE = re.compile(r"(.+)\.data-\d{5}-of-\d{5}")
+_VERSION = re.compile(r"(?:^|(?<=/))(\d+)(?=/)")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's index, and the names of its variables by key. where: for messages. prefix: relative to what was named."""
+
+    where: str
+    prefix: str
+    index: Index
+    names: dict[str, str]
+
+
+def choose_index(names: list[str], read_text: Callable[[str], str | None], where: str) -> str:
+    """The index that stands for a folder: the latest by its folder's `checkpoint` file, and of numbered versions the highest.
+
+    Args:
+      names: of all files, relative, with "/".
+      read_text: a file's content by name; None where there is no such file.
+
+    Raises:
+      UserError: there is none, or several and nothing says which.
+    """
+    found = sorted(name for name in names if name.endswith(".index") and not PurePosixPath(name).name.startswith("._"))
+    by_folder: dict[str, list[str]] = {}
+    for name in found:
+        by_folder.setdefault(str(PurePosixPath(name).parent), []).append(name)
+    for folder, inside in by_folder.items():
+        state = read_text(str(PurePosixPath(folder, "checkpoint"))) or ""
+        if match := re.search(r'^model_checkpoint_path: "([^"]+)"', state, re.MULTILINE):
+            latest = str(PurePosixPath(folder, f"{PurePosixPath(match[1]).name}.index"))
+            by_folder[folder] = [latest] if latest in inside else inside
+    found = [name for inside in by_folder.values() for name in inside]
+    if len(found) > 1 and len({_VERSION.sub("#", name) for name in found}) == 1:  # 1/variables/..., 2/variables/...
+        return max(found, key=lambda name: [int(number) for number in _VERSION.findall(name)])
+    if len(found) != 1:
+        listed = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        raise UserError(
+            f"{where} should hold one checkpoint (a *.index file), found {listed or 'none'}",
+            advice="name one of them" if found else ADVICE,
+        )
+    return found[0]
+
+
+def _refuse_own_classifier(names: list[str], where: str) -> None:
+    """finetune's output holds a checkpoint too, of a network whose last layer is the user's."""
+    own = [name for name in names if PurePosixPath(name).name == "classifier.json"]
+    if own:
+        raise UserError(
+            f"{where} is a classifier that this pipeline trained, not pretrained weights",
+            advice=f"to classify with it: python -m commands.predict --model {Path(where, PurePosixPath(own[0]).parent)}",
+        )
+
+
+def _need_data(names: list[str], prefix: str, index: Index, where: str) -> None:
+    missing = [file for file in index.data_files(prefix) if file not in names]
+    if missing:
+        raise UserError(f"{where}: {prefix}.index is there, but not the values next to it ({missing[0]})", advice=ADVICE)
+
+
+def _read(
+    where: str, prefix: str, names: list[str], read: Callable[[str, int, int], bytes], name: str | None = None
+) -> Checkpoint:
+    """Reads the checkpoint at `prefix`; `read` gives a file's bytes by name, offset and size (-1: to the end)."""
+    try:
+        index = read_index(read(f"{prefix}.index", 0, -1))
+        _need_data(names, prefix, index, where)
+        data = index.data_files(prefix)
+        return Checkpoint(
+            name or where, prefix, index, read_names(index, lambda shard, offset, size: read(data[shard], offset, size))
+        )
+    except NotAnIndexError as error:
+        raise UserError(f"{where} is not a readable TensorFlow checkpoint: {prefix}: {error}", advice=ADVICE) from error
+
+
+def _read_part(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def read_prefix(prefix: Path) -> Checkpoint:
+    """The checkpoint at a prefix, whose index is there."""
+    folder = prefix.parent
+    names = [path.name for path in folder.iterdir()]
+    return _read(str(folder), prefix.name, names, lambda name, *part: _read_part(folder / name, *part), str(prefix))
+
+
+def prefix_in(folder: Path) -> Path:
+    """The prefix of the checkpoint in a folder, or below it. Raises UserError as `choose_index` does."""
+
+    def text(name: str) -> str | None:
+        file = folder / name
+        return file.read_text(errors="replace") if file.is_file() else None
+
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    _refuse_own_classifier(names, str(folder))
+    return folder / choose_index(names, text, str(folder)).removesuffix(".index")
+
+
+def local_prefix(path: Path) -> Path | None:
+    """The prefix that a folder, a prefix or a checkpoint's file stands for; None for what may be a tarball or a PyTorch file.
+
+    Raises:
+      UserError: there is no such thing, or it is a file of another kind.
+    """
+    if path.is_dir():
+        return prefix_in(path)
+    if path.with_name(f"{path.name}.index").is_file():
+        return path
+    if not path.is_file():
+        raise UserError(f"{path}: no such tarball, folder or checkpoint prefix", advice=ADVICE)
+    if path.name in ("checkpoint", "saved_model.pb", "keras_metadata.pb", "fingerprint.pb"):
+        return prefix_in(path.parent)
+    if path.suffix == ".index":
+        return path.with_suffix("")
+    if match := _DATA_FILE.fullmatch(path.name):
+        if path.with_name(f"{match[1]}.index").is_file():
+            return path.with_name(match[1])
+        raise UserError(
+            f"{path} holds the values of a checkpoint, and its index ({match[1]}.index) is not next to it", advice=ADVICE
+        )
+    return None
+
+
+@contextmanager
+def opened_tarball(path: Path) -> Iterator[tuple[tarfile.TarFile, list[tarfile.TarInfo]]]:
+    """The tar archive at `path`, compressed or not, and its members: plain files and folders, all inside, of bounded size.
+
+    Raises:
+      UserError: it is no tar archive, not all of one, or has members that a checkpoint does not need.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            members, size = [], 0
+            for member in archive:
+                if not (member.isfile() or member.isdir()):
+                    raise UserError(f"{path}: {member.name} is neither a file nor a folder; not unpacked")
+                tarfile.data_filter(
+                    member, "/nowhere"
+                )  # raises where it would be written outside of the folder it is unpacked in
+                size += member.size
+                if size > MOST_BYTES or len(members) >= MOST_FILES:
+                    raise UserError(f"{path}: unpacks to more than {MOST_BYTES >> 30} GB or {MOST_FILES} files; not unpacked")
+                members.append(member)
+            yield archive, members
+    except tarfile.FilterError as error:
+        raise UserError(f"{path}: unsafe path in the archive ({error}); not unpacked") from error
+    except _TAR_ERRORS as error:
+        raise not_weights(path, error) from error
+    except OSError as error:
+        if error.errno is None:  # of bz2, about the content; what the system says of files is no fault of the archive's
+            raise not_weights(path, error) from error
+        raise
+
+
+def read_tarball(path: Path) -> Checkpoint:
+    """The checkpoint in a tarball, which is not unpacked. Raises UserError as `opened_tarball` and `choose_index` do."""
+    with opened_tarball(path) as (archive, members):
+        files = {str(PurePosixPath(member.name)): member for member in members if member.isfile()}
+
+        def read(name: str, offset: int, size: int) -> bytes:
+            with archive.extractfile(files[name]) as file:
+                file.seek(offset)
+                return file.read(size)
+
+        def text(name: str) -> str | None:
+            return read(name, 0, -1).decode(errors="replace") if name in files else None
+
+        _refuse_own_classifier(list(files), str(path))
+        prefix = choose_index(list(files), text, str(path)).removesuffix(".index")
+        return _read(str(path), prefix, list(files), read, f"{path}: {prefix}")
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint that `path` stands for, read in place.
+
+    Raises:
+      UserError: says what `path` was understood to be, and what to do.
+    """
+    prefix = local_prefix(path)
+    if prefix is None and is_pytorch(path):
+        values = read_pytorch(path)
+        types = {key: FLOAT32 if value.dtype == np.float32 else 0 for key, value in values.items()}
+        tensors = {key: Tensor(types[key], value.shape, 0, 0, value.nbytes, 0) for key, value in values.items()}
+        return Checkpoint(str(path), path.name, Index(tensors, shards=0), {})
+    return read_tarball(path) if prefix is None else read_prefix(prefix)

@@ -1,0 +1,250 @@
+"""Finds pretrained weights, verifies them, and restores them completely or not at all.
+
+`model.weights` names a tarball, a folder, a checkpoint prefix or a URL, or is `pretrained`: then the published sources are tried
+in order, and what is fetched is kept in `.cache/weights`.
+"""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import requests
+import tensorflow as tf
+
+from pipeline.console import UserError, say
+from pipeline.files import repository_root, sha256, whole_folder
+from pipeline.models.movinet.bundle import VALUE
+from pipeline.models.movinet.checkpoint_files import local_prefix, opened_tarball, prefix_in, read_prefix
+from pipeline.models.movinet.fetching import WAITS, download
+from pipeline.models.movinet.layouts import Contents, contents_of, layout_of, misfit, other_types
+from pipeline.models.movinet.published import (
+    cached_file,
+    cached_kaggle_folder,
+    expected,
+    is_published_file,
+    is_url,
+    kaggle_cache,
+    weights_cache,
+)
+from pipeline.models.movinet.pytorch import is_pytorch, read_pytorch
+from pipeline.models.movinet.variants import PUBLISHED_ROOT, Variant
+
+
+def _fetched(url: str) -> Path:
+    """The file at `url`, from the cache when it is there and unchanged since it was fetched."""
+    file = cached_file(url)
+    record = file.with_name(f"{file.name}.sha256")
+    if not file.exists():
+        download(url, file, expected(url, PUBLISHED_ROOT))
+    if sha256(file) != record.read_text().strip():
+        raise UserError(f"{file}: has changed since it was fetched", advice="delete it and run again")
+    return file
+
+
+def _unpacked(tarball: Path) -> Path:
+    """Unpacks a tarball of plain files and folders into the cache; refuses links, devices and paths that leave the folder."""
+    folder = weights_cache() / f"unpacked-{sha256(tarball)[:16]}"
+    if folder.exists():
+        return folder
+    with opened_tarball(tarball) as (archive, members), whole_folder(folder) as part:
+        archive.extractall(part, members=members, filter="data")
+    return folder
+
+
+def _fetched_folder(url: str) -> Path:
+    file = _fetched(url)
+    try:
+        return _unpacked(file)
+    except UserError:
+        file.unlink()  # or it would be taken from the cache the next time too
+        raise
+
+
+def _converted(path: Path) -> Path:
+    """The folder with a TensorFlow checkpoint of the values of a PyTorch state dict, in the cache."""
+    folder = weights_cache() / f"converted-{sha256(path)[:16]}"
+    if not folder.exists():
+        values = read_pytorch(path)
+        with whole_folder(folder) as part:
+            tf.raw_ops.SaveV2(
+                prefix=str(part / "ckpt-1"),
+                tensor_names=list(values),
+                shape_and_slices=[""] * len(values),
+                tensors=list(values.values()),
+            )
+    return folder
+
+
+def _from_kaggle(handle: str) -> Path:
+    """The folder of a model on Kaggle Models, fetched by kagglehub into the cache; it resumes a download that was cut."""
+    os.environ.setdefault("KAGGLEHUB_CACHE", str(kaggle_cache()))
+    import kagglehub
+
+    for wait in WAITS:
+        try:
+            return Path(kagglehub.model_download(handle))
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            say(f"Kaggle Models: {type(error).__name__}; trying again in {wait:g} s")
+            time.sleep(wait)
+    return Path(kagglehub.model_download(handle))
+
+
+def _published_prefix(variant: Variant) -> Path:
+    if variant.checkpoint is None:
+        raise UserError(
+            f"no weights of {variant.id} are published",
+            advice="set model.weights to a tarball, folder, checkpoint prefix or URL",
+        )
+    url = f"{PUBLISHED_ROOT}/{variant.checkpoint}"
+    sources = {
+        "published checkpoint": lambda: _fetched_folder(url),
+        "Kaggle Models": lambda: _from_kaggle(variant.kaggle),
+    }
+    if cached_kaggle_folder(variant.kaggle) and not cached_file(url).exists():
+        sources = dict(reversed(sources.items()))  # what is there already comes first
+    failures = []
+    for name, fetch in sources.items():
+        try:
+            return prefix_in(fetch())
+        except Exception as error:  # kagglehub raises many types; whatever it is, the next source is tried and all are reported
+            failures.append(f"{name}: {' '.join(getattr(error, 'message', str(error)).split())[:200]}")
+            say(f"weights of {variant.id}: {failures[-1]}")
+    raise UserError(
+        f"the published weights of {variant.id} cannot be had ({'; '.join(failures)})",
+        advice=f"fetch {variant.checkpoint} by other means and set model.weights to its path",
+    )
+
+
+def find_weights(weights: str, variant: Variant) -> Path | None:
+    """The checkpoint prefix that `model.weights` stands for; None for random weights. Raises UserError when it cannot be had."""
+    if weights == "random":
+        return None
+    if weights == "pretrained":
+        return _published_prefix(variant)
+    if is_url(weights):
+        return prefix_in(_fetched_folder(weights))
+    path = Path(weights).expanduser()
+    path = path if path.is_absolute() else repository_root() / path
+    if is_published_file(path) is False:
+        say(f"{path}: not the published {path.name}: its size or SHA-256 is another; taken as it is")
+    try:
+        return local_prefix(path) or prefix_in(_converted(path) if is_pytorch(path) else _unpacked(path))
+    except UserError as error:
+        raise UserError(f"model.weights: {error.message}", advice=error.advice) from error
+
+
+def weights_digest(prefix: Path | None) -> str | None:
+    """A SHA-256 over a checkpoint's files: what "the same weights" means in caches. None for random weights."""
+    if prefix is None:
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(prefix.parent.glob(f"{prefix.name}.*")):
+        digest.update(sha256(path).encode())
+    return digest.hexdigest()
+
+
+def variable_keys(**roots: tf.Module) -> dict[str, tf.Variable]:
+    """The key of every variable that `tf.train.Checkpoint(**roots)` saves: the shortest path to it, as TensorFlow names it."""
+    checkpoint = tf.train.Checkpoint(**roots)
+    view = tf.train.TrackableView(checkpoint)
+    keys: dict[str, tf.Variable] = {}
+    queue, seen = [("", checkpoint)], {id(checkpoint)}
+    for path, node in queue:
+        for name, child in view.children(node).items():
+            if id(child) in seen:
+                continue
+            seen.add(id(child))
+            child_path = f"{path}/{name.replace('.', '..').replace('/', '.S')}".lstrip("/")
+            if isinstance(child, tf.Variable):
+                keys[child_path + VALUE] = child
+            queue.append((child_path, child))
+    keys.pop("save_counter" + VALUE, None)
+    return keys
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(name.removesuffix(VALUE) for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _differences(contents: Contents, expected: dict[str, tuple[int, ...]]) -> list[str]:
+    """What is missing, left over or of another shape, a clause each."""
+    missing = sorted(set(expected) - set(contents.shapes))
+    left = sorted((set(contents.shapes) - set(expected)) | set(contents.unknown))
+    found = [f"{len(names)} {word} ({_listed(names)})" for names, word in ((missing, "missing"), (left, "left over")) if names]
+    other = [key for key in sorted(set(expected) & set(contents.shapes)) if contents.shapes[key] != expected[key]]
+    return found + [f"{key.removesuffix(VALUE)} is {contents.shapes[key]}, not {expected[key]}" for key in other[:3]]
+
+
+def _values(prefix: Path, contents: Contents, source: str) -> dict[str, np.ndarray]:
+    """The values of the network's variables. TensorFlow holds each to the checksum that the index has of it."""
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        return {key: reader.get_tensor(own) for key, own in contents.variables.items()}
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:  # the reader's own exceptions are of many kinds
+        message = f"{source}: damaged: {' '.join(str(error).split())[:200]}"
+        raise UserError(message, advice="fetch it again") from error
+
+
+def restore(classifier: tf.Module, prefix: Path, source: str) -> int:
+    """Restores every variable of `classifier`, or none; returns how many.
+
+    Variables are matched by the keys of a training checkpoint, `tf.train.Checkpoint(model=classifier)`; those of a SavedModel by
+    the names that they had where it was saved, never by their order, which changed between versions.
+
+    Args:
+      prefix: of such a checkpoint, or of the variables of a SavedModel: the hub's, one saved again, or one inside another model.
+      source: what the user called it, for messages.
+
+    Raises:
+      UserError: not a checkpoint, damaged, or of another network; says what is missing, left over or of another shape.
+    """
+    try:
+        checkpoint = read_prefix(Path(prefix))
+    except UserError as error:
+        raise UserError(f"{source}: {error.message}", advice=error.advice) from error
+    variables = variable_keys(model=classifier)
+    contents = contents_of(checkpoint.index.shapes, checkpoint.names)
+    expected = {key: tuple(variable.shape) for key, variable in variables.items()}
+    differences = _differences(contents, expected)
+    if differences:
+        message, advice = misfit(layout_of(contents), layout_of(contents_of(expected)), differences)
+        raise UserError(f"{source}: {message}", advice=advice)
+    other = other_types(contents, checkpoint.index)
+    if other:
+        raise UserError(f"{source}: {_listed(other)}: not float32", advice="give float32 weights")
+    covered = {id(variable) for variable in variables.values()}
+    if any(id(variable) not in covered for variable in classifier.variables):
+        raise ValueError("a variable of the model is not reachable from it by a key")
+    values = _values(prefix, contents, source)
+    for key, value in values.items():
+        variables[key].assign(value)
+    left_out = [key for key in contents.ignored if "save_counter" not in key]
+    if left_out:
+        say(f"{source}: left out {len(left_out)} values that are not of the network ({_listed(left_out)})")
+    return len(values)
+
+
+def replace_values(prefix: Path, target: Path, values: dict[str, "tf.Tensor"]) -> None:
+    """Writes a copy of a checkpoint with some variables' values replaced, without building the model it belongs to.
+
+    Args:
+      prefix: the checkpoint to copy; target: the prefix to write, with a `checkpoint` file beside it.
+      values: checkpoint key -> new value, of the same dtype; the shape may differ.
+
+    Raises:
+      KeyError: a key the checkpoint does not have.
+    """
+    reader = tf.train.load_checkpoint(str(prefix))
+    names = sorted(reader.get_variable_to_shape_map())
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise KeyError(f"{prefix} has no {', '.join(unknown)}")
+    tensors = [values.get(name, reader.get_tensor(name)) for name in names]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tf.raw_ops.SaveV2(prefix=str(target), tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
+    (target.parent / "checkpoint").write_text(
+        f'model_checkpoint_path: "{target.name}"\nall_model_checkpoint_paths: "{target.name}"\n'
+    )

@@ -1,0 +1,55 @@
+"""A classifier ready for training: a pretrained or random trunk, and a new last layer for the classes at hand."""
+
+from pathlib import Path
+
+import tf_keras
+from official.projects.movinet.modeling.movinet_model import MovinetClassifier
+
+from pipeline.console import say
+from pipeline.models.movinet.build import KERAS_BATCH_NORM_MOMENTUM, build_backbone, build_classifier, set_rezero
+from pipeline.models.movinet.checkpoints import find_weights, restore
+from pipeline.models.movinet.variants import variant_of
+from pipeline.params import Model
+
+
+def initial_classifier(
+    model: Model,
+    num_classes: int,
+    *,
+    seed: int,
+    reuse_projection: bool = True,
+    stochastic_depth: float = 0.0,
+    batch_norm_momentum: float = KERAS_BATCH_NORM_MOMENTUM,
+    dropout: float | None = None,
+    rezero: float | None = None,
+) -> tuple[MovinetClassifier, Path | None]:
+    """Builds and restores; returns the classifier and the checkpoint's prefix (None when random).
+
+    Args:
+      seed: of the random values: all of them, or the new head's.
+      reuse_projection: start the head's first layer from the checkpoint's.
+      rezero: the residual scales of a random trunk; None leaves the Model Garden's 0.
+
+    Raises:
+      UserError: weights that cannot be had, or do not fit completely.
+    """
+    variant = variant_of(model)
+    prefix = find_weights(model.weights, variant)
+    tf_keras.utils.set_random_seed(seed)
+    backbone = build_backbone(
+        variant,
+        stochastic_depth=stochastic_depth,
+        batch_norm_momentum=batch_norm_momentum,
+        convolutions=model.convolutions,
+    )
+    classifier = build_classifier(variant, backbone, num_classes, dropout=dropout, convolutions=model.convolutions)
+    if prefix is None:
+        if rezero is not None:
+            set_rezero(backbone, rezero)
+        return classifier, None
+    pretrained = build_classifier(variant, backbone)
+    say(f"restored all {restore(pretrained, prefix, model.weights)} variables of {variant.id} from {model.weights}")
+    if reuse_projection:
+        projection = pretrained.layers[-1].get_weights()[:2]
+        classifier.layers[-1].set_weights(projection + classifier.layers[-1].get_weights()[2:])
+    return classifier, prefix

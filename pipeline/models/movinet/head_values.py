@@ -1,0 +1,50 @@
+"""A head's values as arrays, and what it makes of cached features: NumPy alone, as importing TensorFlow would take far longer.
+
+`head.apply_head` computes the same in TensorFlow; a test holds them together.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.files import whole_file
+
+
+@dataclass(frozen=True)
+class HeadValues:
+    """projection (features, 2048), projection_bias (2048,), classifier (2048, classes), classifier_bias (classes,): float32."""
+
+    projection: np.ndarray
+    projection_bias: np.ndarray
+    classifier: np.ndarray
+    classifier_bias: np.ndarray
+
+
+def save_head(values: HeadValues, path: Path) -> None:
+    """Writes an .npz of the four arrays."""
+    with whole_file(path) as part, open(part, "wb") as file:
+        np.savez(file, **vars(values))
+
+
+def load_head(path: Path) -> HeadValues:
+    with np.load(path) as arrays:
+        return HeadValues(**arrays)
+
+
+def _activate(x: np.ndarray, activation: str) -> np.ndarray:
+    if activation == "relu6":
+        return np.clip(x, 0, 6)
+    if activation == "hard_swish":
+        return x * np.clip(x + 3, 0, 6) / 6
+    if activation == "swish":
+        return x * (0.5 * np.tanh(x / 2) + 0.5)  # the sigmoid, in a form that never overflows
+    raise ValueError(f"no activation {activation!r}")
+
+
+def head_probabilities(features: np.ndarray, values: HeadValues, activation: str) -> np.ndarray:
+    """Probabilities float32 (B, classes) of features float32 (B, P)."""
+    hidden = _activate(features @ values.projection + values.projection_bias, activation)
+    logits = hidden @ values.classifier + values.classifier_bias
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

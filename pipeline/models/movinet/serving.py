@@ -1,0 +1,124 @@
+"""The trunk and the finished classifier as SavedModels that need neither Keras nor the Model Garden to run.
+
+The trunk's values are constants of its graph: handing TensorFlow the Keras model would trace each of its layers, for minutes, and
+its variables take longer to save and to load than all else. The head's values are variables, so that one SavedModel serves
+every head on a trunk: `replace_head` writes another one's values into a copy.
+"""
+
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+import tf_keras
+
+from pipeline.files import whole_folder
+from pipeline.models.movinet.checkpoints import VALUE, replace_values
+from pipeline.models.movinet.head import apply_head
+from pipeline.models.movinet.head_values import HeadValues
+from pipeline.video.views import test_views
+
+_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # it is only ever run forwards
+HEAD_FIELDS = tuple(HeadValues.__dataclass_fields__)
+
+
+def _with_constants(function: tf.types.experimental.ConcreteFunction) -> tf.compat.v1.GraphDef:
+    """The function's graph with the values of the variables that it reads in place of them.
+
+    Raises:
+      ValueError: it does more with a variable than read it.
+    """
+    variables = {id(variable.handle): variable for variable in function.variables}
+    captured = {place.op.name: variables[id(handle)] for handle, place in function.graph.captures if id(handle) in variables}
+    source = function.graph.as_graph_def()
+    frozen = tf.compat.v1.GraphDef(versions=source.versions, library=source.library)
+    for node in source.node:
+        if node.name in captured:
+            continue
+        if node.op == "ReadVariableOp" and node.input[0] in captured:
+            value = tf.make_tensor_proto(captured[node.input[0]].numpy())
+            constant = frozen.node.add(name=node.name, op="Const")
+            constant.attr["dtype"].type = value.dtype
+            constant.attr["value"].tensor.CopyFrom(value)
+            continue
+        used = [name for name in node.input if name in captured]
+        if used:
+            raise ValueError(f"{node.name} ({node.op}) does more with {captured[used[0]].name} than read it")
+        frozen.node.add().CopyFrom(node)
+    return frozen
+
+
+class Trunk(tf.Module):
+    """`features`: views float32 (N, count, size, size, 3) in [0, 1] -> float32 (N, P), with frozen batch norm and no dropout.
+
+    It holds the values that the backbone had when it was made, and computes with fast convolutions on every machine.
+    """
+
+    def __init__(self, backbone: tf_keras.Model, features: int, *, count: int, size: int):
+        from pipeline.models.movinet.fast_conv import (
+            use_fast_convolutions,  # imports the Model Garden, which a trunk's user may not need
+        )
+
+        super().__init__()
+        use_fast_convolutions(backbone)
+        spec = tf.TensorSpec([None, count, size, size, 3], tf.float32, name="views")
+
+        def compute(views: tf.Tensor) -> tf.Tensor:
+            endpoints, _ = backbone({"image": views}, training=False)
+            return tf.reshape(tf.cast(endpoints["head"], tf.float32), [-1, features])
+
+        traced = tf.function(compute, autograph=False).get_concrete_function(spec)
+        graph, result = _with_constants(traced), traced.outputs[0].name
+
+        def imported(views: tf.Tensor) -> tf.Tensor:
+            return tf.import_graph_def(graph, {"views": views}, [result], name="")[0]
+
+        frozen = tf.compat.v1.wrap_function(imported, [spec])
+        self.width = features
+        self.features = tf.function(lambda views: frozen(views), input_signature=[spec], autograph=False)
+
+
+class Classifier(tf.Module):
+    """What is registered and served.
+
+    - `serving_default`: `frames` uint8 (B, T, H, W, 3), whole clips at the model's frame rate, any T, H and W -> `probabilities`
+      float32 (B, classes), averaged over the evenly spaced views that evaluation uses too.
+    - `probabilities`: views float32 (N, count, size, size, 3) -> float32 (N, classes).
+    """
+
+    def __init__(self, trunk, head: HeadValues, *, activation: str, count: int, views: int, size: int):
+        super().__init__()
+        self.trunk = trunk
+        self.head_variables = [tf.Variable(getattr(head, field), trainable=False) for field in HEAD_FIELDS]
+
+        def probabilities(batch: tf.Tensor) -> tf.Tensor:
+            return apply_head(self.trunk.features(batch), HeadValues(*self.head_variables), activation)
+
+        def serve(frames: tf.Tensor) -> dict[str, tf.Tensor]:
+            batch = tf.reshape(test_views(frames, count=count, views=views, size=size), [-1, count, size, size, 3])
+            each = probabilities(batch)
+            return {"probabilities": tf.reduce_mean(tf.reshape(each, [-1, views, each.shape[-1]]), axis=1)}
+
+        view_spec = tf.TensorSpec([None, count, size, size, 3], tf.float32, name="views")
+        clip_spec = tf.TensorSpec([None, None, None, None, 3], tf.uint8, name="frames")
+        self.probabilities = tf.function(probabilities, input_signature=[view_spec])
+        self.serve = tf.function(serve, input_signature=[clip_spec])
+
+
+def save_trunk(trunk: Trunk, folder: Path) -> None:
+    with whole_folder(folder) as part:
+        tf.saved_model.save(trunk, str(part), options=_OPTIONS)
+
+
+def save_classifier(classifier: Classifier, folder: Path) -> None:
+    signatures = {"serving_default": classifier.serve}
+    with whole_folder(folder) as part:
+        tf.saved_model.save(classifier, str(part), signatures=signatures, options=_OPTIONS)
+
+
+def replace_head(source: Path, values: HeadValues, folder: Path) -> None:
+    """Writes a copy of the SavedModel in `source` with another head of the same shapes to `folder`, without loading it."""
+    with whole_folder(folder) as part:
+        shutil.copytree(source, part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("variables", "fingerprint.pb"))
+        new = {f"head_variables/{place}{VALUE}": getattr(values, field) for place, field in enumerate(HEAD_FIELDS)}
+        replace_values(source / "variables" / "variables", part / "variables" / "variables", new)
+        (part / "variables" / "checkpoint").unlink()

@@ -1,0 +1,65 @@
+"""Which classes take part: all, the first N by name, or those asked for."""
+
+import difflib
+from collections.abc import Collection
+
+from pipeline.console import UserError
+from pipeline.sources.left_out import few
+from pipeline.sources.naming import folded
+
+__all__ = ["choose_classes"]
+
+
+def _resolve(name: str, available: Collection[str], empty: Collection[str]) -> str:
+    """The available class meant by `name`: exactly, else the only one that differs in case or Unicode normalisation alone.
+
+    UCF-101 spells a class `HandstandPushups` in classInd.txt and `HandStandPushups` in its file names, so case does not decide.
+    """
+    if name in available:
+        return name
+    same = [other for other in available if folded(other) == folded(name)]
+    if len(same) == 1:
+        return same[0]
+    if name in empty:
+        raise UserError(f"data.classes: class {name!r} has no videos", advice="add some or leave it out")
+    close = difflib.get_close_matches(name, sorted(available), n=3)
+    advice = f"did you mean {' or '.join(close)}?" if close else f"there are: {few(sorted(available), 10)}"
+    raise UserError(f"data.classes: no class {name!r}", advice=advice)
+
+
+def choose_classes(
+    available: Collection[str], number: int | None, names: list[str] | None, empty: Collection[str] = ()
+) -> list[str]:
+    """The chosen classes, sorted as plain strings; a clip's label is its class's place in this list.
+
+    available: classes that have clips. number: the first so many by name. names: these. Both None: all.
+    empty: classes known to have no videos, an error where they would be chosen.
+    Raises UserError for an unknown name (with close matches), a name given twice, too few classes, a chosen class without videos.
+    """
+    if names is not None:
+        if not names:
+            raise UserError("data.classes is empty", advice="name at least two classes, or null for all")
+        chosen = [_resolve(name, available, empty) for name in names]
+        twice = sorted({name for name in chosen if chosen.count(name) > 1})
+        if twice:
+            raise UserError(f"data.classes names {', '.join(twice)} more than once", advice="name each once")
+    else:
+        every = sorted({*available, *empty})
+        if number is not None and number > len(every):
+            raise UserError(
+                f"data.num_classes = {number}, but there are only {len(every)} classes",
+                advice="lower it, or set it to null for all",
+            )
+        chosen = every[:number]
+        bare = [name for name in chosen if name not in available]
+        if bare:
+            raise UserError(
+                f"class {bare[0]!r} has no videos",
+                advice="add some, remove its folder, or name the classes wanted in data.classes",
+            )
+    if len(chosen) < 2:
+        raise UserError(
+            f"only one class is chosen ({', '.join(chosen)}), but a classifier needs at least two",
+            advice="choose more, or check that the videos lie in a folder for each class",
+        )
+    return sorted(chosen)

@@ -1,0 +1,195 @@
+"""Which clips are for training, which for choosing, which for testing.
+
+Always: each class has clips in all three parts; nothing depends on the order of the input; the same seed gives the same split,
+and a class's split does not change when other classes come or go (unless they share groups with it).
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from pipeline.console import UserError
+from pipeline.params import Split
+from pipeline.sources.naming import Clip
+
+__all__ = ["OFFICIAL_TEST_GROUPS", "hold_out", "limited", "split_clips"]
+
+# UCF-101's three published folds (ucfTrainTestlist), by group number; every other group trains.
+OFFICIAL_TEST_GROUPS = {1: range(1, 8), 2: range(8, 15), 3: range(15, 22)}
+
+# Only groups shared between classes can need another order; more tries than this do not help.
+_TRIES = 100
+
+
+def _shuffled(names: Iterable[str], *salt: object) -> list[str]:
+    """Random order by hash: a name's place among others does not depend on which others there are."""
+    return sorted(names, key=lambda name: hashlib.sha256("\0".join([*map(str, salt), name]).encode()).digest())
+
+
+def _by_class(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    classes: dict[str, list[Clip]] = defaultdict(list)
+    for clip in sorted(clips, key=lambda clip: clip.clip):
+        classes[clip.category].append(clip)
+    return dict(sorted(classes.items()))
+
+
+def _share(fraction: float, count: int) -> int:
+    """`fraction` of `count` things, rounded, but at least one on each side."""
+    return min(max(1, round(fraction * count)), count - 1)
+
+
+def hold_out(clips: Iterable[Clip], fraction: float, seed: int, purpose: str) -> set[str]:
+    """Names of the groups held out for `purpose`: of every class about `fraction` of its groups, at least one, and never all.
+
+    Classes with few groups choose first; groups that classes share count for each of them. scikit-learn's StratifiedGroupKFold
+    was not taken because it knows only fractions 1/k and balances clips by moving whole groups between classes' shares.
+    Raises UserError where a class has a single group, or where shared groups leave no such choice.
+    """
+    groups = {category: sorted({clip.group for clip in members}) for category, members in _by_class(clips).items()}
+    for category, own in groups.items():
+        if len(own) < 2:
+            raise UserError(
+                f"class {category!r} has only one group to divide ({own[0]}), so none can be held out for {purpose} "
+                "(training, validation and test need three in all)",
+                advice="add clips of other groups, raise data.split.train_per_class, or leave the class out of data.classes",
+            )
+    for attempt in range(_TRIES):
+        held: set[str] = set()
+        kept: set[str] = set()
+        for category in sorted(groups, key=lambda name: (len(groups[name]), name)):
+            own = groups[category]
+            undecided = [group for group in _shuffled(own, seed, purpose, attempt) if group not in held and group not in kept]
+            wanted = _share(fraction, len(own)) - len(held.intersection(own))
+            held.update(undecided[: max(wanted, 0)])
+            kept.update(set(own) - held)
+        if all(0 < len(held.intersection(own)) < len(own) for own in groups.values()):
+            return held
+    raise UserError(
+        f"classes share groups so closely that no choice of {purpose} groups leaves every class on both sides",
+        advice="use data.split.scheme=random, or give the split yourself (folders train and test, or a column split)",
+    )
+
+
+def limited(clips: Iterable[Clip], number: int | None) -> list[Clip]:
+    """At most `number` clips a class, one of each group in sorted order, then a second of each, and so on; None = all."""
+    chosen = []
+    for members in _by_class(clips).values():
+        turn: dict[str, int] = defaultdict(int)
+        order = []
+        for clip in members:
+            order.append((turn[clip.group], clip.group, clip.clip, clip))
+            turn[clip.group] += 1
+        chosen += [clip for *_, clip in sorted(order, key=lambda item: item[:3])[:number]]
+    return chosen
+
+
+def _random_part(clips: Iterable[Clip], fraction: float, seed: int, purpose: str) -> set[str]:
+    """Names (`Clip.clip`) of about `fraction` of each class's clips."""
+    part: set[str] = set()
+    for category, members in _by_class(clips).items():
+        if len(members) < 2:
+            raise UserError(
+                f"class {category!r} has only one clip to divide ({members[0].clip}), so none is left for {purpose}",
+                advice="add clips, or leave the class out of data.classes",
+            )
+        part.update(_shuffled((clip.clip for clip in members), seed, purpose)[: _share(fraction, len(members))])
+    return part
+
+
+def _official_test(clips: Collection[Clip], fold: int) -> set[str]:
+    unnumbered = [clip.source for clip in clips if clip.number is None]
+    if unnumbered:
+        raise UserError(
+            f"data.split.scheme=official needs UCF-101's names (v_<Class>_gNN_cNN.avi), which {unnumbered[0]} "
+            f"and {len(unnumbered) - 1} others lack",
+            advice="use data.split.scheme=grouped, random, given or auto",
+        )
+    return {clip.clip for clip in clips if clip.number in OFFICIAL_TEST_GROUPS[fold]}
+
+
+def _test_part(clips: Collection[Clip], split: Split, seed: int) -> set[str]:
+    """Names of the test clips before any limit."""
+    if split.scheme == "official":
+        return _official_test(clips, split.fold)
+    if split.scheme == "grouped":
+        held = hold_out(clips, split.test, seed, "test")
+        return {clip.clip for clip in clips if clip.group in held}
+    if split.scheme == "random":
+        return _random_part(clips, split.test, seed, "test")
+    missing = [clip.source for clip in clips if clip.split is None]
+    if missing:
+        raise UserError(
+            f"data.split.scheme=given, but {missing[0]} has no split",
+            advice="add a split column to data.listing, or sort the videos into folders named train and test",
+        )
+    return {clip.clip for clip in clips if clip.split == "test"}
+
+
+def _limited_with_validation(pool: list[Clip], given: set[str], number: int | None) -> list[Clip]:
+    """At most `number` training and validation clips a class, in the proportion that the listing has."""
+    if number is None:
+        return pool
+    chosen = []
+    for members in _by_class(pool).values():
+        validation = [clip for clip in members if clip.clip in given]
+        train = [clip for clip in members if clip.clip not in given]
+        if len(members) <= number or not validation or not train:
+            chosen += limited(members, number)
+            continue
+        share = min(max(1, round(number * len(validation) / len(members))), max(1, number - 1))
+        chosen += limited(validation, share) + limited(train, number - share)
+    return chosen
+
+
+def split_clips(clips: Collection[Clip], split: Split, seed: int) -> dict[str, list[Clip]]:
+    """Divides clips into {"train", "validation", "test"}; each list is sorted by name. Clips over a limit are in none.
+
+    First test is set apart:
+      official  UCF-101's published fold, by group number;
+      grouped   about `split.test` of each class's groups, drawn with `seed`; no group is on two sides;
+      random    about `split.test` of each class's clips, drawn with `seed`, whatever their groups: they leak;
+      given     what the listing, or the folders, say.
+    Then `train_per_class` and `test_per_class` limit the rest and test (see `limited`). Last, about `split.validation` of what is
+    left for training is held out: whole groups of each class for official, grouped and given, clips for random. Where the source
+    itself names validation clips they are taken, and nothing is carved.
+    Raises UserError naming the first class that is left without clips in a part, or that cannot be divided.
+    """
+    clips = sorted(clips, key=lambda clip: clip.clip)
+    test_names = _test_part(clips, split, seed)
+    test = limited([clip for clip in clips if clip.clip in test_names], split.test_per_class)
+    pool = [clip for clip in clips if clip.clip not in test_names]
+    classes = sorted({clip.category for clip in clips})
+    _require(classes, pool, "train", split)
+    _require(classes, test, "test", split)
+
+    given = {clip.clip for clip in pool if clip.split == "validation"} if split.scheme == "given" else set()
+    if given:
+        pool = _limited_with_validation(pool, given, split.train_per_class)
+        held = given
+    else:
+        pool = limited(pool, split.train_per_class)
+        if split.scheme == "random":
+            held = _random_part(pool, split.validation, seed, "validation")
+        else:
+            groups = hold_out(pool, split.validation, seed, "validation")
+            held = {clip.clip for clip in pool if clip.group in groups}
+    parts = {
+        "train": [clip for clip in pool if clip.clip not in held],
+        "validation": [clip for clip in pool if clip.clip in held],
+        "test": test,
+    }
+    for name, members in parts.items():
+        _require(classes, members, name, split)
+        members.sort(key=lambda clip: clip.clip)
+    return parts
+
+
+def _require(classes: list[str], part: list[Clip], name: str, split: Split) -> None:
+    bare = sorted(set(classes) - {clip.category for clip in part})
+    if bare:
+        how = f"official, fold {split.fold}" if split.scheme == "official" else split.scheme
+        more = f" (and {len(bare) - 1} other classes)" if len(bare) > 1 else ""
+        raise UserError(
+            f"class {bare[0]!r}{more} has no {name} clips with data.split.scheme={how}",
+            advice="choose another split, raise a limit, or leave the class out",
+        )

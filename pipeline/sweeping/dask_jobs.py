@@ -1,0 +1,131 @@
+"""Jobs of a Hydra application on a Dask cluster, each in a process of its own that a worker starts and looks after.
+
+A process of its own, because Hydra's state is the process's and Dask runs what it is given in a thread; and because a job may end
+its process, as a killed sweep's does, and must not take somebody's worker with it.
+
+What always holds: results come in the jobs' order; a job that fails, or whose process dies, takes no other with it; a job whose
+worker is lost is run again on another one; jobs of a sweep that is gone end, also on other machines.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.errors import CompactHydraException
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.cluster import Call, open_cluster
+from pipeline.console import UserError, say
+from pipeline.params import Cluster
+from pipeline.sweeping.guard import GRACE, LOOK
+from pipeline.sweeping.job import JOB, RESULT, Job
+from pipeline.sweeping.trial import PROCESS_VARIABLE, STATE_VARIABLE
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+# Of the sweep's environment, or unset as there; anything else, credentials among it, is each worker's own.
+CARRIED = (STATE_VARIABLE, PROCESS_VARIABLE, "MLFLOW_TRACKING_URI", "DVC_ROOT")
+
+
+def launch(
+    address: str | None,
+    n_jobs: int,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    job_overrides: list[list[str]],
+    first: int,
+) -> list[JobReturn]:
+    """Runs the jobs, numbered from `first`, on the cluster at `address` or on one of `n_jobs` workers that is started here.
+
+    A cluster that cannot be used or is lost ends the process with one line: what Hydra catches it prints with a traceback.
+    """
+    setup_globals()
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+    state, folder = Singleton.get_state(), str(Path.cwd())
+    variables = {name: os.environ.get(name) for name in CARRIED}
+
+    def calls() -> Iterator[Call]:
+        for number, overrides in enumerate(job_overrides, first):
+            job = cloudpickle.dumps(Job(number, overrides, hydra_context, task_function, config, state))
+            yield Call((job, variables, folder), 0, f"trial #{number}")
+
+    returns = []
+    try:
+        with open_cluster(_cluster(address, n_jobs, config)) as workers:
+            results = workers.in_order(_run_on_worker, calls(), ahead=len(job_overrides))
+            for number, (overrides, result) in enumerate(zip(job_overrides, results, strict=True), first):
+                returns.append(_returned(number, overrides, *result))
+    except UserError as error:
+        say(f"error: {error}")
+        sys.exit(1)
+    return returns
+
+
+def _cluster(address: str | None, n_jobs: int, config: DictConfig) -> Cluster:
+    """Raises UserError where trials would wait for themselves, or for no workers."""
+    if n_jobs != -1 and n_jobs < 1:
+        raise UserError(f"hydra.launcher.n_jobs = {n_jobs}: must be 1 or more, or -1 for one a core")
+    if address is not None and address == OmegaConf.select(config, "cluster.address"):
+        raise UserError(
+            f"cluster.address = {address}: trials may have every worker there, and then decoding would wait for ever",
+            advice="leave cluster=local, or start a scheduler for each",
+        )
+    return Cluster(engine="dask", address=address, workers=None if address is not None or n_jobs == -1 else n_jobs)
+
+
+def _returned(number: int, overrides: list[str], host: str, status: int, result: bytes) -> JobReturn:
+    if status == 0:
+        return cloudpickle.loads(result)
+    lost = JobReturn(overrides=overrides, status=JobStatus.FAILED)
+    lost.return_value = CompactHydraException(f"trial #{number}: its process on {host} ended with status {status}")
+    return lost
+
+
+def _run_on_worker(job: bytes, variables: dict[str, str | None], folder: str) -> tuple[str, int, bytes]:
+    """Runs on a worker: the job in a process of its own; returns the host, the process's exit status and what it left."""
+    from distributed import Reschedule, get_worker
+
+    worker: Any = get_worker()
+    task = worker.get_current_task()
+    if not Path(folder).is_dir():
+        raise UserError(f"a worker on {platform.node()} does not see {folder}: workers need this folder under the same path")
+    environment = {name: value for name, value in (os.environ | variables).items() if value is not None}
+    with TemporaryDirectory() as place:
+        (Path(place) / JOB).write_bytes(job)
+        command = [sys.executable, "-m", "pipeline.sweeping.job", place, str(os.getpid())]
+        # In a session of its own, so that a Ctrl-C that closes the worker is not the job's.
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        while _is_wanted(worker, task):
+            try:
+                status = process.wait(LOOK)
+            except subprocess.TimeoutExpired:
+                continue
+            result = Path(place) / RESULT
+            return platform.node(), status, result.read_bytes() if status == 0 else b""
+        process.terminate()
+        try:
+            process.wait(GRACE + 5)  # its guard lets the stages keep their checkpoints
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    raise Reschedule()  # to another worker, where this one is closing; what was cancelled is forgotten
+
+
+def _is_wanted(worker: "Worker", task: str) -> bool:
+    """Whether whoever launched it still waits, as Dask cancels what a client that is gone has asked for; and the worker stays."""
+    from distributed.core import Status
+
+    known, leaving = worker.state.tasks.get(task), (Status.closing, Status.closed, Status.failed)
+    return known is not None and known.state != "cancelled" and worker.status not in leaving

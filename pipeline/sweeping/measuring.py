@@ -1,0 +1,78 @@
+"""The cost of one classifier, measured where nothing else runs in the process: `python -m pipeline.sweeping.measuring <folder>`.
+
+One thread and no GPU, so that machines can be compared; the memory is that of the whole process, TensorFlow included, as any
+that serves the model would take it.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+WARM_UP = 2
+LEAST_CALLS, LEAST_SECONDS = 5, 3.0
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "-1",
+}
+
+
+def peak_mib() -> float:
+    """The largest memory of this process so far, in MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage says may be the parent's, from before this process began to run its own program
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+
+
+def latency(folder: Path) -> dict[str, float]:
+    """Classifies one clip again and again: median milliseconds, and the peak memory in MiB."""
+    import tensorflow as tf
+
+    description = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+    size, count = description["size"], description["count"]
+    clip = tf.constant(np.random.default_rng(1).integers(0, 256, (1, count, size, size, 3), np.uint8))
+    model = tf.saved_model.load(str(folder / "saved_model"))
+    serve = model.signatures["serving_default"]
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < WARM_UP + LEAST_CALLS or time.perf_counter() - began < LEAST_SECONDS:
+        start = time.perf_counter()
+        serve(frames=clip)["probabilities"].numpy()
+        times.append(time.perf_counter() - start)
+    return {"latency_ms": 1000 * statistics.median(times[WARM_UP:]), "peak_mib": peak_mib()}
+
+
+def arithmetic(folder: Path) -> dict[str, int]:
+    """Parameters of the classifier, and the floating point operations with which it classifies one clip, all its views."""
+    import tensorflow as tf
+
+    from pipeline.models.movinet.arithmetic import flops, parameters
+
+    description = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+    size, count, views = description["size"], description["count"], description["views"]
+    model = tf.saved_model.load(str(folder / "saved_model"))
+    spec = tf.TensorSpec([views, count, size, size, 3], tf.float32)
+    return {"parameters": parameters(folder / "ckpt-1"), "flops": flops(model.probabilities, spec)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.sweeping.measuring", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="a classifier as finetune writes it")
+    folder = parser.parse_args().folder
+    os.environ.update(ONE_THREAD | {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    measured = latency(folder)  # first, so that counting does not add to the memory
+    print(json.dumps(measured | arithmetic(folder)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The trained classifier on its run and in the registry, as a pyfunc that any machine with MLflow can load and serve.
+
+MLflow's own TensorFlow flavours save a MoViNet but cannot load it back; a SavedModel behind `registered_model.py` can be.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from tenacity import retry, retry_if_exception_message, stop_after_attempt, wait_random
+
+from pipeline.files import write_json
+from pipeline.params import Params
+from pipeline.tracking.runs import Run
+from pipeline.tracking.store import already_exists, clear_errors
+
+MODEL_CODE = Path(__file__).resolve().with_name("registered_model.py")
+# Of pipeline/: what decodes a served video.
+DECODER = ("__init__.py", "console.py", *(f"video/{name}.py" for name in ("__init__", "clock", "container", "decode")))
+REQUIREMENTS = ("mlflow", "tensorflow", "numpy", "pandas", "av", "opencv-python-headless", "tqdm")
+
+
+class LoggedClassifier(NamedTuple):
+    """Where a logged classifier is: `uri` for `mlflow.pyfunc.load_model`; registered name and version, None if not registered."""
+
+    uri: str
+    name: str | None
+    version: str | None
+
+
+def log_classifier(run: Run, saved_model: Path, description: dict, params: Params) -> LoggedClassifier:
+    """Logs a SavedModel on the run and, with tracking.register_model, as a new version of `<data>-<model>`.
+
+    saved_model: a folder whose signature `serving_default` takes `frames`, uint8 (B, T, H, W, 3), and returns `probabilities`,
+    float32 (B, N). description: `classifier.json`; its `classes` (N names, in order) name the columns of a prediction.
+    `models:/<data>-<model>@latest` is the newest version by MLflow's own rule: the alias is reserved and needs no setting.
+    """
+    with clear_errors(run.tracking_uri), active_store(run.tracking_uri):
+        uri, model_id = _log(run, saved_model, description)
+        if not params.tracking.register_model:
+            return LoggedClassifier(uri, None, None)
+        name = f"{params.data.name}-{params.model.id}"
+        _create_registered_model(run, name)
+        version = _create_version(run, name, uri, model_id)
+    return LoggedClassifier(uri, name, version)
+
+
+def _log(run: Run, saved_model: Path, description: dict) -> tuple[str, str]:
+    import mlflow
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    signature = ModelSignature(
+        # A signature cannot say "uint8 frames, or a column of videos": this one lets all pass, and the model's code checks.
+        inputs=Schema([TensorSpec(np.dtype("object"), (-1,))]),
+        outputs=Schema([ColSpec("float", name) for name in description["classes"]]),
+    )
+    stored = run.client.get_run(run.run_id)
+    # Made here because left to itself MLflow puts the model into the experiment that the environment names.
+    model = run.client.create_logged_model(
+        stored.info.experiment_id, name="classifier", source_run_id=run.run_id, params=stored.data.params
+    )
+    with TemporaryDirectory() as folder:
+        described = Path(folder) / "classifier.json"
+        write_json(described, description)
+        decoder = _copy_decoder(Path(folder) / "decoder")
+        info = Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            run_id=run.run_id,
+            model_id=model.model_id,
+            python_model=str(MODEL_CODE),
+            artifacts={"saved_model": str(saved_model), "description": str(described), "decoder": str(decoder)},
+            signature=signature,
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+            metadata=description,
+        )
+    return info.model_uri, model.model_id
+
+
+def _copy_decoder(folder: Path) -> Path:
+    """Copies the modules that decode a video, in the same places, to `folder`; returns it."""
+    for name in DECODER:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(MODEL_CODE.parents[1] / name, target)
+    return folder
+
+
+_retry_locked = retry(
+    retry=retry_if_exception_message(match=r"(?s).*(database is locked|Giving up after)"),
+    stop=stop_after_attempt(8),
+    wait=wait_random(0.1, 2),
+    reraise=True,
+)
+
+
+@_retry_locked
+def _create_registered_model(run: Run, name: str) -> None:
+    from mlflow import MlflowException
+
+    try:
+        run.client.create_registered_model(name)
+    except MlflowException as error:
+        if not already_exists(error):
+            raise
+
+
+@_retry_locked
+def _create_version(run: Run, name: str, uri: str, model_id: str) -> str:
+    return str(run.client.create_model_version(name, source=uri, run_id=run.run_id, model_id=model_id).version)
+
+
+@contextmanager
+def active_store(uri: str) -> Iterator[None]:
+    """Makes `uri` MLflow's active store for a while: logging a model takes no store as an argument.
+
+    MLflow exports the store to the environment as it does so; what was there before is put back.
+    """
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before

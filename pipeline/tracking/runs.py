@@ -1,0 +1,285 @@
+"""A run from finetune to report, across processes: one trained classifier, evaluated in one way.
+
+Invariants: whatever stage runs, whenever and however often, what it logs is on that one run (see lookup.py); the latest counts.
+Parameters of MLflow cannot be changed, so the settings of the stages that may repeat on a run, export and report, are tags.
+"""
+
+import os
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.console import UserError, say, uninterrupted
+from pipeline.files import read_json, write_json
+from pipeline.params import Params
+from pipeline.processes import identity
+from pipeline.tracking.environment import environment
+from pipeline.tracking.lookup import COPIED_FROM, RESTORED_FROM, SWEEP, evaluation_params, find_run, run_to_continue
+from pipeline.tracking.provenance import (
+    PARAM_LENGTH,
+    PARENT_VARIABLE,
+    data_inputs,
+    flatten,
+    mlflow_name,
+    param_values,
+    run_tags,
+)
+from pipeline.tracking.store import clear_errors, experiment_id, open_client, without_credentials
+
+if TYPE_CHECKING:
+    import mlflow.entities
+    import pandas as pd
+    from mlflow import MlflowClient
+
+STAGES = ("finetune", "evaluate", "export", "report")
+AS_TAGS = ("export.", "report.")  # sections of the parameters that are tags
+_AFTER_TRAINING = ("evaluate.", *AS_TAGS)
+SAMPLING_SECONDS = 5  # of system metrics; short, for runs of a minute
+# Of one request (mlflow.utils.validation).
+BATCH_METRICS, BATCH_PARAMS, TAG_LENGTH = 1000, 100, 8000
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run; made by `begin_run` and `stage_run`.
+
+    `origin` says how it came about: begun by finetune; continued; copied from a run that was evaluated in another way;
+    restored, which is empty but for parameters because its outputs were made elsewhere.
+    """
+
+    run_id: str
+    name: str
+    experiment: str
+    tracking_uri: str
+    origin: Literal["begun", "continued", "copied", "restored"]
+    client: "MlflowClient" = field(repr=False)
+
+    def log_metrics(self, metrics: dict, step: int | None = None) -> None:
+        """Logs numbers in one request. Nested dictionaries become `test/top1`; None and text are left out."""
+        self._send([(name, value, step or 0) for name, value in flatten(metrics, "/").items()])
+
+    def log_history(self, history: "pd.DataFrame") -> None:
+        """Logs rows of `results/history.csv`, all or the latest, at step `epoch`: `validation_loss` as `validation/loss`,
+        other columns as `train/<column>`."""
+        points = []
+        for row in history.to_dict("records"):
+            for column, value in row.items():
+                part, _, rest = column.partition("_")
+                name = f"validation/{rest}" if part == "validation" else f"train/{column}"
+                if column != "epoch":
+                    points.append((name, value, int(row["epoch"])))
+        self._send(points)
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        with clear_errors(self.tracking_uri):
+            self.client.log_artifact(self.run_id, str(path), folder)
+
+    def log_artifacts(self, directory: Path, folder: str | None = None) -> None:
+        with clear_errors(self.tracking_uri):
+            self.client.log_artifacts(self.run_id, str(directory), folder)
+
+    def log_inputs(self, inputs: "list[mlflow.entities.DatasetInput]") -> None:
+        with clear_errors(self.tracking_uri):
+            self.client.log_inputs(self.run_id, datasets=inputs)
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        with uninterrupted(), clear_errors(self.tracking_uri):
+            self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)[:TAG_LENGTH]) for key, value in tags.items()])
+
+    def log_params(self, values: dict[str, str]) -> None:
+        """Logs parameters; MLflow refuses a second, different value for a name."""
+        from mlflow.entities import Param
+
+        items = [Param(name, value[:PARAM_LENGTH]) for name, value in sorted(values.items())]
+        with clear_errors(self.tracking_uri):
+            for start in range(0, len(items), BATCH_PARAMS):
+                self.client.log_batch(self.run_id, params=items[start : start + BATCH_PARAMS])
+
+    def _send(self, points: list[tuple]) -> None:
+        from mlflow.entities import Metric
+
+        now = _now()
+        metrics = [
+            Metric(mlflow_name(name), float(value), now, step)
+            for name, value, step in points
+            if isinstance(value, (int, float)) and value == value  # NaN: no value in this epoch
+        ]
+        self.log_points(metrics)
+
+    def logged_epochs(self) -> int:
+        """The last epoch whose history is logged; 0 when none is."""
+        with clear_errors(self.tracking_uri):
+            return max((point.step for point in self.client.get_metric_history(self.run_id, "train/loss")), default=0)
+
+    def log_points(self, metrics: list["mlflow.entities.Metric"]) -> None:
+        with uninterrupted(), clear_errors(self.tracking_uri):
+            for start in range(0, len(metrics), BATCH_METRICS):
+                self.client.log_batch(self.run_id, metrics=metrics[start : start + BATCH_METRICS])
+
+
+@contextmanager
+def begin_run(params: Params, run_file: Path, note: Path | None = None, gpus: Sequence[str] = ()) -> Iterator[Run]:
+    """Finetune's run: parameters, provenance and data set logged at once; `run_file` written when the stage succeeds.
+
+    `run_file` also says what the classifier was trained with and on (`environment`, see provenance.py; environment.json of the
+    run): `gpus` names those that training uses.
+
+    Ends FINISHED, FAILED (tag `error`, artifact error.txt) or, on an interrupt, KILLED. `note`, a file kept with an unfinished
+    training, holds the id of its run: where it exists that run goes on, so that a killed training and its resumption are one run.
+    """
+    client = open_client()
+    inputs = data_inputs(params)
+    with clear_errors(client.tracking_uri):
+        old = find_run(client, read_json(note)["run_id"]) if note is not None and note.exists() else None
+        run = _create(params, "finetune", "begun", {}) if old is None else _continue(client, old)
+    if note is not None:
+        write_json(note, {"run_id": run.run_id})
+    made_with = environment(gpus)
+    with _stage(run, "finetune", run_file, made_with), _system_metrics(run, params.tracking.system_metrics):
+        if run.origin == "begun":
+            run.log_params(_params_before(params, "evaluate"))
+            run.log_inputs(inputs)
+        with clear_errors(run.tracking_uri):
+            run.client.log_dict(run.run_id, made_with, "environment.json")
+        yield run
+
+
+@contextmanager
+def stage_run(
+    params: Params, stage: Literal["evaluate", "export", "report"], run_file: Path, new_run_file: Path | None = None
+) -> Iterator[Run]:
+    """The run named in `run_file`, or what takes its place; the id in use is written to `new_run_file` when the stage succeeds.
+
+    - on this store: continued, however often; but one that was evaluated in another way, or that another process is evaluating,
+      is left alone for a run of the same training that was evaluated in this way, or for a new one with its parameters, data set,
+      metrics and their history up to evaluation (tag `finetuned_by`);
+    - not on this store (DVC restored what was made elsewhere) or deleted: the run that an earlier stage made in its place, or a
+      new one with the parameters (tag `restored_from`).
+    The stage's own section of the parameters is logged when it succeeds, for it may fail and be run again with other values.
+    """
+    told = read_json(run_file)
+    client = open_client()
+    with ExitStack() as held:
+        with clear_errors(client.tracking_uri):
+            known = run_to_continue(client, params, stage, told["run_id"], held)
+            old = find_run(client, told["run_id"]) if known is None else None
+            if known is not None:
+                run = _continue(client, known)
+            else:
+                run = _create(params, stage, "restored" if old is None else "copied", {})
+        with _stage(run, stage, new_run_file, told.get("environment")):
+            if run.origin == "restored":
+                run.log_params(_params_before(params, stage))
+                run.set_tags({RESTORED_FROM: told["run_id"]})
+            elif run.origin == "copied":
+                _copy(old, run)
+                run.set_tags({COPIED_FROM: told["run_id"]})
+            yield run
+            if stage == "evaluate":
+                run.log_params(evaluation_params(params))
+            else:
+                run.set_tags({name: value for name, value in param_values(params).items() if name.startswith(f"{stage}.")})
+
+
+def _continue(client: "MlflowClient", old: "mlflow.entities.Run") -> Run:
+    experiment = client.get_experiment(old.info.experiment_id).name
+    client.update_run(old.info.run_id, status="RUNNING")
+    if "error" in old.data.tags:
+        client.delete_tag(old.info.run_id, "error")
+    sweep = os.environ.get(PARENT_VARIABLE)
+    if sweep and old.info.status != "FINISHED":  # what another sweep left unfinished belongs to the one that finishes it
+        client.set_tag(old.info.run_id, SWEEP, sweep)
+    return Run(old.info.run_id, old.info.run_name, experiment, client.tracking_uri, "continued", client)
+
+
+def _create(params: Params, stage: str, origin: str, tags: dict[str, str]) -> Run:
+    client = open_client()
+    experiment = params.tracking.experiment or params.data.name
+    tags = run_tags(params, stage) | tags
+    name = tags.get("dvc.exp.name")
+    created = client.create_run(experiment_id(client, experiment), tags=tags, run_name=name)
+    run_id = created.info.run_id
+    if name is None:
+        name = f"{params.model.id}-{params.finetune.trainable}-{run_id[:6]}"
+        client.update_run(run_id, name=name)
+    say(f"MLflow run {name} ({run_id}) of experiment {experiment} at {without_credentials(client.tracking_uri)}")
+    return Run(run_id, name, experiment, client.tracking_uri, origin, client)
+
+
+def _params_before(params: Params, stage: str) -> dict[str, str]:
+    """The parameters less the sections of this stage and those after it, which those stages log."""
+    later = _AFTER_TRAINING if stage == "evaluate" else AS_TAGS
+    return {name: value for name, value in param_values(params).items() if not name.startswith(later)}
+
+
+def _copy(old: "mlflow.entities.Run", run: Run) -> None:
+    """Parameters, data sets, and the history of what was logged before evaluation first began; not system metrics."""
+    run.log_params({name: value for name, value in old.data.params.items() if not name.startswith(_AFTER_TRAINING)})
+    run.log_inputs(old.inputs.dataset_inputs)
+    began = int(old.data.tags.get("stage.evaluate.began", _now()))  # another process may only just have got that far
+    points = []
+    for name in sorted(name for name in old.data.metrics if not name.startswith("system/")):
+        with clear_errors(run.tracking_uri):
+            points += run.client.get_metric_history(old.info.run_id, name)
+    run.log_points([point for point in points if point.timestamp < began])
+    run.set_tags({key: value for key, value in old.data.tags.items() if key.startswith("stage.finetune")})
+
+
+@contextmanager
+def _stage(run: Run, stage: str, new_run_file: Path | None, made_with: dict | None) -> Iterator[None]:
+    """Marks the stage on the run, and gives the run its status when it ends. made_with: training's environment, where known."""
+    with clear_errors(run.tracking_uri):
+        tags = run.client.get_run(run.run_id).data.tags
+    run.set_tags(
+        {f"stage.{stage}": identity(), f"stage.{stage}.began": tags.get(f"stage.{stage}.began", _now())}
+    )  # the first time
+    try:
+        yield
+        if new_run_file is not None:
+            uri = without_credentials(run.tracking_uri)
+            known = {} if made_with is None else {"environment": made_with}
+            write_json(new_run_file, {"run_id": run.run_id, "experiment": run.experiment, "tracking_uri": uri} | known)
+        run.set_tags({f"stage.{stage}": "done"})
+        with clear_errors(run.tracking_uri):
+            run.client.set_terminated(run.run_id, "FINISHED")
+    except BaseException as error:
+        _end_badly(run, stage, error)
+        raise
+
+
+def _end_badly(run: Run, stage: str, error: BaseException) -> None:
+    """Records why a stage ended. Where even that fails the user is told, and the first error goes on."""
+    status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+    try:
+        run.set_tags({"error": f"{stage}: {type(error).__name__}: {error}"})
+        if status == "FAILED" and not isinstance(error, UserError):
+            run.client.log_text(run.run_id, "".join(traceback.format_exception(error)), "error.txt")
+        run.client.set_terminated(run.run_id, status)
+    except Exception as second:
+        say(f"MLflow run {run.run_id} could not be marked {status}: {' '.join(str(second).split())[:300]}")
+
+
+@contextmanager
+def _system_metrics(run: Run, wanted: bool) -> Iterator[None]:
+    """CPU, memory, disk, network and (with nvidia-ml-py installed) GPU use, as `system/...`."""
+    if not wanted:
+        yield
+        return
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run.run_id, sampling_interval=SAMPLING_SECONDS, tracking_uri=run.tracking_uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,214 @@
+"""Where runs are kept: the user's MLflow server or database, else an sqlite database at the root of the repository.
+
+What always holds: paths are absolute, and a database is created by one process while the others wait, because MLflow's own
+creation fails when several processes meet an empty database.
+"""
+
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from filelock import FileLock, Timeout
+
+from pipeline.console import UserError, quiet_libraries
+from pipeline.files import repository_root
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+LOCK_SECONDS = 300  # creating the database takes 5 s on a free core, a minute on a crowded one
+PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+# Five retries ride out a server's restart (about a minute). MLflow's own seven would hold a dead one for over four.
+DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_AGENT_HINT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+_ready: set[str] = set()  # stores that this process has already opened
+
+
+def configure() -> str:
+    """The tracking URI, its store ready for use.
+
+    `MLFLOW_TRACKING_URI` when set, a relative sqlite path in it made absolute from the repository's root; else
+    `sqlite:///<root>/mlflow.db`, created when absent.
+    Raises UserError for a file store, which MLflow 3 no longer takes, and for a server that does not answer within seconds.
+    """
+    uri = tracking_uri()
+    if uri in _ready:
+        return uri
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if is_database(uri):
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        _quiet_mlflow()
+        with clear_errors(uri), _creation_lock(uri):
+            _connect(uri)
+            SqlAlchemyStore(uri, artifact_root())
+    else:
+        with _environment(PROBE), clear_errors(uri):
+            _client(uri).search_experiments(max_results=1)
+    _ready.add(uri)
+    return uri
+
+
+def open_client() -> "MlflowClient":
+    """A client of the configured store."""
+    return _client(configure())
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """The id of the experiment `name`, created when absent. Artifacts of a database's runs go to `<root>/mlartifacts`."""
+    from mlflow import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        # A server decides for itself where artifacts go.
+        location = artifact_root() if is_database(client.tracking_uri) else None
+        try:
+            return client.create_experiment(name, artifact_location=location)
+        except MlflowException as error:
+            if not already_exists(error):  # else another process was first
+                raise
+            found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"MLflow experiment {name!r} is deleted",
+            advice=f"`mlflow experiments restore -x {found.experiment_id}`, or set tracking.experiment to another name",
+        )
+    return found.experiment_id
+
+
+def artifact_root() -> str:
+    """`<root>/mlartifacts` as a file URI."""
+    return (repository_root() / "mlartifacts").as_uri()
+
+
+def without_credentials(uri: str) -> str:
+    """The URI without user, password and query, for files and messages that others read."""
+    if not re.match(r"[\w+.-]+://[^/]", uri):  # no host, so none of these: a path, sqlite:///...
+        return uri
+    parts = urlsplit(uri)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def already_exists(error: Exception) -> bool:
+    return getattr(error, "error_code", None) in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
+
+
+def not_found(error: Exception) -> bool:
+    return getattr(error, "error_code", None) in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
+
+
+@contextmanager
+def clear_errors(uri: str) -> Iterator[None]:
+    """Turns what MLflow, its HTTP client or a database driver raises into one line."""
+    from mlflow import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError, ModuleNotFoundError) as error:
+        text = " ".join(str(error).split()).replace(uri, without_credentials(uri))
+        where = f"MLflow at {without_credentials(uri)}"
+        if "out-of-date database schema" in text:
+            advice = "back it up, then `mlflow db upgrade <uri>`"
+            raise UserError(f"{where}: made by another MLflow version", advice=advice) from error
+        if re.search(r"\b40[13]\b", text):
+            raise UserError(
+                f"{where}: access refused ({text[:200]})", advice="set MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN"
+            ) from error
+        if re.search(r"Max retries|Connection|timed out|resolve", text):
+            raise UserError(
+                f"{where}: no answer", advice="start the server, or unset MLFLOW_TRACKING_URI to track in mlflow.db"
+            ) from error
+        raise UserError(f"{where}: {text[:500]}") from error
+
+
+def _connect(uri: str) -> None:
+    """Raises at once where a database refuses; MLflow itself would try again for over a minute and a half."""
+    from sqlalchemy import create_engine
+
+    if not uri.startswith("sqlite:"):
+        engine = create_engine(uri, connect_args={"connect_timeout": 10} if uri.startswith("postgresql") else {})
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
+
+
+def _client(uri: str) -> "MlflowClient":
+    from mlflow import MlflowClient
+
+    _quiet_mlflow()
+    return MlflowClient(tracking_uri=uri)
+
+
+def _quiet_mlflow() -> None:
+    """MLflow sets the levels of its own loggers when it is imported, and warns of what it would rather infer by itself."""
+    quiet_libraries()
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.")
+
+
+def is_database(uri: str) -> bool:
+    """Whether MLflow opens the URI itself, rather than asking a server."""
+    return uri.split(":", 1)[0].split("+", 1)[0] in DATABASES
+
+
+def tracking_uri() -> str:
+    """The absolute URI for what the user set, opened or not; raises UserError for stores that runs cannot be kept in."""
+    uri, root = os.environ.get("MLFLOW_TRACKING_URI", "").strip(), repository_root()
+    if not uri:
+        return f"sqlite:///{root}/mlflow.db"
+    if uri.startswith("file:") or ("://" not in uri and not uri.startswith(("databricks", "uc"))):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={uri}: MLflow 3 keeps no runs in plain files",
+            advice=f"unset it (the default is {root}/mlflow.db), or set it to sqlite:////absolute/path.db or to http://host:port",
+        )
+    if uri.startswith("sqlite:"):
+        path = uri.partition(":///")[2]
+        if path in ("", ":memory:"):
+            raise UserError(
+                f"MLFLOW_TRACKING_URI={uri}: each stage is its own process", advice="set it to sqlite:////absolute/path.db"
+            )
+        return f"{uri.partition(':///')[0]}:///{root / path}"
+    return uri
+
+
+@contextmanager
+def _creation_lock(uri: str) -> Iterator[None]:
+    """Held by one process of this machine at a time; for sqlite the lock lies beside the database, else in the repository."""
+    path = Path(f"{uri.partition(':///')[2]}.lock") if uri.startswith("sqlite:") else repository_root() / "mlflow.db.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=LOCK_SECONDS):
+            yield
+    except Timeout:
+        message = f"{path}: held by another process for {LOCK_SECONDS} s"
+        raise UserError(message, advice="end that process and run again") from None
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Sets environment variables for a while. What the user set stays; DEFAULTS, which are ours, give way."""
+    before = {name: os.environ.get(name) for name in values}
+    changed = [name for name, value in before.items() if value is None or value == DEFAULTS.get(name)]
+    os.environ.update({name: values[name] for name in changed})
+    try:
+        yield
+    finally:
+        for name in changed:
+            if before[name] is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before[name]

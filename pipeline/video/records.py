@@ -1,0 +1,153 @@
+"""Clips as TFRecords: SequenceExamples in the Model Garden's schema, so that its own video reader takes them too.
+
+What always holds:
+
+- A record is one whole clip: its JPEG frames with their times, and label, class, id and group in the context.
+- A split's clips are ordered by the SHA-256 of their ids, which mixes the classes and never changes; shard i of n holds every
+  n-th clip from the i-th. `read_clips` gives them back in that order.
+- Equal clips make byte-identical files.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from pipeline.console import UserError
+from pipeline.files import whole_file
+
+IMAGE_KEY = "image/encoded"
+TIMESTAMP_KEY = "image/timestamp"
+LABEL_KEY = "clip/label/index"
+TEXT_KEY = "clip/label/text"
+CLIP_KEY = "clip/id"
+GROUP_KEY = "clip/group"
+COUNT_KEY = "clip/frames"
+
+
+def shard_order(clips: Iterable[str]) -> list[str]:
+    """Clip ids in the order of the SHA-256 of their UTF-8 text."""
+    return sorted(clips, key=lambda clip: hashlib.sha256(clip.encode()).hexdigest())
+
+
+def shard_names(split: str, clips: int, shards: int) -> list[str]:
+    """The files of a split of `clips` clips: as many as asked for, but none that would be empty."""
+    count = min(clips, shards)
+    return [f"{split}-{index:05d}-of-{count:05d}.tfrecord" for index in range(count)]
+
+
+def _ints(*values: int) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def _bytes(value: bytes) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def serialize_clip(clip: str, label: int, text: str, group: str, jpegs: Sequence[bytes], timestamps: Sequence[int]) -> bytes:
+    """A clip as a serialized tf.train.SequenceExample.
+
+    `label`: index of the class, `text`: its name, `jpegs`: one JPEG a frame, `timestamps`: microseconds from the clip's start.
+    """
+    if not jpegs or len(jpegs) != len(timestamps):
+        raise ValueError(f"{clip}: needs a timestamp for each of at least one frame, got {len(jpegs)} and {len(timestamps)}")
+    example = tf.train.SequenceExample(
+        context=tf.train.Features(
+            feature={
+                LABEL_KEY: _ints(label),
+                TEXT_KEY: _bytes(text.encode()),
+                CLIP_KEY: _bytes(clip.encode()),
+                GROUP_KEY: _bytes(group.encode()),
+                COUNT_KEY: _ints(len(jpegs)),
+            }
+        ),
+        feature_lists=tf.train.FeatureLists(
+            feature_list={
+                IMAGE_KEY: tf.train.FeatureList(feature=[_bytes(jpeg) for jpeg in jpegs]),
+                TIMESTAMP_KEY: tf.train.FeatureList(feature=[_ints(time) for time in timestamps]),
+            }
+        ),
+    )
+    return example.SerializeToString(deterministic=True)
+
+
+def write_shard(path: Path, records: Iterable[bytes]) -> None:
+    """Writes serialized clips as one TFRecord file, whole or not at all; holds one record at a time."""
+    with whole_file(path) as part:
+        try:
+            with tf.io.TFRecordWriter(str(part)) as writer:
+                for record in records:
+                    writer.write(record)
+        except tf.errors.ResourceExhaustedError as error:  # TensorFlow's own file layer raises no OSError
+            raise UserError(f"{path}: the disk is full; free some space and run again, what is already made is kept") from error
+
+
+def read_clips(files: Sequence[Path], *, parallelism: int | None = None, deterministic: bool = True) -> tf.data.Dataset:
+    """A dataset of serialized clips (scalar tf.string) from the shards of one split.
+
+    `parallelism`: files read at once (None: tf.data decides). `deterministic`: in the order of `shard_order`, one clip from each
+    shard in turn; False gives whichever is ready first. Raises UserError when a file is absent or none is given.
+    """
+    paths = [Path(file) for file in files]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if not paths or missing:
+        what = f"{missing[0]}: not found" if missing else "no TFRecord files were given: the split has no clips"
+        raise UserError(f"{what}; run `dvc repro extract`, which makes them")
+    return tf.data.Dataset.from_tensor_slices([str(path) for path in paths]).interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=len(paths),
+        block_length=1,
+        num_parallel_calls=tf.data.AUTOTUNE if parallelism is None else min(parallelism, len(paths)),
+        deterministic=deterministic,
+    )
+
+
+def parse_clip_header(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """A clip with its frames still encoded.
+
+    Takes a scalar tf.string. Returns `encoded` (T,) string, `timestamps` (T,) int64 in microseconds, and the scalars `label`
+    int64, `text`, `clip`, `group` string and `count` int64 (= T).
+    """
+    context, lists = tf.io.parse_single_sequence_example(
+        serialized,
+        context_features={
+            LABEL_KEY: tf.io.FixedLenFeature((), tf.int64),
+            TEXT_KEY: tf.io.FixedLenFeature((), tf.string),
+            CLIP_KEY: tf.io.FixedLenFeature((), tf.string),
+            GROUP_KEY: tf.io.FixedLenFeature((), tf.string),
+            COUNT_KEY: tf.io.FixedLenFeature((), tf.int64),
+        },
+        sequence_features={
+            IMAGE_KEY: tf.io.FixedLenSequenceFeature((), tf.string),
+            TIMESTAMP_KEY: tf.io.FixedLenSequenceFeature((), tf.int64),
+        },
+    )
+    return {
+        "encoded": lists[IMAGE_KEY],
+        "timestamps": lists[TIMESTAMP_KEY],
+        "label": context[LABEL_KEY],
+        "text": context[TEXT_KEY],
+        "clip": context[CLIP_KEY],
+        "group": context[GROUP_KEY],
+        "count": context[COUNT_KEY],
+    }
+
+
+def decode_frames(encoded: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    """Decodes only the chosen frames: `encoded` (T,) string, `indices` (n,) integer -> uint8 (n, H, W, 3), RGB.
+
+    Indices may repeat and come in any order; one outside 0..T-1 is an error of tf.gather on a CPU.
+    """
+    return tf.map_fn(
+        lambda jpeg: tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE"),
+        tf.gather(encoded, indices),
+        fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
+    )
+
+
+def parse_clip(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """A clip with all its frames decoded: as parse_clip_header, but `frames` uint8 (T, H, W, 3), RGB, for `encoded`."""
+    clip = parse_clip_header(serialized)
+    encoded = clip.pop("encoded")
+    return {"frames": decode_frames(encoded, tf.range(tf.size(encoded))), **clip}

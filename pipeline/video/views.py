@@ -1,0 +1,133 @@
+"""The views of a clip: which frames a model sees, and how they are cropped, in training and in testing.
+
+The same functions serve embed, finetune, evaluate and the exported model, so that all of them see the same pixels. All of it is
+TensorFlow, so that it runs inside tf.data and in a SavedModel. A view is `count` consecutive frames at the model's frame rate,
+cropped to a square of `size` pixels, float32 in [0, 1]. A clip shorter than a view starts again from its first frame.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from pipeline.params import Augment
+
+
+class TrainView(NamedTuple):
+    """One augmented view: `frames` float32 (count, size, size, 3) in [0, 1], and `label`, an int32 scalar."""
+
+    frames: tf.Tensor
+    label: tf.Tensor
+
+
+def test_indices(total: tf.Tensor, count: int, views: int) -> tf.Tensor:
+    """Frame indices of `views` evenly spaced views: int32 (views, count).
+
+    View k starts at the middle of the k-th of `views` equal parts of the possible starts; one view is the clip's middle.
+
+    Args:
+      total: int scalar, the clip's number of frames (at least 1).
+    """
+    total = tf.cast(total, tf.int32)
+    spare = tf.maximum(total - count, 0)
+    starts = (2 * tf.range(views) + 1) * spare // (2 * views)
+    return (starts[:, None] + tf.range(count)[None, :]) % total
+
+
+def train_indices(total: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
+    """Frame indices of one view that starts anywhere in the clip: int32 (count,).
+
+    Args:
+      total: int scalar, the clip's number of frames (at least 1).
+      seed: int (2,), as for `tf.random.stateless_uniform`.
+    """
+    total = tf.cast(total, tf.int32)
+    starts = tf.maximum(total - count, 0) + 1
+    start = tf.random.stateless_uniform([], seed, minval=0, maxval=starts, dtype=tf.int32)
+    return (start + tf.range(count)) % total
+
+
+def _resize(frames: tf.Tensor, size: int) -> tf.Tensor:
+    """Resizes float32 square (N, S, S, 3) frames, bilinear; the identity when they have that size."""
+    return tf.cond(
+        tf.equal(tf.shape(frames)[1], size), lambda: frames, lambda: tf.image.resize(frames, [size, size], antialias=True)
+    )
+
+
+def centre_square(frames: tf.Tensor, size: int) -> tf.Tensor:
+    """The largest centred square of each frame: uint8 (N, H, W, 3) -> float32 (N, size, size, 3) in [0, 1]."""
+    shape = tf.shape(frames)
+    side = tf.minimum(shape[1], shape[2])
+    top, left = (shape[1] - side) // 2, (shape[2] - side) // 2
+    square = tf.cast(frames[:, top : top + side, left : left + side], tf.float32) / 255.0
+    return tf.ensure_shape(_resize(square, size), [None, size, size, 3])
+
+
+def _random_square(frames: tf.Tensor, size: int, smallest_area: float, seed: tf.Tensor) -> tf.Tensor:
+    """A random square of random area, the same in every frame: uint8 (N, H, W, 3) -> float32 (N, size, size, 3) in [0, 1]."""
+    area, down, right = tf.unstack(tf.random.stateless_uniform([3], seed))
+    shape = tf.shape(frames)
+    shortest = tf.cast(tf.minimum(shape[1], shape[2]), tf.float32)
+    side = tf.cast(tf.round(shortest * tf.sqrt(smallest_area + (1.0 - smallest_area) * area)), tf.int32)
+    top = tf.cast(down * tf.cast(shape[1] - side + 1, tf.float32), tf.int32)
+    left = tf.cast(right * tf.cast(shape[2] - side + 1, tf.float32), tf.int32)
+    square = tf.cast(frames[:, top : top + side, left : left + side], tf.float32) / 255.0
+    return tf.ensure_shape(_resize(square, size), [None, size, size, 3])
+
+
+def _random_colour(frames: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
+    """Shifts brightness, contrast and saturation, the same in every frame; clipped to [0, 1]."""
+    shift, contrast, saturation = tf.unstack(tf.random.stateless_uniform([3], seed, minval=-1.0, maxval=1.0))
+    if augment.brightness > 0:
+        frames = frames + augment.brightness * shift
+    if augment.contrast > 0:
+        mean = tf.reduce_mean(frames, axis=[0, 1, 2], keepdims=True)
+        frames = mean + (frames - mean) * (1.0 + augment.contrast * contrast)
+    if augment.saturation > 0:
+        grey = tf.reduce_sum(frames * [0.299, 0.587, 0.114], axis=-1, keepdims=True)  # luma, ITU-R BT.601
+        frames = grey + (frames - grey) * (1.0 + augment.saturation * saturation)
+    return tf.clip_by_value(frames, 0.0, 1.0)
+
+
+def mirrored_labels(classes: list[str], flip: bool | dict[str, str]) -> list[int]:
+    """What each class becomes when its clips are mirrored, as labels; -1 where they may not be.
+
+    Raises:
+      ValueError: `flip` names a class that is not among `classes`.
+    """
+    if flip is False:
+        return [-1] * len(classes)
+    mapping = {} if flip is True else flip
+    for name in sorted({*mapping.keys(), *mapping.values()}):
+        if name not in classes:
+            raise ValueError(f"data.flip names the class {name!r}, which is not one of {', '.join(classes)}")
+    return [classes.index(mapping.get(name, name)) for name in classes]
+
+
+def train_view(
+    frames: tf.Tensor, label: tf.Tensor, *, size: int, augment: Augment, mirrored: list[int], seed: tf.Tensor
+) -> TrainView:
+    """Augments the frames of one view: a random square, perhaps mirrored, its colours shifted.
+
+    Args:
+      frames: uint8 (count, H, W, 3).
+      label: int scalar.
+      mirrored: what each class becomes when mirrored (`mirrored_labels`).
+      seed: int (2,); equal seeds, equal views.
+    """
+    crop_seed, flip_seed, colour_seed = tf.unstack(tf.random.split(tf.cast(seed, tf.int64), 3))
+    label = tf.cast(label, tf.int32)
+    frames = _random_square(frames, size, augment.crop, crop_seed) if augment.crop < 1 else centre_square(frames, size)
+    if augment.flip:
+        becomes = tf.gather(tf.constant(mirrored, tf.int32), label)
+        flip = tf.logical_and(becomes >= 0, tf.random.stateless_uniform([], flip_seed) < 0.5)
+        frames = tf.where(flip, tf.reverse(frames, axis=[2]), frames)
+        label = tf.where(flip, becomes, label)
+    return TrainView(_random_colour(frames, augment, colour_seed), label)
+
+
+def test_views(frames: tf.Tensor, *, count: int, views: int, size: int) -> tf.Tensor:
+    """The evenly spaced, centred views of clips: uint8 (B, T, H, W, 3) -> float32 (B, views, count, size, size, 3) in [0, 1]."""
+    shape = tf.shape(frames)
+    indices = test_indices(shape[1], count, views)
+    chosen = tf.reshape(tf.gather(frames, tf.reshape(indices, [-1]), axis=1), [-1, shape[2], shape[3], 3])
+    return tf.reshape(centre_square(chosen, size), [-1, views, count, size, size, 3])

@@ -1,3 +1,0 @@
-"""What `stages.predict` knows: sources of frames, models of every format, answers, and their pictures."""
-
-import stages.video.decode  # noqa: F401  before anything imports OpenCV, which reads what this sets when it loads

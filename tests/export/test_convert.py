@@ -1,0 +1,219 @@
+"""Files of every format: they open, say what they are, and answer as the network does."""
+
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from pipeline.console import UserError
+from pipeline.export.convert import convert
+from pipeline.export.lite import LiteClassifier
+from pipeline.export.measure import logits_of
+from pipeline.export.metadata import read_metadata
+from pipeline.params import EXPORT_FORMATS
+
+pytestmark = pytest.mark.xdist_group("exporting")
+SIZE, FRAMES = 32, 5
+CLASSES = ["one", "zwei", "três"]
+
+
+def clips(count: int, seed: int) -> list[np.ndarray]:
+    """Clips that differ in brightness and contrast, float32 (FRAMES, SIZE, SIZE, 3)."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        low, high = np.sort(rng.uniform(size=2))
+        made.append(rng.uniform(low, high, (FRAMES, SIZE, SIZE, 3)).astype(np.float32))
+    return made
+
+
+@pytest.fixture(scope="module")
+def network():
+    from pipeline.models.movinet.streaming import StreamingClassifier
+    from pipeline.models.movinet.variants import VARIANTS
+    from tests.models.movinet.test_streaming import lively
+
+    variant_id = "a0_stream_relu6"
+    return StreamingClassifier(lively(variant_id), VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def files(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lite")
+    for format in EXPORT_FORMATS:
+        (folder / f"{format}.tflite").write_bytes(convert(network, format, clips(3, seed=1)))
+    return folder
+
+
+def expected(network, clip: np.ndarray) -> np.ndarray:
+    import tensorflow as tf
+
+    states, found = network.init_states(), []
+    for frame in clip:
+        logits, states = network.call(tf.constant(frame[None, None]), states)
+        found.append(logits[0].numpy())
+    return np.stack(found)
+
+
+@pytest.mark.parametrize(("format", "tolerance"), [("float32", 1e-4), ("float16", 0.02), ("dynamic", 0.2), ("int8", 0.3)])
+def test_every_format_answers_as_the_network_does_frame_by_frame(network, files, format, tolerance):
+    lite = LiteClassifier(files / f"{format}.tflite")
+    for clip in clips(2, seed=2):
+        truth = expected(network, clip)
+        spread = truth.max() - truth.min()
+        assert np.abs(logits_of(lite, clip) - truth).max() < tolerance * spread
+
+
+def test_a_file_says_what_it_is(files):
+    for format in EXPORT_FORMATS:
+        lite = LiteClassifier(files / f"{format}.tflite")
+        assert (lite.classes, lite.fps, lite.size, lite.format, lite.model) == (CLASSES, 5.0, SIZE, format, "a0_stream_relu6")
+
+
+def test_weights_are_smaller_where_they_are_said_to_be(files):
+    size = {format: (files / f"{format}.tflite").stat().st_size for format in EXPORT_FORMATS}
+    assert size["float16"] < 0.55 * size["float32"]
+    assert size["dynamic"] < 0.4 * size["float32"]
+    assert size["int8"] < 0.4 * size["float32"]
+
+
+def test_the_interface_is_the_published_one(network, files):
+    from ai_edge_litert.interpreter import Interpreter
+
+    for format in EXPORT_FORMATS:
+        interpreter = Interpreter(str(files / f"{format}.tflite"))
+        (signature,) = interpreter.get_signature_list().items()
+        assert signature[0] == "call"
+        runner = interpreter.get_signature_runner("call")
+        inputs, outputs = runner.get_input_details(), runner.get_output_details()
+        assert set(inputs) == {"image", *network.state_specs}
+        assert set(outputs) == {"logits", *network.state_specs}
+        for name, spec in network.state_specs.items():
+            assert tuple(inputs[name]["shape"]) == tuple(outputs[name]["shape"]) == tuple(spec.shape)
+            assert inputs[name]["dtype"] == outputs[name]["dtype"] == spec.dtype.as_numpy_dtype
+        operations = {operation["op_name"] for operation in interpreter._get_ops_details()}
+        assert not [name for name in operations if name.startswith(("Flex", "Custom"))]
+
+
+def test_labels_lie_in_the_file_as_the_metadata_standard_has_it(files):
+    from ai_edge_litert import schema_py_generated as schema
+
+    path = files / "int8.tflite"
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("labels.txt").decode().splitlines() == CLASSES
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    (entry,) = [item for item in model.metadata if item.name == b"TFLITE_METADATA"]
+    content = bytes(model.buffers[entry.buffer].data)
+    assert content[4:8] == b"M001"
+    for text in (b"MoViNet a0_stream_relu6", b"labels.txt", b"logits", b"state_head_pool_buffer", b"1.0.0"):
+        assert text in content
+
+
+def test_a_clip_is_forgotten_by_reset(files):
+    lite = LiteClassifier(files / "int8.tflite")
+    first, second = clips(2, seed=3)
+    once = logits_of(lite, first)
+    logits_of(lite, second)
+    np.testing.assert_array_equal(logits_of(lite, first), once)
+
+
+def test_what_is_no_stream_network_of_ours_is_refused(files, tmp_path):
+    with pytest.raises(UserError, match="not found"):
+        LiteClassifier(tmp_path / "absent.tflite")
+    (tmp_path / "text.tflite").write_text("not a model at all, but long enough to look at")
+    with pytest.raises(UserError, match="not a TensorFlow Lite file"):
+        LiteClassifier(tmp_path / "text.tflite")
+    with pytest.raises(UserError, match="has 3 classes, but 2 labels"):
+        LiteClassifier(files / "float32.tflite", labels=["a", "b"])
+    with pytest.raises(ValueError, match="expected float32"):
+        LiteClassifier(files / "float32.tflite").step(np.zeros((SIZE, SIZE, 3)))
+
+
+def test_a_file_in_the_published_layout_needs_labels_and_is_then_run(files, tmp_path):
+    content = (files / "float32.tflite").read_bytes()
+    with zipfile.ZipFile(files / "float32.tflite") as archive:
+        end = min(item.header_offset for item in archive.infolist())
+    bare = tmp_path / "bare.tflite"
+    bare.write_bytes(content[:end])
+    assert read_metadata(bare) is None
+    with pytest.raises(UserError, match="holds no labels"):
+        LiteClassifier(bare)
+    lite = LiteClassifier(bare, labels=["a", "b", "c"])
+    assert (lite.classes, lite.fps, lite.format) == (["a", "b", "c"], None, None)
+    (clip,) = clips(1, seed=4)
+    np.testing.assert_array_equal(logits_of(lite, clip), logits_of(LiteClassifier(files / "float32.tflite"), clip))
+
+
+def test_int8_leaves_sums_and_the_first_blocks_in_float(files):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(files / "int8.tflite"), experimental_op_resolver_type=_plain())
+    interpreter.allocate_tensors()
+    types = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
+    names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
+    operations = [(one["op_name"], one["inputs"][0], one["outputs"][0]) for one in interpreter._get_ops_details()]
+    convolutions = [(names[made], types[seen]) for name, seen, made in operations if "CONV_2D" in name]
+    early = [kind for name, kind in convolutions if name.startswith(("stem", "block0_", "block1_"))]
+    late = [kind for name, kind in convolutions if name.startswith(("block2_", "block3_", "block4_"))]
+    assert len(early) > 10 and set(early) == {np.float32}
+    assert len(late) > 30 and set(late) == {np.int8}
+    assert not [name for name, seen, _ in operations if name in ("ADD", "DIV", "MEAN") and types[seen] == np.int8]
+
+
+def _plain():
+    """Without XNNPACK, which would hide the operations that it takes over."""
+    from ai_edge_litert.interpreter import OpResolverType
+
+    return OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+
+
+def test_equal_networks_give_equal_files(network, files):
+    assert convert(network, "dynamic") == (files / "dynamic.tflite").read_bytes()
+
+
+def test_int8_without_clips_and_unknown_formats_are_refused(network):
+    with pytest.raises(ValueError, match="calibrate"):
+        convert(network, "int8")
+    with pytest.raises(ValueError, match="no format"):
+        convert(network, "int4")
+
+
+def test_the_saved_model_answers_alike_frame_by_frame_and_for_whole_clips(network, tmp_path):
+    import tensorflow as tf
+
+    from pipeline.export.saved import SavedStream, save_streaming
+    from pipeline.video.views import test_views
+
+    save_streaming(network, tmp_path / "saved", count=3, views=2)
+    (clip,) = clips(1, seed=5)
+    truth = expected(network, clip)
+    np.testing.assert_allclose(logits_of(SavedStream(tmp_path / "saved"), clip), truth, rtol=1e-4, atol=1e-4)
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    logits, _ = loaded.call(tf.constant(clip[None]), loaded.init_states())
+    np.testing.assert_allclose(logits[0], truth[-1], rtol=1e-4, atol=1e-4)
+    named = loaded.signatures["call"](image=tf.constant(clip[None]), **loaded.signatures["init_states"]())
+    np.testing.assert_allclose(named["logits"][0], truth[-1], rtol=1e-4, atol=1e-4)
+    frames = tf.constant(np.uint8(255 * np.stack([clip, clip[::-1]])))
+    served = loaded.signatures["serving_default"](frames=frames)["probabilities"].numpy()
+    for views, found in zip(test_views(frames, count=3, views=2, size=SIZE).numpy(), served, strict=True):
+        each = [tf.nn.softmax(expected(network, view)[-1]).numpy() for view in views]
+        np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-4)
+    assert [name.decode() for name in loaded.classes.numpy()] == CLASSES
+
+
+def test_opening_a_file_prints_nothing(files):
+    """In a process of its own, as LiteRT writes its notice once."""
+    program = "import sys; from pipeline.export.lite import LiteClassifier; LiteClassifier(sys.argv[1]).reset()"
+    command = [sys.executable, "-c", program, str(files / "float32.tflite")]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert (shown.stdout, shown.stderr) == ("", "")
+
+
+def test_the_saved_model_holds_the_weights_once(network, files, tmp_path):
+    from pipeline.export.saved import save_streaming
+
+    save_streaming(network, tmp_path / "saved", count=3, views=2)
+    written = sum(path.stat().st_size for path in (tmp_path / "saved").rglob("*") if path.is_file())
+    assert written < 1.2 * (files / "float32.tflite").stat().st_size

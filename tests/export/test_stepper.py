@@ -1,0 +1,36 @@
+"""What a stream in TensorFlow runs on."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from pipeline.export.stepper import softmax
+
+VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+PROGRAM = """
+from pipeline.export.stepper import one_thread
+
+one_thread()
+import psutil
+import tensorflow as tf
+
+tf.linalg.matmul(tf.ones((500, 500)), tf.ones((500, 500))).numpy()
+print(psutil.Process().num_threads())
+"""
+
+
+def threads(**given: str) -> int:
+    """Of a process that called one_thread, computed something and had these variables set."""
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | given
+    shown = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True, capture_output=True, text=True)
+    return int(shown.stdout.splitlines()[-1])
+
+
+def test_one_thread_unless_the_environment_says_how_many():
+    assert threads() < threads(**dict.fromkeys(VARIABLES, "2"))
+
+
+def test_softmax_of_large_logits():
+    np.testing.assert_allclose(softmax(np.array([[1e4, 1e4], [0.0, np.log(3.0)]])), [[0.5, 0.5], [0.25, 0.75]])

@@ -1,0 +1,88 @@
+"""A classifier that tells brightness, as a stream of frames and as a SavedModel of whole clips, and clips for it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.files import write_json
+from pipeline.inference.models import ClipPredictor, StreamingPredictor
+
+CLASSES = ["Dark", "Grey, middling", "Bright"]
+SIZE, FPS, COUNT, VIEWS = 32, 5.0, 4, 2
+FEEDING = {"fps": FPS, "size": SIZE, "count": COUNT, "views": VIEWS}
+
+
+def logits(mean):
+    """Of a mean brightness in [0, 1]; works on NumPy and TensorFlow numbers."""
+    return [20 * (0.35 - mean), 0 * mean, 20 * (mean - 0.65)]
+
+
+class Brightness:
+    """A Stepper: the brightness of all frames so far."""
+
+    def __init__(self):
+        self.resets = 0
+        self.reset()
+
+    def reset(self):
+        self.total, self.frames = 0.0, 0
+        self.resets += 1
+
+    def step(self, image):
+        assert image.shape == (SIZE, SIZE, 3) and image.dtype == np.float32 and image.max() <= 1
+        self.total += float(image.mean())
+        self.frames += 1
+        return np.array(logits(self.total / self.frames), np.float32)
+
+
+def streaming() -> StreamingPredictor:
+    return StreamingPredictor(Brightness(), "brightness", CLASSES, **FEEDING)
+
+
+def whole_clips(stream) -> ClipPredictor:
+    def compute(views):
+        assert views.shape[1:] == (COUNT, SIZE, SIZE, 3)
+        powers = np.exp(np.stack(logits(views.mean(axis=(1, 2, 3, 4))), axis=-1))
+        return powers / powers.sum(axis=-1, keepdims=True)
+
+    return ClipPredictor(compute, stream, "brightness", CLASSES, **FEEDING)
+
+
+def write_classifier(folder: Path) -> Path:
+    """The same as finetune would leave it, without a checkpoint."""
+    import tensorflow as tf
+
+    class Classifier(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = tf.Variable(1.0)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, COUNT, SIZE, SIZE, 3], tf.float32)])
+        def probabilities(self, views):
+            return tf.nn.softmax(self.gain * tf.stack(logits(tf.reduce_mean(views, axis=(1, 2, 3, 4))), axis=-1))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, None, 3], tf.uint8, name="frames")])
+        def serve(self, frames):
+            from pipeline.video.views import test_views
+
+            views = test_views(frames, count=COUNT, views=VIEWS, size=SIZE)
+            each = self.probabilities(tf.reshape(views, [-1, COUNT, SIZE, SIZE, 3]))
+            return {"probabilities": tf.reduce_mean(tf.reshape(each, [-1, VIEWS, len(CLASSES)]), axis=1)}
+
+    module = Classifier()
+    tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": module.serve})
+    write_json(folder / "classifier.json", {"classes": CLASSES, "model": "a0", "activation": "swish", **FEEDING})
+    return folder
+
+
+def write_video(path: Path, levels: list[int], fps: float = 5.0) -> Path:
+    """Frames of one brightness each, 0..255."""
+    import cv2
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), fps, (48, 36))
+    assert writer.isOpened()
+    for level in levels:
+        writer.write(np.full((36, 48, 3), level, np.uint8))
+    writer.release()
+    return path

@@ -1,0 +1,56 @@
+"""Predictors: what is asked of a network, and that every format gives the same answer."""
+
+import numpy as np
+import pytest
+
+from pipeline.console import UserError
+from pipeline.inference.models import MAX_VIEWS, Predictor, StreamingPredictor
+from tests.inference.small import CLASSES, COUNT, FEEDING, SIZE, Brightness, logits, streaming, whole_clips
+
+
+def views(*levels):
+    return np.stack([np.full((COUNT, SIZE, SIZE, 3), level, np.float32) for level in levels])
+
+
+@pytest.mark.parametrize(
+    ("feeding", "total", "plan"),
+    [
+        ({"count": 16, "views": 2}, 5, (16, 2)),
+        ({"count": 16, "views": 2}, 5000, (16, 2)),
+        ({}, 7, (7, 1)),
+        ({}, 50, (50, 1)),
+        ({}, 51, (50, 2)),
+        ({}, 120, (50, 3)),
+        ({}, 50_000, (50, MAX_VIEWS)),
+        ({"views": 4}, 7, (7, 4)),
+    ],
+)
+def test_the_plan_is_the_models_own_or_fits_the_clip(feeding, total, plan):
+    assert Predictor("p", CLASSES, fps=5.0, size=SIZE, **feeding).plan(total) == plan
+
+
+def test_a_stream_answers_for_each_view_from_fresh_states_with_its_last_frame():
+    given = views(0.1, 0.9)
+    given[1, 0] = 0.5  # so that frames, not views, are averaged within
+    found = streaming().probabilities(given)
+    expected = [np.exp(logits(mean)) / np.exp(logits(mean)).sum() for mean in (0.1, (0.5 + 3 * 0.9) / 4)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_clips_answer_is_the_mean_of_its_views_in_every_format():
+    given = np.random.default_rng(1).uniform(size=(3, COUNT, SIZE, SIZE, 3)).astype(np.float32) * np.float32([[[[[0.5]]]]])
+    one, other = streaming(), whole_clips(None)
+    np.testing.assert_allclose(one.clip_probabilities(given), other.clip_probabilities(given), rtol=1e-4)
+    np.testing.assert_allclose(other.clip_probabilities(given), other.probabilities(given).mean(axis=0), rtol=1e-6)
+
+
+def test_a_stream_starts_afresh():
+    predictor = streaming()
+    predictor.stream().step(np.zeros((SIZE, SIZE, 3), np.float32))
+    assert predictor.stream().frames == 0
+
+
+def test_another_number_of_names_than_outputs_is_an_error():
+    predictor = StreamingPredictor(Brightness(), "brightness.tflite", CLASSES[:2], **FEEDING)
+    with pytest.raises(UserError, match=r"brightness.tflite: has 3 outputs, but there are 2 class names"):
+        predictor.clip_probabilities(views(0.1))

@@ -1,0 +1,54 @@
+"""What is cut out of a clip in NumPy is what the pipeline cuts out in TensorFlow."""
+
+import numpy as np
+import pytest
+
+import pipeline.inference.views as views_module
+from pipeline.inference.views import read_views, square, view_indices
+
+
+def images(total, height=24, width=32):
+    return np.random.default_rng(total).integers(0, 256, (total, height, width, 3), np.uint8)
+
+
+def source(clip, starts):
+    def frames():
+        starts.append(1)
+        return ((200_000 * number, image) for number, image in enumerate(clip))
+
+    return frames
+
+
+@pytest.mark.parametrize("total", [1, 2, 7, 8, 9, 23, 100])
+@pytest.mark.parametrize(("count", "views"), [(1, 1), (8, 1), (8, 2), (5, 10)])
+def test_places_are_those_of_evaluation(total, count, views):
+    from pipeline.video.views import test_indices as evaluated
+
+    np.testing.assert_array_equal(view_indices(total, count, views), evaluated(total, count, views).numpy())
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 32), (24, 33), (41, 24), (24, 24)])
+def test_pixels_are_those_of_evaluation(height, width):
+    import tensorflow as tf
+
+    from pipeline.video.views import test_views as evaluated
+
+    clip = images(11, height, width)
+    found = read_views(source(clip, []), 5.0, 24, lambda total: (4, 3))
+    expected = evaluated(tf.constant(clip[None]), count=4, views=3, size=24)[0].numpy()
+    np.testing.assert_array_equal(found.views, expected)
+    assert found.views.dtype == np.float32 and found.frames == 11 and found.seconds == pytest.approx(11 / 5)
+
+
+def test_a_long_clip_is_read_twice_and_gives_the_same(monkeypatch):
+    clip, once, twice = images(50), [], []
+    short = read_views(source(clip, once), 5.0, 24, lambda total: (6, 3))
+    monkeypatch.setattr(views_module, "KEPT", 20)
+    long = read_views(source(clip, twice), 5.0, 24, lambda total: (6, 3))
+    np.testing.assert_array_equal(short.views, long.views)
+    assert (len(once), len(twice)) == (1, 2)
+
+
+def test_a_frame_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="32x24 pixels, where the short side should be 16"):
+        square(images(1)[0], 16)

@@ -1,0 +1,47 @@
+"""A MoViNet of two blocks and a few channels, which builds and saves in seconds and names its variables as every variant does."""
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from official.projects.movinet.modeling import movinet, movinet_model
+
+from pipeline.models.movinet.variants import VARIANTS
+
+WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+
+
+def small_movinet(monkeypatch, variant: str = "a0", classes: int = 600) -> movinet_model.MovinetClassifier:
+    """Built as `variant` is, with other sizes, and with random values everywhere."""
+    specs = (
+        movinet.StemSpec(filters=4, kernel_size=(1, 3, 3), strides=(1, 2, 2)),
+        movinet.MovinetBlockSpec(
+            base_filters=4, expand_filters=(8, 8), kernel_sizes=((1, 3, 3), (3, 3, 3)), strides=((1, 2, 2), (1, 1, 1))
+        ),
+        movinet.HeadSpec(project_filters=8, head_filters=16),
+    )
+    monkeypatch.setitem(movinet.BLOCK_SPECS, "small", specs)
+    backbone = movinet.Movinet(model_id="small", **VARIANTS[variant].builder)
+    model = movinet_model.MovinetClassifier(backbone, num_classes=classes, activation="swish", dropout_rate=0.0)
+    rng = np.random.default_rng(classes)
+    for variable in model.variables:
+        variable.assign(rng.normal(size=variable.shape).astype(np.float32))
+    return model
+
+
+class HubLayer(tf_keras.layers.Layer):
+    """Holds a loaded SavedModel as tensorflow_hub.KerasLayer 0.16 does, which takes its variables for its own, by their names."""
+
+    def __init__(self, loaded):
+        super().__init__()
+        self._func = loaded
+        for variable in loaded.variables:
+            self.add_weight(
+                name=variable.name,
+                shape=variable.shape,
+                dtype=variable.dtype,
+                trainable=True,
+                getter=lambda *arguments, variable=variable, **options: variable,
+            )
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        return self._func({"image": images}, training=False)

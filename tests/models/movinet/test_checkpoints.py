@@ -1,0 +1,353 @@
+"""Finding weights, refusing what does not fit or cannot be trusted, and the published sources in order."""
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import requests
+import tensorflow as tf
+import tf_keras
+
+from pipeline.console import UserError
+from pipeline.models.movinet import checkpoints
+from pipeline.models.movinet.bundle import VALUE
+from pipeline.models.movinet.checkpoint_files import read_prefix
+from pipeline.models.movinet.checkpoints import find_weights, replace_values, restore, variable_keys, weights_digest
+from pipeline.models.movinet.variants import VARIANTS
+from tests.models.movinet.small import WITHOUT_GRADIENTS, HubLayer, small_movinet
+from tests.range_server import RangeServer
+
+A0 = VARIANTS["a0"]
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def small_model(units: int = 3) -> tf_keras.Model:
+    tf_keras.utils.set_random_seed(units)
+    return tf_keras.Sequential([tf_keras.layers.InputLayer([4]), tf_keras.layers.Dense(units), tf_keras.layers.Dense(2)])
+
+
+def saved(folder: Path, model: tf_keras.Model) -> Path:
+    tf.train.Checkpoint(model=model).save(str(folder / "ckpt"))
+    return folder
+
+
+def tarball(path: Path, folder: Path, *, name: str = "weights") -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, arcname=name)
+    return path
+
+
+def test_a_tarball_a_folder_and_a_prefix_are_the_same_weights(tmp_path):
+    folder = saved(tmp_path / "w", small_model())
+    archive = tarball(tmp_path / "w.tar.gz", folder)
+    prefixes = [find_weights(str(path), A0) for path in (archive, folder, folder / "ckpt-1", folder / "ckpt-1.index")]
+    assert len({weights_digest(prefix) for prefix in prefixes}) == 1
+    assert find_weights("random", A0) is None
+
+
+def test_a_relative_path_is_under_the_repository(tmp_path):
+    saved(tmp_path / "w", small_model())
+    assert find_weights("w", A0) == tmp_path / "w" / "ckpt-1"
+
+
+def test_everything_is_restored():
+    folder = saved(Path(os.environ["DVC_ROOT"]) / "w", model := small_model())
+    other = small_model()
+    for variable in other.variables:
+        variable.assign(tf.zeros_like(variable))
+    assert restore(other, find_weights(str(folder), A0), "w") == 4
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_keys_are_those_tensorflow_writes(tmp_path):
+    model = small_model()
+    folder = saved(tmp_path / "w", model)
+    written = tf.train.load_checkpoint(str(folder / "ckpt-1")).get_variable_to_shape_map()
+    assert set(variable_keys(model=model)) == set(written) - {
+        "save_counter/.ATTRIBUTES/VARIABLE_VALUE",
+        "_CHECKPOINTABLE_OBJECT_GRAPH",
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (small_model(5), "kernel is "),
+        (tf_keras.Sequential([tf_keras.layers.InputLayer([4]), tf_keras.layers.Dense(3)]), "2 left over"),
+        (tf_keras.Sequential([small_model(), tf_keras.layers.Dense(2)]), "missing"),
+    ],
+)
+def test_another_network_is_an_error_that_says_what_differs(tmp_path, model, message):
+    folder = saved(tmp_path / "w", small_model())
+    with pytest.raises(UserError, match="this model") as caught:
+        restore(model, find_weights(str(folder), A0), "my weights")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("my weights: ")
+    assert "\n" not in str(caught.value)
+
+
+def same_values(one: tf_keras.Model, other: tf_keras.Model) -> bool:
+    return all(np.array_equal(*both) for both in zip(one.get_weights(), other.get_weights(), strict=True))
+
+
+@pytest.mark.slow
+def test_saved_models_restore_as_exported_saved_again_and_wrapped(tmp_path, monkeypatch, capsys):
+    """As the official export makes them, with compile()'s metrics; after loading and saving; inside another Keras model."""
+    model = small_movinet(monkeypatch)
+    model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model({"image": tf.zeros([1, 2, 16, 16, 3])})
+    model.save(str(tmp_path / "exported" / "3"), options=WITHOUT_GRADIENTS)
+    loaded = tf.saved_model.load(str(tmp_path / "exported" / "3"))
+    tf.saved_model.save(loaded, str(tmp_path / "again"), options=WITHOUT_GRADIENTS)
+    images = tf_keras.layers.Input([None, None, None, 3])
+    wrapped = tf_keras.Model([images], [HubLayer(loaded)(images)])
+    wrapped.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    wrapped.save(str(tmp_path / "wrapped"), options=WITHOUT_GRADIENTS)
+    for name, key in (
+        ("exported", "variables/0"),
+        ("again", "variables/0"),
+        ("wrapped", "layer_with_weights-0/stem.S"),
+    ):
+        prefix = find_weights(name, A0)
+        saved_keys = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
+        assert any(saved_key.startswith(key) for saved_key in saved_keys), sorted(saved_keys)
+        other = small_movinet(monkeypatch, classes=600)
+        other.set_weights([np.zeros_like(value) for value in other.get_weights()])
+        assert restore(other, prefix, name) == len(model.variables)
+        assert same_values(model, other)
+        assert "keras_api/metrics/0/count" in capsys.readouterr().err or name == "again"
+    fewer = small_movinet(monkeypatch, classes=5)
+    before = fewer.get_weights()
+    with pytest.raises(UserError, match=r"wrapped: these are weights of this model with 600 classes, not 5; give the checkpoint"):
+        restore(fewer, find_weights("wrapped", A0), "wrapped")
+    stream = small_movinet(monkeypatch, "a0_stream")
+    with pytest.raises(UserError, match=r"wrapped: does not fit this model.*missing.*left over"):
+        restore(stream, find_weights("wrapped", A0), "wrapped")
+    assert all(np.array_equal(*both) for both in zip(before, fewer.get_weights(), strict=True))
+
+
+def saved_by_name(folder: Path, model: tf_keras.Model, names: dict[int, str], order: list[int]) -> Path:
+    """A SavedModel's variables as the hub's A2 base has them: `trainable_variables/N`, and `variables/N` for the rest."""
+    copies = [tf.Variable(model.variables[number], name=names[number]) for number in order]
+    trainable = {id(variable) for variable in model.trainable_variables}
+    first = [copy for copy, number in zip(copies, order, strict=True) if id(model.variables[number]) in trainable]
+    tf.train.Checkpoint(trainable_variables=first, variables=copies).write(str(folder / "variables" / "variables"))
+    return folder
+
+
+def test_variables_of_saved_models_are_told_by_name_never_by_order(tmp_path, monkeypatch):
+    model = small_movinet(monkeypatch)
+    order = np.random.default_rng(1).permutation(len(model.variables)).tolist()
+    old = {
+        number: variable.name.removesuffix(":0").replace("block0_layer", "b0/l").replace("/conv3d/", "/conv3d_7/")
+        for number, variable in enumerate(model.variables)
+    }
+    saved_by_name(tmp_path / "hub", model, old, order)
+    other = small_movinet(monkeypatch)
+    other.set_weights([np.zeros_like(value) for value in other.get_weights()])
+    assert restore(other, find_weights("hub", A0), "hub") == len(order)
+    assert same_values(model, other)
+
+    saved_by_name(tmp_path / "nameless", model, dict.fromkeys(range(len(order)), "Variable"), order)
+    with pytest.raises(UserError, match="nameless: the shapes are those of this model, but not the names"):
+        restore(other, find_weights("nameless", A0), "nameless")
+    first = next(number for number, variable in enumerate(model.variables) if "bn/gamma" in variable.name)
+    twin = next(number for number, variable in enumerate(model.variables) if "bn/beta" in variable.name)
+    saved_by_name(tmp_path / "twins", model, old | {twin: old[first]}, order)
+    with pytest.raises(
+        UserError, match="the shapes are those of this model, but not the names, which tell what is what: 1 missing"
+    ):
+        restore(other, find_weights("twins", A0), "twins")
+
+
+@pytest.mark.parametrize("counter", ["save_counter", "_save_counter"])
+def test_counters_and_what_else_a_training_keeps_are_left_out(tmp_path, counter, capsys):
+    model = small_model()
+    checkpoint = (
+        tf.train.Checkpoint(
+            model=model, optimizer=tf_keras.optimizers.Adam(), global_step=tf.Variable(7), **{counter: tf.Variable(1)}
+        )
+        if counter == "_save_counter"
+        else tf.train.Checkpoint(model=model)
+    )
+    (checkpoint.write if counter == "_save_counter" else checkpoint.save)(str(tmp_path / "w" / "ckpt"))
+    (prefix,) = [path.with_suffix("") for path in (tmp_path / "w").glob("*.index")]
+    assert f"{counter}/.ATTRIBUTES/VARIABLE_VALUE" in tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
+    other = small_model()
+    other.set_weights([np.zeros_like(value) for value in other.get_weights()])
+    assert restore(other, find_weights("w", A0), "w") == 4
+    assert same_values(model, other)
+    said = capsys.readouterr().err
+    assert ("global_step" in said) == (counter == "_save_counter")
+
+
+def test_a_flipped_byte_is_an_error_that_restores_nothing(tmp_path):
+    folder = saved(tmp_path / "w", small_model())
+    data = folder / "ckpt-1.data-00000-of-00001"
+    index = read_prefix(folder / "ckpt-1").index
+    tensor = next(tensor for key, tensor in index.tensors.items() if key.endswith("layer_with_weights-1/kernel" + VALUE))
+    content = bytearray(data.read_bytes())
+    content[tensor.offset + 1] ^= 1
+    data.write_bytes(content)
+    other = small_model(3)
+    other.set_weights([np.full_like(value, 7) for value in other.get_weights()])
+    with pytest.raises(UserError, match=r"^w: damaged: .*[Cc]hecksum.*; fetch it again$") as caught:
+        restore(other, find_weights("w", A0), "w")
+    assert "\n" not in str(caught.value)
+    assert all(np.all(value == 7) for value in other.get_weights())
+    data.write_bytes(content[: tensor.offset])
+    with pytest.raises(UserError, match=r"^w: "):
+        restore(other, find_weights("w", A0), "w")
+    assert all(np.all(value == 7) for value in other.get_weights())
+
+
+def test_values_of_another_type_are_refused(tmp_path):
+    tf.train.Checkpoint(
+        model=tf_keras.Sequential([tf_keras.layers.InputLayer([4]), tf_keras.layers.Dense(2, dtype="float16")])
+    ).write(str(tmp_path / "w" / "ckpt"))
+    model = tf_keras.Sequential([tf_keras.layers.InputLayer([4]), tf_keras.layers.Dense(2)])
+    with pytest.raises(UserError, match=r"layer_with_weights-0/bias, .*: not float32; give float32 weights"):
+        restore(model, find_weights("w", A0), "w")
+
+
+def test_a_url_is_fetched_once_and_a_changed_copy_is_noticed(tmp_path):
+    archive = tarball(tmp_path / "w.tar.gz", saved(tmp_path / "w", small_model()))
+    with RangeServer({"w.tar.gz": archive.read_bytes()}) as server:
+        url = server.url("w.tar.gz")
+        first = find_weights(url, A0)
+        assert find_weights(url, A0) == first
+        assert server.requests == 1
+        with pytest.raises(UserError, match="404"):
+            find_weights(server.url("other.tar.gz"), A0)
+    (cached,) = (tmp_path / ".cache" / "weights").glob("*/w.tar.gz")
+    cached.write_bytes(b"changed")
+    with pytest.raises(UserError, match="has changed since it was fetched; delete it"):
+        find_weights(url, A0)
+
+
+def test_what_a_url_gives_and_is_no_tarball_is_not_kept(tmp_path):
+    with RangeServer({"w.tar.gz": b"<html>log in</html>"}) as server:
+        for _ in range(2):
+            with pytest.raises(UserError, match=r"w\.tar\.gz is a web page .*; fetch it again"):
+                find_weights(server.url("w.tar.gz"), A0)
+        assert server.requests == 2
+
+
+@pytest.fixture
+def kaggle(tmp_path, monkeypatch):
+    """kagglehub as version 1.0.2 lays its cache out: `models/<handle>/<version>/`, and `<version>.complete` next to it."""
+    monkeypatch.setenv("KAGGLEHUB_CACHE", "")  # so that what the code sets is unset again
+    monkeypatch.delenv("KAGGLEHUB_CACHE")
+    monkeypatch.setattr(checkpoints, "WAITS", (0.0, 0.0))
+    stand_in = SimpleNamespace(asked=[], failures=[])
+
+    def model_download(handle: str) -> str:
+        stand_in.asked.append(handle)
+        if stand_in.failures:
+            raise stand_in.failures.pop(0)
+        folder = Path(os.environ["KAGGLEHUB_CACHE"]) / "models" / handle
+        if folder.with_name(f"{folder.name}.complete").exists():
+            return str(folder)
+        saved_prefix = saved(tmp_path / "source", small_model()) / "ckpt-1"
+        (folder / "variables").mkdir(parents=True)
+        (folder / "saved_model.pb").touch()
+        for suffix in (".index", ".data-00000-of-00001"):
+            shutil.copy(f"{saved_prefix}{suffix}", folder / "variables" / f"variables{suffix}")
+        folder.with_name(f"{folder.name}.complete").touch()
+        return str(folder)
+
+    stand_in.model_download = model_download
+    monkeypatch.setitem(sys.modules, "kagglehub", stand_in)
+    return stand_in
+
+
+def test_published_sources_are_tried_in_order(tmp_path, monkeypatch, capsys, kaggle):
+    archive = tarball(tmp_path / "w.tar.gz", saved(tmp_path / "w", small_model()))
+    a1 = VARIANTS["a1"]
+    with RangeServer({A0.checkpoint: archive.read_bytes()}) as server:
+        monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", server.url("").rstrip("/"))
+        find_weights("pretrained", A0)
+        assert kaggle.asked == []
+        kaggle.failures = [requests.ConnectionError("reset")]
+        prefix = find_weights("pretrained", a1)
+        assert prefix == tmp_path / ".cache/weights/kaggle/models" / a1.kaggle / "variables" / "variables"
+        assert kaggle.asked == [a1.kaggle] * 2
+        assert re.search(r"weights of a1: published checkpoint: \S+: the server answers 404", capsys.readouterr().err)
+        before = server.requests
+        find_weights("pretrained", a1)  # what Kaggle gave is there: the published place is not asked again
+        assert server.requests == before
+    assert capsys.readouterr().err == ""
+
+
+def test_kaggles_versions_are_pinned():
+    versions = {(variant.stream, variant.kaggle.rpartition("/")[2]) for variant in VARIANTS.values() if variant.kaggle}
+    assert versions == {(False, "3"), (True, "2")}
+    assert A0.kaggle == "google/movinet/tensorFlow2/a0-base-kinetics-600-classification/3"
+
+
+def test_a_published_file_that_is_another_is_refused_and_the_next_source_tried(tmp_path, monkeypatch, capsys, kaggle):
+    archive = tarball(tmp_path / "w.tar.gz", saved(tmp_path / "w", small_model())).read_bytes()
+    known = {A0.checkpoint: (len(archive), hashlib.sha256(archive).hexdigest())}
+    monkeypatch.setattr("pipeline.models.movinet.published.PUBLISHED_FILES", known)
+    with RangeServer({A0.checkpoint: archive[:-1] + b"x"}) as server:
+        monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", server.url("").rstrip("/"))
+        assert "kaggle" in str(find_weights("pretrained", A0))
+        assert "what arrived is not the published file" in capsys.readouterr().err
+        assert not list((tmp_path / ".cache/weights").glob("*/*.tar.gz"))
+    mine = tmp_path / A0.checkpoint
+    mine.write_bytes(archive)
+    find_weights(str(mine), A0)
+    assert "not the published" not in capsys.readouterr().err
+    tarball(mine, saved(tmp_path / "other", small_model(5)))
+    find_weights(str(mine), A0)  # the user's own file is taken
+    assert f"{mine}: not the published {A0.checkpoint}: its size or SHA-256 is another" in capsys.readouterr().err
+
+
+def test_all_sources_failing_says_why_each_did(monkeypatch, kaggle):
+    kaggle.failures = [OSError("no route to Kaggle")]
+    monkeypatch.setattr("pipeline.models.movinet.fetching.WAITS", ())
+    monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cannot be fetched.*no route to Kaggle.*; fetch movinet_a0_base.tar.gz by other means"):
+        find_weights("pretrained", A0)
+    with pytest.raises(UserError, match="no weights of a0_stream_relu6 are published"):
+        find_weights("pretrained", VARIANTS["a0_stream_relu6"])
+
+
+def test_replaced_values_are_all_that_changes(tmp_path):
+    model = small_model()
+    folder = saved(tmp_path / "w", model)
+    key = next(key for key, variable in variable_keys(model=model).items() if variable is model.layers[0].kernel)
+    replace_values(folder / "ckpt-1", tmp_path / "new" / "ckpt-1", {key: np.ones((4, 3), np.float32)})
+    other = small_model(3)
+    restore(other, find_weights(str(tmp_path / "new"), A0), "new")
+    expected = [np.ones((4, 3), np.float32), *model.get_weights()[1:]]
+    for one, two in zip(expected, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    with pytest.raises(KeyError):
+        replace_values(folder / "ckpt-1", tmp_path / "newer" / "ckpt-1", {"nothing": np.ones(1)})
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside"])
+def test_a_tarball_cannot_write_outside_its_folder(tmp_path, name):
+    with tarfile.open(tmp_path / "w.tar", "w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"evil"))
+    with pytest.raises(UserError, match=r"unsafe path|should hold one checkpoint"):
+        find_weights("w.tar", A0)
+    assert not list(tmp_path.parent.glob("outside"))
+    assert not Path("/outside").exists()

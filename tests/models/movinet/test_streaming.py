@@ -1,0 +1,134 @@
+"""Frame by frame, and in chunks, a stream network says what the Model Garden's whole-clip network says."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from pipeline.console import UserError
+from pipeline.files import write_json
+from pipeline.models.movinet.build import batch_norm_layers, build_backbone, build_classifier, set_rezero
+from pipeline.models.movinet.streaming import StreamingClassifier, load_streaming, pretrained_streaming
+from pipeline.models.movinet.variants import VARIANTS
+
+SIZE, FRAMES = 48, 6
+CLASSES = ["one", "two", "three"]
+
+
+def lively(variant_id: str, seed: int = 3):
+    """A classifier whose residual branches, batch norms and positional encodings all do something."""
+    tf_keras.utils.set_random_seed(seed)
+    variant = VARIANTS[variant_id]
+    backbone = build_backbone(variant)
+    set_rezero(backbone, 0.4)
+    rng = np.random.default_rng(seed)
+    for layer in batch_norm_layers(backbone):
+        gamma, beta, mean, variance = layer.get_weights()
+        layer.set_weights(
+            [
+                rng.uniform(0.7, 1.3, gamma.shape),
+                rng.normal(0, 0.2, beta.shape),
+                rng.normal(0, 0.2, mean.shape),
+                rng.uniform(0.5, 1.5, variance.shape),
+            ]
+        )
+    classifier = build_classifier(variant, backbone, len(CLASSES))
+    kernel = classifier.layers[-1].weights[2]
+    kernel.assign(rng.normal(0, 0.3, kernel.shape))
+    return classifier
+
+
+def clip(frames: int = FRAMES, size: int = SIZE) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(5).uniform(size=(1, frames, size, size, 3)), tf.float32)
+
+
+def streamed(network: StreamingClassifier, image: tf.Tensor, chunks: list[int]) -> np.ndarray:
+    """The logits after each chunk."""
+    states, found, start = network.init_states(image.shape[2]), [], 0
+    for count in chunks:
+        logits, states = network.call(image[:, start : start + count], states)
+        found.append(logits[0].numpy())
+        start += count
+    return np.stack(found)
+
+
+@functools.cache
+def whole(variant_id: str) -> tuple:
+    """A lively classifier, a clip, and what the Model Garden's whole-clip network says of the clip's first 1, 2, ... frames."""
+    classifier, image = lively(variant_id), clip()
+    spec = tf.TensorSpec([1, None, SIZE, SIZE, 3])
+    call = tf.function(lambda frames: classifier({"image": frames}, training=False), input_signature=[spec], autograph=False)
+    said = np.concatenate([call(image[:, :end]).numpy() for end in range(1, FRAMES + 1)])
+    assert np.ptp(said, axis=0).max() > 1e-2 * np.abs(said).max()  # later frames matter
+    return classifier, image, said
+
+
+def check(variant_id: str, chunks: list[int]) -> None:
+    classifier, image, said = whole(variant_id)
+    network = StreamingClassifier(classifier, VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE)
+    found = streamed(network, image, chunks)
+    np.testing.assert_allclose(found, said[np.cumsum(chunks) - 1], rtol=1e-3, atol=1e-4 * np.abs(said).max())
+
+
+@pytest.mark.parametrize("chunks", [[1] * FRAMES, [1, 4, 1]], ids=["frames", "chunks"])
+@pytest.mark.parametrize("variant_id", ["a0_stream", "a0_stream_relu6"])
+def test_a_stream_says_what_the_whole_clip_network_says(variant_id, chunks):
+    check(variant_id, chunks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant_id", ["a1_stream", "a2_stream", "a3_stream"])
+def test_the_same_of_larger_networks_and_positional_encoding(variant_id):
+    check(variant_id, [1, 1, 3, 1])
+
+
+@pytest.fixture(scope="module")
+def relu6():
+    return whole("a0_stream_relu6")[0]
+
+
+def test_states_have_the_published_names_and_shapes(relu6):
+    network = StreamingClassifier(relu6, VARIANTS["a0_stream_relu6"], CLASSES, fps=5.0, size=172)
+    states = network.init_states()
+    assert states["state_block1_layer0_stream_buffer"].shape == (1, 2, 22, 22, 80)
+    assert states["state_block4_layer0_stream_buffer"].shape == (1, 4, 6, 6, 384)
+    assert states["state_head_pool_buffer"].shape == (1, 1, 1, 1, 480)
+    assert states["state_head_pool_frame_count"].dtype == tf.int32
+    image = tf.zeros([1, 1, 172, 172, 3])
+    _, after = network.call(image, states)
+    assert {name: (state.shape, state.dtype) for name, state in after.items()} == {
+        name: (state.shape, state.dtype) for name, state in states.items()
+    }
+    assert int(after["state_head_pool_frame_count"][0]) == 1
+
+
+def test_a_finetuned_classifier_is_restored_with_its_description(relu6, tmp_path):
+    tf.train.Checkpoint(model=relu6).write(str(tmp_path / "ckpt-1"))
+    write_json(tmp_path / "classifier.json", {"model": "a0_stream_relu6", "classes": CLASSES, "fps": 7.5, "size": SIZE})
+    network = load_streaming(tmp_path)
+    assert (network.classes, network.fps, network.size, network.variant.id) == (CLASSES, 7.5, SIZE, "a0_stream_relu6")
+    _, image, said = whole("a0_stream_relu6")
+    np.testing.assert_allclose(streamed(network, image, [1] * FRAMES), said, rtol=1e-3, atol=1e-4)
+
+
+def test_a_base_network_is_refused_before_anything_is_built(tmp_path):
+    write_json(tmp_path / "classifier.json", {"model": "a2", "classes": CLASSES, "fps": 5.0, "size": SIZE})
+    with pytest.raises(UserError, match="model=a2_stream"):
+        load_streaming(tmp_path)
+    with pytest.raises(UserError, match="model=a1_stream"):
+        pretrained_streaming("a1", "pretrained", CLASSES)
+    with pytest.raises(UserError, match="run `dvc repro`"):
+        load_streaming(tmp_path / "absent")
+
+
+def test_a_classifier_of_a_network_that_computed_otherwise_is_refused(tmp_path):
+    write_json(tmp_path / "classifier.json", {"model": "a0_stream", "activation": "hard_swish", "classes": ["a", "b"]})
+    with pytest.raises(UserError, match="trained when a0_stream had hard_swish in its head, not swish; train it again"):
+        load_streaming(tmp_path)
+
+
+def test_names_that_are_not_the_pretrained_classes_are_refused():
+    with pytest.raises(UserError, match="3 names of classes given"):
+        pretrained_streaming("a0_stream", "pretrained", CLASSES)

@@ -1,0 +1,151 @@
+"""Each variant, at full size: builds, restores a checkpoint in the published layout completely, trains a step and predicts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from pipeline.models.movinet.build import batch_norm_layers, build_backbone, build_classifier, freeze, hard_sigmoid, set_rezero
+from pipeline.models.movinet.bundle import VALUE, read_shapes
+from pipeline.models.movinet.checkpoints import restore, variable_keys
+from pipeline.models.movinet.head import build_head, head_keys, read_head
+from pipeline.models.movinet.layouts import LAYOUTS, contents_of, layout_of
+from pipeline.models.movinet.serving import Trunk
+from pipeline.models.movinet.variants import KINETICS_CLASSES, VARIANTS
+
+# Kondratyuk et al. 2021 and the Model Garden's results tables, Kinetics-600: top-1, top-5, frames, resolution.
+PUBLISHED = {
+    "a0": (72.28, 90.92, 50, 172),
+    "a1": (76.69, 93.40, 50, 172),
+    "a2": (78.62, 94.17, 50, 224),
+    "a3": (81.79, 95.67, 120, 256),
+    "a4": (83.48, 96.16, 80, 290),
+    "a5": (84.27, 96.39, 120, 320),
+    "a0_stream": (72.05, 90.63, 50, 172),
+    "a1_stream": (76.45, 93.25, 50, 172),
+    "a2_stream": (78.40, 94.05, 50, 224),
+    "a3_stream": (80.09, 94.84, 120, 256),
+    "a4_stream": (81.49, 95.66, 80, 290),
+    "a5_stream": (82.37, 95.79, 120, 320),
+}
+
+
+def test_the_table_states_the_published_figures():
+    stated = {name: (v.top1, v.top5, v.frames, v.resolution) for name, v in VARIANTS.items() if v.top1 is not None}
+    assert stated == PUBLISHED
+    for variant in VARIANTS.values():
+        assert variant.frames == 10 * variant.fps
+        assert variant.stream == variant.builder["causal"]
+
+
+def test_stream_networks_compute_as_the_published_ones_were_trained():
+    """A logit-by-logit comparison with MoViNet-pytorch, whose tests hold it to the hub's models, found both differences."""
+    x = tf.linspace(-4.0, 4.0, 33)
+    np.testing.assert_allclose(hard_sigmoid(x), np.clip(0.2 * x.numpy() + 0.5, 0, 1), atol=1e-6)
+    np.testing.assert_allclose(hard_sigmoid(x), tf_keras.activations.hard_sigmoid(x), atol=1e-6)
+    variant = VARIANTS["a0_stream"]
+    backbone = build_backbone(variant)
+    gates = {layer._attention._se_expand._activation for layer in backbone.layers if layer.name.startswith("block")}
+    assert gates == {hard_sigmoid}
+    classifier = build_classifier(variant, backbone)
+    assert classifier.layers[-1]._head._activation == "swish"
+    assert backbone.get_layer("head")._project._activation == "hard_swish"
+
+
+def randomise(model: tf_keras.Model, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for variable in model.variables:
+        variable.assign(rng.uniform(0.05, 0.15, variable.shape).astype(np.float32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
+    variant = VARIANTS[name]
+    tf_keras.utils.set_random_seed(1)
+    backbone = build_backbone(variant)
+    classifier = build_classifier(variant, backbone, dropout=0.0)
+    randomise(classifier, seed=1)
+    saved = classifier.get_weights()
+    prefix = tf.train.Checkpoint(model=classifier).save(str(tmp_path / "ckpt"))
+    blocks = sum(layer.name.startswith("block") for layer in backbone.layers)
+    shapes = read_shapes(Path(f"{prefix}.index").read_bytes())
+    assert layout_of(contents_of(shapes), blocks) == LAYOUTS[name]
+    # The names that the variables have here lead to the same keys, whatever their order.
+    keys = {f"variables/{number}{VALUE}": variable for number, variable in enumerate(classifier.variables)}
+    named = contents_of(
+        {key: tuple(variable.shape) for key, variable in keys.items()},
+        {key: variable.name for key, variable in keys.items()},
+    )
+    expected = {key: id(variable) for key, variable in variable_keys(model=classifier).items()}
+    assert {key: id(keys[own]) for key, own in named.variables.items()} == expected
+    randomise(classifier, seed=2)
+    assert restore(classifier, prefix, name) == len(saved)
+    for one, other in zip(saved, classifier.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    tf_keras.utils.set_random_seed(1)
+    for variable in classifier.trainable_variables:
+        if variable.shape.rank > 1:  # kernels small enough that nothing saturates
+            variable.assign(tf.random.normal(variable.shape, stddev=0.05))
+    set_rezero(backbone, 0.5)
+    freeze(backbone, trainable_blocks=None, batch_norm=False)
+    x = tf.random.uniform([1, 2, 48, 48, 3], seed=3)
+    with tf.GradientTape() as tape:
+        logits = classifier({"image": x}, training=True)
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=[1], logits=logits))
+    variables = classifier.trainable_variables
+    gradients = tape.gradient(loss, variables)
+    assert logits.shape == (1, KINETICS_CLASSES)
+    unused = [variable.name for variable, gradient in zip(variables, gradients, strict=True) if gradient is None]
+    assert unused == []
+    # A step against the gradient, small enough to be in its linear range, must lower the loss by about its squared norm.
+    norm = tf.linalg.global_norm(gradients)
+    rate = 0.01 * loss / norm**2
+    for variable, gradient in zip(variables, gradients, strict=True):
+        variable.assign_sub(rate * gradient)
+    after = classifier({"image": x}, training=False)
+    lower = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=[1], logits=after)[0]
+    assert 0.9 < float((loss - lower) / (rate * norm**2)) < 1.1
+    features = backbone({"image": x}, training=False)[0]["head"]
+    assert features.shape == (1, 1, 1, 1, variant.features)
+
+    # The plain head on the trunk's features is the classifier.
+    prefix = tf.train.Checkpoint(model=classifier).write(str(tmp_path / "mine"))
+    values = read_head(tmp_path / "mine")
+    head = build_head(variant.features, KINETICS_CLASSES, activation=variant.activation, dropout=0.0, seed=0)
+    head.set_weights(list(vars(values).values()))
+    flat = tf.reshape(features, [1, -1])
+    np.testing.assert_allclose(head(flat), after, rtol=1e-4, atol=1e-5)
+    assert set(head_keys(tf.train.load_checkpoint(prefix).get_variable_to_shape_map())) == set(vars(values))
+
+
+def test_freezing_leaves_the_last_blocks_to_train():
+    backbone = build_backbone(VARIANTS["a0_stream"])
+    total = len(backbone.trainable_variables)
+    freeze(backbone, trainable_blocks=2, batch_norm=False)
+    names = {variable.name.split("/")[0] for variable in backbone.trainable_variables}
+    blocks = [layer.name for layer in backbone.layers if layer.name.startswith("block")]
+    assert names == {*blocks[-2:], "head"}
+    assert not any(layer.trainable for layer in batch_norm_layers(backbone))
+    freeze(backbone, trainable_blocks=None, batch_norm=True)
+    assert len(backbone.trainable_variables) == total
+    with pytest.raises(ValueError, match="has 15 blocks"):
+        freeze(backbone, trainable_blocks=99, batch_norm=False)
+
+
+def test_a_trunk_gives_the_same_features_after_saving(tmp_path):
+    from pipeline.models.movinet.serving import save_trunk
+
+    variant = VARIANTS["a0_stream_relu6"]
+    tf_keras.utils.set_random_seed(1)
+    backbone = build_backbone(variant)
+    set_rezero(backbone, 0.5)
+    trunk = Trunk(backbone, variant.features, count=3, size=32)
+    save_trunk(trunk, tmp_path / "trunk")
+    x = tf.random.uniform([2, 3, 32, 32, 3], seed=3)
+    loaded = tf.saved_model.load(str(tmp_path / "trunk"))
+    np.testing.assert_allclose(loaded.features(x), trunk.features(x), rtol=1e-5, atol=1e-6)
+    assert float(tf.reduce_max(tf.abs(trunk.features(x)[0] - trunk.features(x)[1]))) > 0
