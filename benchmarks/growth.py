@@ -19,7 +19,7 @@ from benchmarks.networks import Load
 from benchmarks.settings import job_params, split_scheme
 from benchmarks.workers import Side, one_side
 from pipeline.console import UserError, progress, say
-from pipeline.files import whole_file, write_json
+from pipeline.files import atomic_file, write_json
 from pipeline.models.movinet.variants import VARIANTS
 
 STAGES = ("extract", "embed", "head")
@@ -147,7 +147,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
             axis.set_ylabel(title)
             axis.grid(True, which="both", alpha=0.2)
         row[0].legend(fontsize=8)
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         figure.savefig(part, dpi=120, format="png")
 
 
@@ -168,10 +168,10 @@ def save(folder: Path, points: Sequence[Point], machine: dict, command: str) -> 
     """Writes benchmark_growth.json, .csv, .md and .png to `folder`; returns the Markdown."""
     rows = [asdict(point) | {"seconds": point.seconds} for point in points]
     write_json(folder / "benchmark_growth.json", {"command": command, "machine": machine, "points": rows})
-    with whole_file(folder / "benchmark_growth.csv") as part:
+    with atomic_file(folder / "benchmark_growth.csv") as part:
         pd.DataFrame(rows).to_csv(part, index=False)
     draw(points, folder / "benchmark_growth.png")
     text = markdown(points, machine, command)
-    with whole_file(folder / "benchmark_growth.md") as part:
+    with atomic_file(folder / "benchmark_growth.md") as part:
         part.write_text(text, encoding="utf-8")
     return text

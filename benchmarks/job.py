@@ -1,4 +1,4 @@
-"""The whole job, both ways: two epochs on a frozen trunk, an evaluation, a confusion matrix; an epoch of it; a further trial.
+"""The whole job, both ways: two epochs on a frozen backbone, an evaluation, a confusion matrix; an epoch of it; a further trial.
 
 The plain way takes many minutes. Where it is measured on some of its steps only, its time is scaled up by their number, and the
 table says so. Then a step of predict counts as one of evaluate, and what is done once is added once: building, compiling the step
@@ -116,14 +116,14 @@ def job_rows(bench: Bench, params: Params, work: Path, manifest: pd.DataFrame, s
         f"{clips}; ours: {parts} s{once}; imports not counted on either side",
     )
     add(
-        "a further head trial on a warm trunk: training and evaluation",
+        "a further head trial on a warm backbone: training and evaluation",
         "a trial",
         tuple(result["training"] + result["evaluate"] for result in trials),
         seconds,
         "plain: the whole job again; ours: building the head, training, evaluation and confusion matrix",
     )
     add(
-        "a further head trial on a warm trunk: both stages whole",
+        "a further head trial on a warm backbone: both stages whole",
         "a trial",
         tuple(result["finetune"] + result["evaluate"] for result in trials),
         seconds,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.timing import as_a_fresh_process
-from pipeline.files import read_json, unfinished
+from pipeline.files import read_json, resumable_scratch
 from pipeline.params import Params
 from pipeline.sources.manifest import read_manifest
 from stages import download, embed, evaluate, extract, finetune
@@ -81,7 +81,7 @@ def train_and_evaluate(params: Params, work: Path) -> dict:
         epochs.append((time.perf_counter() - start, float(history["seconds"].iloc[-1])))
 
     def train() -> None:
-        with unfinished("finetune", finetune.training_key(params, **folders)) as folder:
+        with resumable_scratch("finetune", finetune.training_key(params, **folders)) as folder:
             finetune.run(params, folder=folder, **folders, out=work / CLASSIFIER, on_epoch=on_epoch)
 
     folders = {"frames": work / FRAMES, "embeddings": work / EMBEDDINGS}
@@ -108,7 +108,7 @@ def run_whole(params: Params, work: Path) -> dict:
 
 
 def _training_views(params: Params, work: Path):
-    """An epoch's batches for training the trunk, out of the training clips' records."""
+    """An epoch's batches for training the backbone, out of the training clips' records."""
     from pipeline.training.datasets import training_epoch
 
     summary = read_json(work / FRAMES / "frames.json")
@@ -118,7 +118,7 @@ def _training_views(params: Params, work: Path):
 
 
 def read_views(params: Params, work: Path) -> float:
-    """Seconds a clip to go through the training clips' records once, as an epoch that trains the trunk does."""
+    """Seconds a clip to go through the training clips' records once, as an epoch that trains the backbone does."""
     start = time.perf_counter()
     clips = sum(len(labels) for _, labels in _training_views(params, work))
     return (time.perf_counter() - start) / clips

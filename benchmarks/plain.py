@@ -1,7 +1,7 @@
 """The plain way: what the MoViNet tutorials do, written afresh, with the Model Garden's own convolutions.
 
 Every epoch opens each video anew, seeks a random start, reads frames a fixed step apart, and pads each to a square; the whole
-network runs on them again, though its trunk is frozen; then `fit`, `evaluate`, `predict`. Nothing is kept.
+network runs on them again, though its backbone is frozen; then `fit`, `evaluate`, `predict`. Nothing is kept.
 """
 
 import functools
@@ -134,7 +134,7 @@ def _stopwatch():
 
 
 def _compiled(job: Job):
-    """The network with a frozen trunk and a new head, ready to fit."""
+    """The network with a frozen backbone and a new head, ready to fit."""
     import tf_keras
 
     from pipeline.models.movinet.classifier import initial_classifier

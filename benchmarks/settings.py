@@ -1,4 +1,4 @@
-"""The job that both ways do: two epochs on a frozen trunk, then an evaluation, on the same clips at the same size and rate."""
+"""The job that both ways do: two epochs on a frozen backbone, then an evaluation, on the same clips at the same size and rate."""
 
 from pathlib import Path
 

@@ -8,7 +8,7 @@ from benchmarks.machine import machine_line
 from benchmarks.phones import DEVICES, PUBLISHED, SOURCE
 from benchmarks.streams import FORMATS, Latency
 from benchmarks.table import number
-from pipeline.files import whole_file, write_json, write_text
+from pipeline.files import atomic_file, write_json, write_text
 
 PUBLISHED_FORMAT, PUBLISHED_THREADS = "float32", 1
 
@@ -69,7 +69,7 @@ def draw(rows: Sequence[Latency], path: Path) -> None:
     axis.grid(True, axis="y", which="both", alpha=0.2)
     axis.set_axisbelow(True)
     figure.legend(loc="outside right upper", fontsize=8)
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         figure.savefig(part, dpi=120, format="png")
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks.machine import machine_line
 from benchmarks.timing import Spread, ratios, spread
-from pipeline.files import whole_file, write_json, write_text
+from pipeline.files import atomic_file, write_json, write_text
 
 KINDS = {
     "speed": ("What", "the plain way's seconds over ours: larger is better"),
@@ -95,7 +95,7 @@ def save(folder: Path, rows: Sequence[Row], machine: dict, command: str, facts: 
     """Writes benchmark.json, benchmark.csv and benchmark.md to `folder`; returns the last one's text."""
     content = [flat(row) | {"ours": list(row.ours), "other": list(row.other)} for row in rows]
     write_json(folder / "benchmark.json", {"command": command, "machine": machine, "facts": facts, "rows": content})
-    with whole_file(folder / "benchmark.csv") as part:
+    with atomic_file(folder / "benchmark.csv") as part:
         pd.DataFrame([flat(row) for row in rows]).to_csv(part, index=False)
     text = markdown(rows, machine, command, facts)
     write_text(folder / "benchmark.md", text)

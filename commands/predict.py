@@ -111,17 +111,17 @@ class Prediction:
         elif heading and self.form == "text":
             self.emit(source.name)
         if self.stream or self.animate is not None:
-            course = self._follow(source)
-            if self.animate is not None and course:
+            timeline = self._follow(source)
+            if self.animate is not None and timeline:
                 from pipeline.inference.animation import draw  # Matplotlib, which only this needs
 
-                draw(self.animate, course, source, self.predictor, top=self.top)
+                draw(self.animate, timeline, source, self.predictor, top=self.top)
                 say(f"drawn: {self.animate}")
 
     def _follow(self, source: Source) -> list[Step]:
         """Runs a source frame by frame, told as it goes; returns the steps if they are to be drawn."""
         restart = CAMERA_RESTART if self.restart is None and source.live else self.restart
-        course: list[Step] = []
+        timeline: list[Step] = []
         count, step = 0, None
         try:
             for step in steps(self.predictor, self._stepper, source, seconds=self.seconds, restart=restart):
@@ -130,7 +130,7 @@ class Prediction:
                     moment = Moment(source.name, step.seconds, rank(step.probabilities, self.predictor.classes, self.top))
                     self.emit(show_moment(moment, self.form))
                 if self.animate is not None:
-                    course.append(step)
+                    timeline.append(step)
                     if count > MAX_ANIMATED:
                         limit = f"{MAX_ANIMATED} frames; say --seconds {MAX_ANIMATED / self.predictor.fps:g}"
                         raise UserError(f"--animate: {source.name} has more than {limit}")
@@ -140,7 +140,7 @@ class Prediction:
         if source.live and step is not None and count - 1 < 0.8 * step.seconds * self.predictor.fps:
             seen = f"{(count - 1) / step.seconds:.1f} frames a second were seen"
             say(f"note: {source.name}: {seen}, the network was trained at {self.predictor.fps:g}: answers may suffer")
-        return course
+        return timeline
 
 
 def _drawable(text: str) -> Path:

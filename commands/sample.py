@@ -1,6 +1,6 @@
 """Renders `data/sample.zip`, the default data set: six classes that only motion tells apart.
 
-A regular pattern of objects drifts over a still background, in one of six directions, 60 degrees apart. What always holds:
+A regular pattern of objects drifts over a still background, in one of six directions, 60 degrees apart. Invariants:
 
 - **Neither one frame nor any set of frames without their order tells the class.** A scene has seven pictures, drawn before any
   class is chosen. The six clips made of it, one a class, show these same seven pictures in every seven frames, starting with the
@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 
 OUTPUT = Path("data/sample.zip")
 SEED = 101
@@ -159,7 +159,7 @@ def run(output: Path) -> None:
     """Writes the archive: for each class, group and clip a member `member_name`, sorted; the same bytes each time."""
     members = [(name, group, clip) for name in CLASSES for group in range(1, GROUPS + 1) for clip in range(1, CLIPS + 1)]
     rendered = functools.cache(render_pictures)
-    with whole_file(output) as part, tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(part, "w") as archive:
+    with atomic_file(output) as part, tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(part, "w") as archive:
         video = Path(folder) / "clip.avi"
         for name, group, clip in progress(members, describe="render", unit="clip"):
             scene = rendered(group, clip)

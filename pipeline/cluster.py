@@ -1,6 +1,6 @@
 """Decoding and embedding on more than one machine: work handed to a Dask cluster, its results taken back in order.
 
-What always holds: the results are those of one process, in the same order, whichever worker computed them and however often it
+Invariants: the results are those of one process, in the same order, whichever worker computed them and however often it
 had to be asked; only a bounded number of calls is out at once, so memory does not grow with the work; every way in which a
 cluster can fail (nobody at the address, no workers, other code, a call that kills its workers) ends in one clear line.
 

@@ -60,7 +60,7 @@ def _clear_parts_of_the_dead(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is renamed to `path`, on any error it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Yields an empty temporary folder beside `path`; on success it replaces `path`, on any error it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -129,7 +129,7 @@ def repository_root() -> Path:
 
 
 @contextmanager
-def unfinished(kind: str, key: str) -> Iterator[Path]:
+def resumable_scratch(kind: str, key: str) -> Iterator[Path]:
     """A scratch folder for work that may be killed: one process at a time, gone once the work has succeeded, kept otherwise."""
     folder = scratch(kind, key)
     with FileLock(f"{folder}.lock"):

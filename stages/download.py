@@ -1,6 +1,6 @@
 """Download: the chosen clips and their manifest, from an archive (of which only the members needed are fetched) or a folder.
 
-Always: data/clips and data/manifest.csv appear whole or not at all, and the manifest last. From one source, seed and
+Invariants: data/clips and data/manifest.csv appear whole or not at all, and the manifest last. From one source, seed and
 configuration they are the same, byte for byte. What was fetched from an archive survives a kill, an error and DVC in
 `.cache/clips`, and is not fetched again.
 """
@@ -15,7 +15,7 @@ import pandas
 
 from pipeline.artifacts import CLIPS, MANIFEST
 from pipeline.console import RESUMES, UserError, progress, run_command, say
-from pipeline.files import sha256, whole_folder
+from pipeline.files import atomic_folder, sha256
 from pipeline.params import Data, load_params
 from pipeline.sources.folders import place
 from pipeline.sources.manifest import COLUMNS, SPLITS, duplicated_across, leaking_groups, write_manifest
@@ -90,7 +90,7 @@ def run(data: Data, seed: int, clips: Path = CLIPS, manifest: Path = MANIFEST) -
             say(line)
         stored = source.fetch(plan.clips, data.workers)
         retried = source.tries
-    with whole_folder(clips) as part:
+    with atomic_folder(clips) as part:
         hashes = _place_all(plan.clips, stored, part, data.workers)
         table = _manifest(plan, hashes)
         # The manifest vouches for the clips: an old one must not stand beside new clips, should the next line be the last.

@@ -1,9 +1,9 @@
-"""Runs the frozen trunk once over every clip, so that nothing downstream ever runs it again.
+"""Runs the frozen backbone once over every clip, so that nothing downstream ever runs it again.
 
-Only head-only fine-tuning has a frozen trunk; when more than the head trains, this stage says so in `embed.json` and ends.
+Only head-only fine-tuning has a frozen backbone; when more than the head trains, this stage says so in `embed.json` and ends.
 Written to `data/embeddings`:
 
-- `<split>.npy` float32 (clips, views, features): the pooled output of the trunk. A training clip's first view is the one of
+- `<split>.npy` float32 (clips, views, features): the pooled output of the backbone. A training clip's first view is the one of
   testing, the others are augmented; validation and test clips have the views of testing.
 - `<split>_labels.npy` int32 (clips, views): a mirrored view may be of another class.
 - `<split>.csv`: clip and group of each row.
@@ -26,7 +26,7 @@ import pandas as pd
 from pipeline.artifacts import EMBEDDINGS, FRAMES
 from pipeline.cluster import Workers, open_cluster
 from pipeline.console import RESUMES, UserError, progress, run_command, say
-from pipeline.files import content_key, read_json, sha256, unfinished, whole_folder, write_json
+from pipeline.files import atomic_folder, content_key, read_json, resumable_scratch, sha256, write_json
 from pipeline.params import Params, load_params
 
 VERSION = 3  # of what is computed here; another one makes unfinished work of an older code worthless
@@ -57,7 +57,7 @@ def _embed_split(
     clips: int,
     params: Params,
     classes: list[str],
-    trunk,
+    backbone,
     store: Path,
     cluster: Workers | None,
 ) -> None:
@@ -72,7 +72,7 @@ def _embed_split(
     features_file, labels_file = store / f"{split}.npy", store / f"{split}_labels.npy"
     rows = read_json(note) if note.exists() else []
     mode = "r+" if rows else "w+"
-    features = np.lib.format.open_memmap(features_file, mode, np.float32, (clips, views, trunk.width))
+    features = np.lib.format.open_memmap(features_file, mode, np.float32, (clips, views, backbone.width))
     labels = np.lib.format.open_memmap(labels_file, mode, np.int32, (clips, views))
     if len(rows) == clips:
         return
@@ -84,7 +84,7 @@ def _embed_split(
 
     batch = max(1, params.embed.batch_size // views)
     if cluster is not None:
-        job = Job((store / "trunk").resolve(), split, views, batch, params, classes)
+        job = Job((store / "backbone").resolve(), split, views, batch, params, classes)
         embed_on_cluster(job, files, store.resolve(), cluster, features, labels, rows, save)
         _check_rows(split, rows, clips)
         return
@@ -94,7 +94,7 @@ def _embed_split(
         for block in dataset.batch(batch).prefetch(2):
             start, stop = len(rows), len(rows) + len(block["label"])
             pixels = block["views"]
-            computed = trunk.features(np.reshape(pixels, (-1, *pixels.shape[2:])))
+            computed = backbone.features(np.reshape(pixels, (-1, *pixels.shape[2:])))
             features[start:stop] = np.reshape(computed, (stop - start, views, -1))
             labels[start:stop] = block["label"]
             rows += [[clip.decode(), group.decode()] for clip, group in zip(*_text(block), strict=True)]
@@ -114,9 +114,9 @@ def _check_rows(split: str, rows: list, clips: int) -> None:
 def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
     """Embeds every split of `frames` into `out`, which appears whole; returns it."""
     if params.finetune.trainable != "head":
-        with whole_folder(out) as part:
+        with atomic_folder(out) as part:
             write_json(part / "embed.json", {"mode": "none", "reason": f"finetune.trainable is {params.finetune.trainable}"})
-        say("nothing to embed: the trunk trains")
+        say("nothing to embed: the backbone trains")
         return Path(out)
     with open_cluster(params.cluster) as cluster:
         _embed(params, Path(frames), Path(out), cluster)
@@ -129,7 +129,7 @@ def _embed(params: Params, frames: Path, out: Path, cluster: Workers | None) -> 
     from pipeline.models.movinet.checkpoints import weights_digest
     from pipeline.models.movinet.classifier import initial_classifier
     from pipeline.models.movinet.head import read_head
-    from pipeline.models.movinet.serving import Classifier, Trunk, save_classifier, save_trunk
+    from pipeline.models.movinet.serving import Classifier, FrozenBackbone, save_backbone, save_classifier
     from pipeline.models.movinet.variants import variant_of
     from pipeline.training.runtime import be_deterministic
 
@@ -142,16 +142,16 @@ def _embed(params: Params, frames: Path, out: Path, cluster: Workers | None) -> 
     settings |= {"features": variant.features, "activation": variant.activation, "dropout": variant.dropout}
     settings["weights_digest"] = weights_digest(prefix)
     count, size = params.frames.count, params.frames.size
-    trunk = Trunk(classifier.backbone, variant.features, count=count, size=size)
+    backbone = FrozenBackbone(classifier.backbone, variant.features, count=count, size=size)
 
     files = {split: [frames / name for name in part["files"]] for split, part in summary["splits"].items()}
     digests = {split: [sha256(path) for path in paths] for split, paths in files.items()}
     key = content_key(VERSION, tf.__version__, settings, digests)
-    with unfinished("embed", key) as store, whole_folder(out) as part:
-        if cluster is not None and not (store / "trunk").is_dir():
-            save_trunk(trunk, store / "trunk")
+    with resumable_scratch("embed", key) as store, atomic_folder(out) as part:
+        if cluster is not None and not (store / "backbone").is_dir():
+            save_backbone(backbone, store / "backbone")
         for split, paths in files.items():
-            _embed_split(split, paths, summary["splits"][split]["clips"], params, classes, trunk, store, cluster)
+            _embed_split(split, paths, summary["splits"][split]["clips"], params, classes, backbone, store, cluster)
         for split in files:
             shutil.move(store / f"{split}.npy", part)
             shutil.move(store / f"{split}_labels.npy", part)
@@ -159,7 +159,7 @@ def _embed(params: Params, frames: Path, out: Path, cluster: Workers | None) -> 
         saved = tf.train.Checkpoint(model=classifier).write(str(part / "ckpt-1"))
         (part / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\nall_model_checkpoint_paths: "ckpt-1"\n')
         served = Classifier(
-            trunk, read_head(saved), activation=variant.activation, count=count, views=params.evaluate.views, size=size
+            backbone, read_head(saved), activation=variant.activation, count=count, views=params.evaluate.views, size=size
         )
         save_classifier(served, part / "saved_model")
         write_json(part / "embed.json", settings)

@@ -1,7 +1,7 @@
 """Measures the classifier on the test split, and on the validation split beside it, clip by clip.
 
-A clip's probabilities are the mean over `evaluate.views` evenly spaced views, from the cached features where the trunk is frozen,
-else from the records. Written: `results/metrics.json`, `results/predictions.csv` and `results/run.json`.
+A clip's probabilities are the mean over `evaluate.views` evenly spaced views, from the cached features where the backbone is
+frozen, else from the records. Written: `results/metrics.json`, `results/predictions.csv` and `results/run.json`.
 """
 
 import argparse

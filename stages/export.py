@@ -18,7 +18,7 @@ from pipeline.console import STARTS_OVER, UserError, run_command, say
 from pipeline.evaluation.metrics import score
 from pipeline.export.stepper import one_thread
 from pipeline.export.table import SAVED_MODEL, table
-from pipeline.files import read_json, whole_folder, write_json
+from pipeline.files import atomic_folder, read_json, write_json
 from pipeline.models.movinet.variants import VARIANTS
 from pipeline.params import Params, load_params
 
@@ -44,7 +44,7 @@ def run(
       UserError: a file loses more accuracy than export.max_accuracy_drop allows, or a split has no clips.
     """
     described = read_json(classifier / "classifier.json")
-    with whole_folder(out) as part:
+    with atomic_folder(out) as part:
         if VARIANTS[described["model"]].stream:
             rows = _stream_rows(params, described, frames, classifier, part)
         else:
@@ -111,7 +111,7 @@ def _stream_rows(params: Params, described: dict, frames: Path, classifier: Path
             agreement=float(np.mean(agreements[name])),
             agreement_at_end=agreements[name][-1],
             agreement_by_frame=agreements[name],
-            frames=found.leading[name].size,
+            frames=found.top1_by_frame[name].size,
             milliseconds_a_frame=times[name],
             threads=1,
             state_bytes=stream.state_bytes,
@@ -136,7 +136,7 @@ def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.export", description=__doc__.splitlines()[0]).parse_args()
     params = load_params()
     if not params.export.formats:
-        with whole_folder(EXPORT) as part:
+        with atomic_folder(EXPORT) as part:
             (part / "README.txt").write_text(NOTHING)
             write_json(EXPORT_RESULTS, [])
         return

@@ -27,7 +27,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from pipeline.artifacts import CLIPS, FRAMES, MANIFEST
 from pipeline.cluster import LOCAL, Call, Workers, open_cluster
 from pipeline.console import RESUMES, UserError, progress, run_command, say
-from pipeline.files import content_key, read_json, scratch, whole_folder, write_json
+from pipeline.files import atomic_folder, content_key, read_json, scratch, write_json
 from pipeline.params import Cluster, Frames, load_params
 from pipeline.sources.manifest import SPLITS, read_manifest
 from pipeline.video.decode import BrokenVideo, EncodedClip, encode_clip
@@ -282,7 +282,7 @@ def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path, 
         folder.mkdir(exist_ok=True)
         _write_missing(plan, params, clips_dir, folder, workers)
         summary = _summary(plan, classes, params, folder)
-        with whole_folder(out_dir) as part:
+        with atomic_folder(out_dir) as part:
             for shard in plan:
                 _link(folder / shard.name, part / shard.name)
             write_json(part / "frames.json", summary)

@@ -16,7 +16,7 @@ from pipeline import tracking
 from pipeline.artifacts import CLASSIFIER, EMBEDDINGS, FRAMES, HISTORY, TRAINING_RUN, is_cached
 from pipeline.cluster import software
 from pipeline.console import RESUMES, UserError, run_command, say
-from pipeline.files import content_key, read_json, scratch, sha256, unfinished, whole_file
+from pipeline.files import atomic_file, content_key, read_json, resumable_scratch, scratch, sha256
 from pipeline.models.movinet.variants import variant_of
 from pipeline.params import Finetune, Params, load_params
 
@@ -106,7 +106,7 @@ def run(
 def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.finetune", description=__doc__.splitlines()[0]).parse_args()
     params = load_params()
-    from pipeline.training.roles import is_chief
+    from pipeline.training.tf_config import is_chief
 
     if not is_chief(params.finetune):  # it computes its share; the chief keeps, tracks and writes
         run(params, folder=scratch("finetune", training_key(params)))
@@ -114,7 +114,7 @@ def main() -> None:
         return
     # The training is forgotten only once all that can fail has succeeded, the tracking server included.
     with (
-        unfinished("finetune", training_key(params)) as folder,
+        resumable_scratch("finetune", training_key(params)) as folder,
         tracking.begin_run(params, TRAINING_RUN, note=folder / "run.json", gpus=_gpus()) as tracked,
     ):
         logged = tracked.logged_epochs()
@@ -125,7 +125,7 @@ def main() -> None:
             logged = max(logged, len(history))
 
         history = run(params, folder=folder, on_epoch=log)
-        with whole_file(HISTORY) as part:
+        with atomic_file(HISTORY) as part:
             history.to_csv(part, index=False)
         tracking.log_classifier(tracked, CLASSIFIER / "saved_model", read_json(CLASSIFIER / "classifier.json"), params)
     best = history.loc[history["validation_loss"].idxmin()]

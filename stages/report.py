@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline import tracking
 from pipeline.console import STARTS_OVER, progress, run_command
 from pipeline.evaluation.metrics import confusion, most_confused, per_class, reliability
-from pipeline.files import whole_folder, write_text
+from pipeline.files import atomic_folder, write_text
 from pipeline.params import Params, load_params
 from pipeline.reporting import figures, page, tables
 from pipeline.reporting.inputs import Inputs, read_inputs
@@ -92,7 +92,7 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
         made_with=page.made_with(inputs.run),
         differing=_DIFFERING,
     )
-    with whole_folder(results / "report") as folder:
+    with atomic_folder(results / "report") as folder:
         for picture in pictures.values():
             (folder / picture.file).write_bytes(picture.content)
         pd.DataFrame(matrix, index=pd.Index(classes, name="actual"), columns=classes).to_csv(folder / "confusion.csv")

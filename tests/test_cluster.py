@@ -78,21 +78,21 @@ def test_extraction_gives_the_same_bytes(tmp_path, address):
 
 
 class Shift:
-    """Makes a small stand-in for a trunk: `features` of views float32 (N, T, S, S, 3) -> float32 (N, 7)."""
+    """Makes a small stand-in for a backbone: `features` of views float32 (N, T, S, S, 3) -> float32 (N, 7)."""
 
     def __new__(cls):
         import tensorflow as tf
 
-        trunk = tf.Module()
-        trunk.kernel = tf.Variable(tf.random.stateless_normal([3, 3, 3, 7], seed=[1, 2]))
+        backbone = tf.Module()
+        backbone.kernel = tf.Variable(tf.random.stateless_normal([3, 3, 3, 7], seed=[1, 2]))
 
         def features(views):
-            frames = tf.nn.conv2d(tf.reshape(views, [-1, 32, 32, 3]), trunk.kernel, 2, "SAME")
+            frames = tf.nn.conv2d(tf.reshape(views, [-1, 32, 32, 3]), backbone.kernel, 2, "SAME")
             return tf.reduce_mean(tf.reshape(frames, [-1, 3 * 16 * 16, 7]), axis=1)
 
-        trunk.features = tf.function(features, input_signature=[tf.TensorSpec([None, 3, 32, 32, 3], tf.float32)])
-        trunk.width = 7
-        return trunk
+        backbone.features = tf.function(features, input_signature=[tf.TensorSpec([None, 3, 32, 32, 3], tf.float32)])
+        backbone.width = 7
+        return backbone
 
 
 @pytest.fixture(scope="module")
@@ -116,25 +116,25 @@ def records(tmp_path_factory) -> list[Path]:
 
 
 def test_places_are_those_of_reading(records):
-    from pipeline.embedding.places import clip_places, read_place
+    from pipeline.embedding.record_positions import clip_positions, read_record
     from pipeline.video.records import read_clips
 
-    assert [read_place(place) for place in clip_places(records)] == [clip.numpy() for clip in read_clips(records)]
+    assert [read_record(place) for place in clip_positions(records)] == [clip.numpy() for clip in read_clips(records)]
 
 
 def test_a_cut_file_is_refused(records, tmp_path):
-    from pipeline.embedding.places import clip_places
+    from pipeline.embedding.record_positions import clip_positions
 
     (tmp_path / "cut").write_bytes(records[0].read_bytes()[:-9])
     with pytest.raises(UserError, match="cut off in its middle"):
-        clip_places([tmp_path / "cut"])
+        clip_positions([tmp_path / "cut"])
 
 
 def test_embedding_gives_the_same_rows_and_goes_on(records, tmp_path, workers, monkeypatch):
     """In chunks of 4 clips; then again where one process did 6 and a killed cluster one chunk more."""
     from pipeline.embedding import chunks
     from pipeline.files import read_json, write_json
-    from pipeline.models.movinet.serving import save_trunk
+    from pipeline.models.movinet.serving import save_backbone
     from pipeline.params import parse_params
     from stages import embed
     from tests.test_params import composed
@@ -143,14 +143,14 @@ def test_embedding_gives_the_same_rows_and_goes_on(records, tmp_path, workers, m
         composed("data=folder", "data.folder=/none", "frames.size=32", "frames.count=3", "embed.views=3", "embed.batch_size=6")
     )
     monkeypatch.setattr(chunks, "CHUNK", 4)
-    trunk = Shift()
+    backbone = Shift()
     stores = {name: tmp_path / name for name in ("one", "cluster", "resumed")}
     for store in stores.values():
         store.mkdir()
-        save_trunk(trunk, store / "trunk")
+        save_backbone(backbone, store / "backbone")
 
     def fill(name: str, cluster) -> list[np.ndarray]:
-        embed._embed_split("train", records, 23, params, ["x", "y"], trunk, stores[name], cluster)
+        embed._embed_split("train", records, 23, params, ["x", "y"], backbone, stores[name], cluster)
         assert not list(stores[name].glob("*.npz"))
         return [np.load(stores[name] / file) for file in ("train.npy", "train_labels.npy")]
 

@@ -9,13 +9,13 @@ import threading
 
 import pytest
 
-from pipeline.files import whole_file, whole_folder
+from pipeline.files import atomic_file, atomic_folder
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from pipeline.files import whole_folder
-with whole_folder(Path(sys.argv[1])) as part:
+from pipeline.files import atomic_folder
+with atomic_folder(Path(sys.argv[1])) as part:
     (part / "half").write_text("half")
     os.kill(os.getpid(), 9)
 """
@@ -28,10 +28,10 @@ def parts(folder):
 def test_a_killed_writers_part_is_cleared_away_by_the_next_and_a_living_ones_stays(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out")])
     assert done.returncode == -signal.SIGKILL and len(parts(tmp_path)) == 1
-    with whole_folder(tmp_path / "out") as living:
+    with atomic_folder(tmp_path / "out") as living:
         (living / "a").write_text("1")
         assert parts(tmp_path) == [living.name]
-        with whole_folder(tmp_path / "out") as second:  # as from another thread
+        with atomic_folder(tmp_path / "out") as second:  # as from another thread
             (second / "a").write_text("2")
             assert parts(tmp_path) == sorted([living.name, second.name])
         assert (tmp_path / "out/a").read_text() == "2"
@@ -39,13 +39,13 @@ def test_a_killed_writers_part_is_cleared_away_by_the_next_and_a_living_ones_sta
 
 
 def test_a_part_whose_number_another_process_has_now_is_a_killed_ones(tmp_path):
-    with whole_folder(tmp_path / "out") as part:
+    with atomic_folder(tmp_path / "out") as part:
         name = part.name
     earlier = re.sub(rf"\.{os.getpid()}-(\d+)", rf".{os.getpid()}-1\1", name)  # this process's number, begun at another time
     (tmp_path / earlier).mkdir()
     elsewhere = re.sub(r"-[0-9a-f]{8}\.", "-00000000.", earlier)  # another machine's: nothing is known of it
     (tmp_path / elsewhere).mkdir()
-    with whole_folder(tmp_path / "out"):
+    with atomic_folder(tmp_path / "out"):
         pass
     assert earlier != name and parts(tmp_path) == [elsewhere]
 
@@ -54,7 +54,7 @@ def test_threads_that_write_one_file_do_not_meet(tmp_path):
     both, read = threading.Barrier(2), {}
 
     def write(text):
-        with whole_file(tmp_path / "file") as part:
+        with atomic_file(tmp_path / "file") as part:
             part.write_text(text)
             both.wait(10)
             read[text] = part.read_text()
@@ -70,6 +70,6 @@ def test_threads_that_write_one_file_do_not_meet(tmp_path):
 
 @pytest.mark.parametrize("name", ["a" * 250, "跑" * 83], ids=["latin", "chinese"])
 def test_a_name_as_long_as_a_file_system_allows_can_be_written(tmp_path, name):
-    with whole_file(tmp_path / name) as part:
+    with atomic_file(tmp_path / name) as part:
         part.write_text("x")
     assert (tmp_path / name).read_text() == "x"

@@ -48,6 +48,26 @@ def test_every_data_set_composes_with_every_kind_of_training(data, finetune):
     assert params.finetune.trainable == expected
 
 
+@pytest.mark.parametrize("experiment", names("experiment"))
+def test_every_experiment_composes_and_says_how_it_is_run(experiment):
+    parse_params(composed(f"experiment={experiment}"))
+    header = (CONF / f"experiment/{experiment}.yaml").read_text()
+    assert header.startswith("# @package _global_\n") and f"dvc exp run -S experiment={experiment}" in header
+
+
+def test_the_tutorials_experiment_is_what_the_tutorial_does():
+    params = parse_params(composed("experiment=movinet_tutorial"))
+    assert (params.model.id, params.frames.count, params.finetune.epochs, params.data.split.scheme) == ("a0", 8, 2, "random")
+    assert (params.data.num_classes, params.data.split.train_per_class, params.data.split.test_per_class) == (10, 30, 20)
+    assert parse_params(composed("experiment=movinet_tutorial", "finetune.epochs=3")).finetune.epochs == 3
+
+
+@pytest.mark.parametrize("group", ["cluster", "export"])
+def test_every_other_group_composes(group):
+    for name in names(group):
+        parse_params(composed(f"{group}={name}"))
+
+
 def test_frames_follow_the_model_unless_they_are_set():
     frames = parse_params(composed("data=ucf101_subset", "model=a3")).frames
     assert (frames.fps, frames.size) == (12, 256)

@@ -1,4 +1,4 @@
-"""The stages one after another, a head on the frozen trunk: what each hands on, and that they agree with each other."""
+"""The stages one after another, a head on the frozen backbone: what each hands on, and that they agree with each other."""
 
 import functools
 import json
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("pipeline")
 
 @pytest.fixture(scope="module")
 def head_run(tmp_path_factory, clips, weights) -> Repository:
-    """The whole pipeline with a head on the frozen trunk."""
+    """The whole pipeline with a head on the frozen backbone."""
     repository = Repository(tmp_path_factory.mktemp("head"), f"data.folder={clips}", f"model.weights={weights}")
     repository.run("download", "extract", "embed", "finetune", "evaluate", "export", "report")
     return repository
@@ -57,11 +57,11 @@ def test_embeddings_are_the_trunks_features_of_the_views(head_run):
     folder = head_run.folder / "data"
     rows = pd.read_csv(folder / "embeddings/test.csv")
     features = np.load(folder / "embeddings/test.npy")
-    trunk = tf.saved_model.load(str(folder / "embeddings/saved_model")).trunk
+    backbone = tf.saved_model.load(str(folder / "embeddings/saved_model")).backbone
     files = [folder / "frames" / name for name in read_json(folder / "frames/frames.json")["splits"]["test"]["files"]]
     for number, clip in enumerate(map(parse_clip, read_clips(files))):
         assert clip["clip"].numpy().decode() == rows["clip"][number]
-        expected = trunk.features(test_views(clip["frames"][None], count=3, views=2, size=32)[0])
+        expected = backbone.features(test_views(clip["frames"][None], count=3, views=2, size=32)[0])
         np.testing.assert_allclose(features[number], expected, rtol=1e-4, atol=1e-5)
     assert number == len(rows) - 1 == len(features) - 1
     train = np.load(folder / "embeddings/train.npy")
@@ -139,14 +139,14 @@ def test_one_mlflow_run_holds_the_whole_execution(head_run):
 def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
     """Killed after its first note of progress, it computes only the rest, and the result is the same."""
     from pipeline.models.movinet import classifier
-    from pipeline.models.movinet.serving import Trunk
+    from pipeline.models.movinet.serving import FrozenBackbone
     from stages import embed
 
     monkeypatch.setattr(classifier, "initial_classifier", functools.cache(classifier.initial_classifier))  # built once for both
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setattr(embed, "SAVE_EVERY", 0.0)
     calls = []
-    init = Trunk.__init__
+    init = FrozenBackbone.__init__
 
     def counted(self, *arguments, **named):
         init(self, *arguments, **named)
@@ -160,7 +160,7 @@ def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
 
         self.features = limited
 
-    monkeypatch.setattr(Trunk, "__init__", counted)
+    monkeypatch.setattr(FrozenBackbone, "__init__", counted)
     monkeypatch.setattr("pipeline.models.movinet.serving.save_classifier", lambda classifier, folder: None)
     frames = head_run.folder / "data/frames"
     with pytest.raises(KeyboardInterrupt):
@@ -208,6 +208,7 @@ def test_predictions_are_by_split_whatever_their_order(head_run):
         assert list(rows["clip"]) == list(written.loc[written["split"] == split, "clip"])
 
 
+@pytest.mark.slow
 def test_exporting_later_and_again_stays_on_the_run_of_training(head_run, tmp_path):
     import shutil
 

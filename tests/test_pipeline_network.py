@@ -29,7 +29,7 @@ def full_run(tmp_path_factory, clips, weights) -> Repository:
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (folder / "models/classifier").exists()
-    assert "going on in epoch" in repository.run("finetune")
+    assert "resuming in epoch" in repository.run("finetune")
     assert not list(folder.glob(".cache/finetune/*/checkpoint"))
     repository.run("evaluate")
     return repository

@@ -34,5 +34,5 @@ def _findings(params: Params, has_gpu: bool) -> Iterator[Finding]:
         message = "finetune.precision = mixed_bfloat16 is slower than float32 on processors without bfloat16 arithmetic"
         yield warning("settings", message, "measure a short run of each, or set it to float32")
     if settings.trainable == "head" and params.model.weights == "random":
-        message = "model.weights = random with finetune.trainable = head: the frozen trunk knows nothing"
+        message = "model.weights = random with finetune.trainable = head: the frozen backbone knows nothing"
         yield warning("settings", message, "set finetune=scratch to train all of it, or give pretrained weights")

@@ -1,8 +1,8 @@
 """The rows of a split in chunks for the workers of a cluster, each written to the scratch folder whole.
 
-What always holds: the rows are bitwise those of one process on the same kind of machine. For that a worker runs the trunk on the
-very batches that one process makes (chunks begin at multiples of the batch), and views follow from a clip's place in the split.
-A killed run goes on: finished chunks are not computed again, and rows that one process had finished count too.
+Invariants: the rows are bitwise those of one process on the same kind of machine. For that a worker runs the backbone on the
+batches that one process makes (chunks begin at multiples of the batch), and views follow from a clip's position in the split.
+A killed run resumes: finished chunks are not computed again, and rows that one process had finished count too.
 """
 
 import functools
@@ -17,8 +17,8 @@ import numpy as np
 
 from pipeline.cluster import Call, Workers
 from pipeline.console import progress
-from pipeline.embedding.places import Place, clip_places, read_place
-from pipeline.files import whole_file
+from pipeline.embedding.record_positions import RecordPosition, clip_positions, read_record
+from pipeline.files import atomic_file
 from pipeline.params import Params
 
 CHUNK = 32  # clips, about: tens of seconds of work, which is also what a killed worker loses
@@ -32,7 +32,7 @@ _one_at_a_time = threading.Lock()  # in a worker of several threads; TensorFlow 
 class Job:
     """What the rows of a split are made with. Paths are absolute; workers see them under the same names."""
 
-    trunk: Path
+    backbone: Path
     split: str
     views: int
     batch: int
@@ -61,8 +61,8 @@ def plan_chunks(job: Job, done: int, total: int, store: Path) -> list[Chunk]:
 
 
 @functools.lru_cache(maxsize=1)
-def _trunk(folder: Path) -> Callable:
-    """The trunk as a process of the cluster keeps it between chunks."""
+def _backbone(folder: Path) -> Callable:
+    """The backbone as a process of the cluster keeps it between chunks."""
     from distributed import get_worker
 
     from pipeline.console import quiet_libraries
@@ -78,26 +78,26 @@ def _trunk(folder: Path) -> Callable:
     return lambda views: loaded.features(views)
 
 
-def compute_chunk(job: Job, places: list[Place], chunk: Chunk) -> None:
+def compute_chunk(job: Job, positions: list[RecordPosition], chunk: Chunk) -> None:
     """Runs on a worker: the features and labels of a chunk's clips, into its file."""
     with _one_at_a_time:
-        trunk = _trunk(job.trunk)
+        backbone = _backbone(job.backbone)
         import tensorflow as tf
 
         from pipeline.training.datasets import views_to_embed
 
-        records = tf.data.Dataset.from_tensor_slices([read_place(place) for place in places])
+        records = tf.data.Dataset.from_tensor_slices([read_record(position) for position in positions])
         numbered = tf.data.Dataset.zip((tf.data.Dataset.range(chunk.start, chunk.stop), records))
         dataset = views_to_embed(numbered, job.split, job.views, job.params, job.classes)
         blocks: dict[str, list[np.ndarray]] = {"features": [], "labels": [], "clips": [], "groups": []}
         for block in dataset.batch(job.batch).prefetch(2):
             pixels = block["views"]
-            computed = trunk(np.reshape(pixels, (-1, *pixels.shape[2:])))
+            computed = backbone(np.reshape(pixels, (-1, *pixels.shape[2:])))
             blocks["features"].append(np.reshape(computed, (len(pixels), job.views, -1)))
             blocks["labels"].append(block["label"].numpy())
             for name in ("clip", "group"):
                 blocks[f"{name}s"].append(np.char.decode(block[name].numpy().astype(bytes), "utf-8"))
-    with whole_file(chunk.file) as part, open(part, "wb") as stream:
+    with atomic_file(chunk.file) as part, open(part, "wb") as stream:
         np.savez(stream, **{name: np.concatenate(arrays) for name, arrays in blocks.items()})
 
 
@@ -119,11 +119,11 @@ def embed_on_cluster(
       rows: [clip, group] of each finished row; appended to.
       save: notes on disk that the rows are done.
     """
-    places = clip_places([file.resolve() for file in files])
-    chunks = plan_chunks(job, len(rows), min(len(places), len(features)), store)
+    positions = clip_positions([file.resolve() for file in files])
+    chunks = plan_chunks(job, len(rows), min(len(positions), len(features)), store)
     missing = [chunk for chunk in chunks if not chunk.file.is_file()]
     calls = (
-        Call((job, places[chunk.start : chunk.stop], chunk), 0, f"{job.split} clips {chunk.start + 1} to {chunk.stop}")
+        Call((job, positions[chunk.start : chunk.stop], chunk), 0, f"{job.split} clips {chunk.start + 1} to {chunk.stop}")
         for chunk in missing
     )
     computed = cluster.in_order(compute_chunk, calls, ahead=AHEAD)

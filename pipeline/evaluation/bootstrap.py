@@ -4,7 +4,7 @@ Clips of one group (one person, one scene) succeed and fail together, so the uni
 bootstrap (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapters 8 and 13; Cameron, Gelbach & Miller 2008,
 "Bootstrap-Based Improvements for Inference with Clustered Errors"). Resampling clips would give intervals that are too narrow.
 
-What always holds: a score is a function of sums over clips, so a resample is a vector of group multiplicities, and all resamples
+Invariants: a score is a function of sums over clips, so a resample is a vector of group multiplicities, and all resamples
 are one matrix product. Groups are drawn without regard to class (no stratification). The interval is the percentile interval:
 it never leaves the range of the score, has no width when every group scores alike, and with few groups (below about 30)
 it holds the truth less often than it claims.

@@ -1,6 +1,6 @@
 """results/predictions.csv: the one file that every later look at the results works from.
 
-What always holds: a row a clip; class names are text, whatever they look like; the order of the `p_` columns is the order of the
+Invariants: a row a clip; class names are text, whatever they look like; the order of the `p_` columns is the order of the
 labels; the predicted class is a most probable one.
 """
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline.console import UserError
 from pipeline.evaluation.metrics import check_probabilities
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 
 _TEXT = ("clip", "group", "split", "actual", "predicted")
 _PREFIX = "p_"
@@ -77,7 +77,7 @@ def predictions_frame(
 
 def write_predictions(path: Path, *frames: pd.DataFrame) -> None:
     """Writes the frames of one or more splits, one after the other, whole or not at all."""
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         pd.concat(frames, ignore_index=True).to_csv(part, index=False)
 
 

@@ -19,18 +19,18 @@ class Stream(Stepper, Protocol):
 
 @dataclass
 class Answers:
-    """Of each network, by name: `probabilities` (clips, N), mean over the views; `leading` (views of all clips, T), the class
-    that is first after each frame of a view."""
+    """Of each network, by name: `probabilities` (clips, N), mean over the views; `top1_by_frame` (views of all clips, T), the
+    class that is first after each frame of a view."""
 
     clips: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
-    leading: dict[str, np.ndarray] = field(default_factory=dict)
+    top1_by_frame: dict[str, np.ndarray] = field(default_factory=dict)
 
     def agreement_by_frame(self, one: str, other: str) -> list[float]:
         """The part of the views in which two networks put the same class first, after the first frame, the second and so on."""
-        return (self.leading[one] == self.leading[other]).mean(axis=0).tolist()
+        return (self.top1_by_frame[one] == self.top1_by_frame[other]).mean(axis=0).tolist()
 
 
 def logits_of(stream: Stream, frames: np.ndarray) -> np.ndarray:
@@ -49,17 +49,17 @@ def answers(streams: dict[str, Stream], clips: Iterable[dict], total: int, descr
       total: how many there are, for the bar.
     """
     found = Answers()
-    probabilities, leading = ({name: [] for name in streams} for _ in range(2))
+    probabilities, top1_by_frame = ({name: [] for name in streams} for _ in range(2))
     for clip in progress(clips, total=total, describe=describe, unit="clip"):
         found.clips.append(clip["clip"].decode())
         found.groups.append(clip["group"].decode())
         found.labels.append(int(clip["label"]))
         for name, stream in streams.items():
             logits = [logits_of(stream, view) for view in clip["views"]]
-            leading[name] += [each.argmax(axis=1) for each in logits]
+            top1_by_frame[name] += [each.argmax(axis=1) for each in logits]
             probabilities[name].append(np.mean([softmax(np.float64(each[-1])) for each in logits], axis=0))
     found.probabilities = {name: np.stack(values) for name, values in probabilities.items()}
-    found.leading = {name: np.stack(values) for name, values in leading.items()}
+    found.top1_by_frame = {name: np.stack(values) for name, values in top1_by_frame.items()}
     return found
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from pipeline.export.lite import IMAGE, LOGITS
 from pipeline.export.stepper import signature_call
-from pipeline.files import whole_folder
+from pipeline.files import atomic_folder
 from pipeline.models.movinet.streaming import States, StreamingClassifier
 from pipeline.video.views import test_views
 
@@ -62,7 +62,7 @@ def save_streaming(classifier: StreamingClassifier, folder: Path, *, count: int,
     module = Streaming(classifier, count=count, views=views)
     signatures = {"serving_default": module.serve, "call": module.named, "init_states": module.init_states}
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         tf.saved_model.save(module, str(part), signatures=signatures, options=options)
 
 

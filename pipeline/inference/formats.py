@@ -21,7 +21,7 @@ from pipeline.inference.models import ClipPredictor, Predictor, StatefulStepper,
 from pipeline.params import MODEL_IDS
 from pipeline.tracking import configure
 from pipeline.tracking.classifiers import active_store
-from pipeline.tracking.store import clear_errors
+from pipeline.tracking.store import readable_errors
 
 DEFAULT_PRETRAINED = "a0_stream"
 PUBLISHED_LITE_FPS = 5.0  # the published files are of A0 to A2, and say nothing of themselves
@@ -144,7 +144,7 @@ def _registered(uri: str, labels: Path | None) -> Predictor:
     _own_names(uri, labels)
     store = configure()
     with TemporaryDirectory() as folder:  # only as long as it takes to load it
-        with clear_errors(store), active_store(store):
+        with readable_errors(store), active_store(store):
             home = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)) / "artifacts"
         if not (home / "classifier.json").exists() or not (home / "saved_model").is_dir():
             raise UserError(f"{uri}: not a classifier that this pipeline registered")

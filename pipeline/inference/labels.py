@@ -9,7 +9,7 @@ from pathlib import Path
 import requests
 
 from pipeline.console import UserError
-from pipeline.files import repository_root, whole_file
+from pipeline.files import atomic_file, repository_root
 from pipeline.models.movinet.variants import KINETICS_CLASSES
 
 # One name a line, in the order of the logits of the published weights.
@@ -73,7 +73,7 @@ def kinetics_labels(file: Path | None = None) -> list[str]:
     if file is None:
         if not cached.exists():
             content = _fetched()
-            with whole_file(cached) as part:
+            with atomic_file(cached) as part:
                 part.write_bytes(content)
         elif hashlib.sha256(cached.read_bytes()).hexdigest() != LABELS_SHA256:
             raise UserError(f"{cached}: has changed since it was fetched", advice="delete it and run again")

@@ -1,6 +1,6 @@
 """A classifier of whichever format behind one interface, so that the answers do not depend on what it was read from.
 
-What always holds: `probabilities` takes views as the network is fed, and gives a row a view; a clip's answer is their mean. A
+Invariants: `probabilities` takes views as the network is fed, and gives a row a view; a clip's answer is their mean. A
 format that runs frame by frame answers for a view with what it says after the view's last frame, from fresh states: the networks
 are causal, so this is the whole view's answer.
 """

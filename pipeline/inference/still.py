@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.inference.course import COLOURS, FONT, LINE, Course, lines, place, share, time_axes, width_of
+from pipeline.inference.timeline import COLOURS, FONT, LINE, Timeline, lines, place, share, time_axes, width_of
 from pipeline.reporting.figures import GREY
 
 _LOW, _HIGH = -0.02, 1.02  # what the upright axis spans
@@ -21,36 +21,36 @@ def spread(wanted: np.ndarray, heights: np.ndarray, top: float) -> np.ndarray:
     return places
 
 
-def still(course: Course, title: str) -> Figure:
-    """The whole course, drawn in the style in force."""
+def still(timeline: Timeline, title: str) -> Figure:
+    """The whole timeline, drawn in the style in force."""
     chart, left, below, above, gap = 8.0, 0.8, 0.6, 0.45, 0.15
     leader, shares = 0.28, 0.8  # right of the chart: where the lines to the labels end, and where the shares do
-    heights = np.array([(name.count("\n") + 1) * LINE + 0.06 for name in course.names])
+    heights = np.array([(name.count("\n") + 1) * LINE + 0.06 for name in timeline.names])
     chart_height = max(2.6, heights.sum() + 0.2)
-    high, wide = course.images[0].shape[:2]
-    count = int(np.clip(round(chart / (1.15 * wide / high)), 1, len(course.images)))
+    high, wide = timeline.images[0].shape[:2]
+    count = int(np.clip(round(chart / (1.15 * wide / high)), 1, len(timeline.images)))
     slot = chart / count
     strip = min((slot - 0.05) * high / wide, 1.6)
-    width = left + chart + shares + 0.1 + max(map(width_of, course.names)) + 0.2
+    width = left + chart + shares + 0.1 + max(map(width_of, timeline.names)) + 0.2
     height = below + chart_height + gap + strip + above
     figure = Figure((width, height), facecolor="white")
     figure.text(left / width, 1 - 0.25 / height, title, fontsize=FONT, color=GREY, va="center")
     axes = place(figure, left, below, chart, chart_height)
-    time_axes(axes, course)
-    lines(axes, course)
+    time_axes(axes, timeline)
+    lines(axes, timeline)
     for number in range(count):
-        middle = (number + 0.5) * course.end / count
-        shown = max(int(np.searchsorted(course.times, middle, side="right")) - 1, 0)
+        middle = (number + 0.5) * timeline.end / count
+        shown = max(int(np.searchsorted(timeline.times, middle, side="right")) - 1, 0)
         across = strip * wide / high
         frame = place(figure, left + (number + 0.5) * slot - across / 2, below + chart_height + gap, across, strip)
-        frame.imshow(course.images[shown], interpolation="bilinear", aspect="auto")
+        frame.imshow(timeline.images[shown], interpolation="bilinear", aspect="auto")
         frame.set_axis_off()
-    ends = (course.probabilities[-1] - _LOW) / (_HIGH - _LOW)
+    ends = (timeline.probabilities[-1] - _LOW) / (_HIGH - _LOW)
     places = spread(ends * chart_height, heights, chart_height) / chart_height
-    for k, (name, end, at) in enumerate(zip(course.names, ends, places, strict=True)):
+    for k, (name, end, at) in enumerate(zip(timeline.names, ends, places, strict=True)):
         line = {"arrowstyle": "-", "color": COLOURS[k], "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", (1, end), (1 + leader / chart, at), xycoords="axes fraction", annotation_clip=False, arrowprops=line)
         style = {"transform": axes.transAxes, "va": "center", "color": COLOURS[k], "fontsize": FONT}
-        axes.text(1 + shares / chart, at, share(course.probabilities[-1, k]), ha="right", **style)
+        axes.text(1 + shares / chart, at, share(timeline.probabilities[-1, k]), ha="right", **style)
         axes.text(1 + (shares + 0.1) / chart, at, name, **style)
     return figure

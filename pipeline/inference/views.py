@@ -1,6 +1,6 @@
 """The views of a clip in NumPy: a TFLite file is run without TensorFlow, which takes seconds to import.
 
-What always holds: the frames, the places of the views and the crop are those of `pipeline.video.views`, bit for bit (a test holds
+Invariants: the frames, the places of the views and the crop are those of `pipeline.video.views`, bit for bit (a test holds
 them together). Decoded frames have the model's size as their short side already, so that a crop is all that is left to do.
 """
 
@@ -33,7 +33,7 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def view_indices(total: int, count: int, views: int) -> np.ndarray:
-    """Frame indices of evenly spaced views, int (views, count); see `pipeline.video.views.test_indices`."""
+    """Frame indices of evenly spaced views, int (views, count); see `pipeline.video.views.uniform_clip_indices`."""
     starts = (2 * np.arange(views) + 1) * max(total - count, 0) // (2 * views)
     return (starts[:, None] + np.arange(count)[None, :]) % total
 

@@ -1,6 +1,6 @@
 """The files a report is made of, read and checked against each other before anything is drawn.
 
-What always holds: nothing but these files is read, and they belong to one run: same classes, same clips. A results folder that
+Invariants: nothing but these files is read, and they belong to one run: same classes, same clips. A results folder that
 mixes two runs is refused, because its report would be believed.
 """
 

@@ -1,6 +1,6 @@
 """The page: what the numbers mean in plain words, and one self-contained HTML file.
 
-What always holds: the page needs nothing but itself (figures inside, no script or font from elsewhere), every name from the data
+Invariants: the page needs nothing but itself (figures inside, no script or font from elsewhere), every name from the data
 is escaped, and credentials inside addresses are left out.
 """
 

@@ -24,7 +24,7 @@ import urllib3
 from remotezip import OutOfBound, PartialBuffer, RemoteFetcher, RemoteIOError, RemoteZip, RemoteZipError
 
 from pipeline.console import UserError, say
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 from pipeline.sources.failures import RangeError, describe, is_final
 from pipeline.sources.folders import missing_advice
 from pipeline.sources.layouts import File, image_folders, recognise, visible
@@ -136,7 +136,7 @@ class Archive:
     def _copy_once(self, info: zipfile.ZipInfo, target: Path, advance: Callable[[int], None]) -> str:
         digest, size = hashlib.sha256(), 0
         try:
-            with whole_file(target) as part, self._open().open(info) as member, part.open("wb") as file:
+            with atomic_file(target) as part, self._open().open(info) as member, part.open("wb") as file:
                 while chunk := member.read(CHUNK):
                     if self._stop.is_set():
                         raise StoppedError

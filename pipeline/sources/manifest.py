@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas
 
 from pipeline.console import UserError
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 
 __all__ = ["COLUMNS", "SPLITS", "check_manifest", "duplicated_across", "leaking_groups", "read_manifest", "write_manifest"]
 
@@ -60,7 +60,7 @@ def check_manifest(manifest: pandas.DataFrame, name: str) -> None:
 def write_manifest(manifest: pandas.DataFrame, path: Path) -> None:
     """Writes a checked manifest as CSV, whole or not at all."""
     check_manifest(manifest, str(path))
-    with whole_file(Path(path)) as part:
+    with atomic_file(Path(path)) as part:
         manifest.to_csv(part, index=False, lineterminator="\n")
 
 

@@ -1,7 +1,7 @@
 """Which clips are for training, which for choosing, which for testing.
 
-Always: each class has clips in all three parts; nothing depends on the order of the input; the same seed gives the same split,
-and a class's split does not change when other classes come or go (unless they share groups with it).
+Invariants: each class has clips in all three parts; nothing depends on the order of the input; the same seed gives the same
+split, and a class's split does not change when other classes come or go (unless they share groups with it).
 """
 
 import hashlib

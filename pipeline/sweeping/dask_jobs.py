@@ -3,7 +3,7 @@
 A process of its own, because Hydra's state is the process's and Dask runs what it is given in a thread; and because a job may end
 its process, as a killed sweep's does, and must not take somebody's worker with it.
 
-What always holds: results come in the jobs' order; a job that fails, or whose process dies, takes no other with it; a job whose
+Invariants: results come in the jobs' order; a job that fails, or whose process dies, takes no other with it; a job whose
 worker is lost is run again on another one; jobs of a sweep that is gone end, also on other machines.
 """
 

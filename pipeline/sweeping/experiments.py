@@ -1,6 +1,6 @@
 """DVC experiments as a sweep uses them: run one in a copy of the repository, find it again, read what it made.
 
-What always holds: an experiment that exists is whole (DVC makes it only when its last stage has succeeded), and reading one
+Invariants: an experiment that exists is whole (DVC makes it only when its last stage has succeeded), and reading one
 changes nothing in the working copy.
 """
 

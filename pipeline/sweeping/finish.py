@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.console import UserError, say
-from pipeline.files import whole_folder
+from pipeline.files import atomic_folder
 from pipeline.reporting.figures import png
 from pipeline.sweeping import table as tables
 from pipeline.sweeping.costs import Cost, measure, metrics_of
@@ -36,7 +36,7 @@ def finish(sweep: OpenSweep) -> Path:
         sweeps.run_of(trial.run_id).log_metrics(metrics_of(costs[trial.name]))
     comparison = tables.comparison(trials, sweep.plan.swept, costs, sweep.plan.objective)
     best = next((trial for trial in finished if trial.name == comparison["trial"].iloc[0]), None)
-    champion = sweeps.crown(best.model_run_id) if best else None
+    champion = sweeps.set_champion(best.model_run_id) if best else None
     folder = _write(sweep, comparison, best, champion)
     _track(sweep, comparison, trials, best, costs, champion)
     _tell(sweep, comparison, best, champion, folder)
@@ -53,7 +53,7 @@ def _write(sweep: OpenSweep, comparison: pd.DataFrame, best: Trial | None, champ
     plan, confidence = sweep.plan, sweep.params.evaluate.confidence
     picture = png(pareto_figure(comparison, plan.swept, confidence))
     shown = tables.shown(comparison, plan.swept, plan.objective)
-    with whole_folder(RESULTS / plan.name) as part:
+    with atomic_folder(RESULTS / plan.name) as part:
         comparison.to_csv(part / "table.csv", index=False)
         notes = "\n".join(f"- {note}" for note in _notes(sweep))
         (part / "table.md").write_text(f"# {plan.name}\n\n{tables.markdown(shown)}\n{notes}\n", encoding="utf-8")

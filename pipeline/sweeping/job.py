@@ -1,6 +1,6 @@
 """One job of a Hydra application, in a process that a Dask worker starts: `python -m pipeline.sweeping.job FOLDER PARENT`.
 
-What always holds: it ends when the worker does, so that a job that Dask gives to another worker is not run twice at a time.
+Invariants: it ends when the worker does, so that a job that Dask gives to another worker is not run twice at a time.
 """
 
 import os
@@ -18,7 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from pipeline.console import run_command
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 from pipeline.sweeping.guard import LOOK
 
 JOB, RESULT = "job", "result"  # files in FOLDER: a pickled Job, and the pickled JobReturn
@@ -69,7 +69,7 @@ def main() -> None:
     folder, parent = Path(sys.argv[1]), int(sys.argv[2])
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     done = run(cloudpickle.loads((folder / JOB).read_bytes()))
-    with whole_file(folder / RESULT) as part:
+    with atomic_file(folder / RESULT) as part:
         part.write_bytes(cloudpickle.dumps(done))
 
 

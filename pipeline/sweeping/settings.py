@@ -1,6 +1,6 @@
 """What a sweep is: its section of the configuration, what varies in it, and how many trials it has.
 
-What always holds: trials are compared on validation clips. There is no way to name a test score as the objective.
+Invariants: trials are compared on validation clips. There is no way to name a test score as the objective.
 """
 
 import math

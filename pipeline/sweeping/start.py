@@ -1,6 +1,6 @@
 """The beginning of a sweep, which Hydra calls once the configuration is composed and before any trial starts.
 
-What always holds: one sweep of a name runs at a time; started again with the same command on the same code it goes on under the
+Invariants: one sweep of a name runs at a time; started again with the same command on the same code it goes on under the
 same MLflow run; and no trial starts while one that an earlier, killed start left is still ending.
 """
 

@@ -1,6 +1,6 @@
 """The comparison: one row a trial, best first, and which trials nothing beats in both accuracy and cost.
 
-What always holds: the order follows from validation alone. Test scores stand beside it and choose nothing.
+Invariants: the order follows from validation alone. Test scores stand beside it and choose nothing.
 """
 
 from dataclasses import asdict, fields

@@ -26,12 +26,12 @@ from pipeline.sweeping.guard import LOOK
 from pipeline.sweeping.identity import code_state, data_state, stage_keys, trial_name
 from pipeline.sweeping.records import Records, Trial
 from pipeline.sweeping.settings import pipeline_content, pipeline_overrides, to_minimise
-from pipeline.sweeping.turns import Turns
+from pipeline.sweeping.stage_locks import StageLocks
 
 STATE_VARIABLE = "MOVINET_SWEEP"  # names the sweep's state file to the processes of its launcher
 PROCESS_VARIABLE = "MOVINET_SWEEP_PROCESS"  # identity (see pipeline.processes) of the sweep
 STATE_FILE = "sweep.json"
-TURNS = Path(".cache/sweeps/turns")
+STAGE_LOCKS = Path(".cache/sweeps/stage_locks")
 
 
 def run_trial(config: DictConfig) -> float | None:
@@ -85,26 +85,26 @@ def _run(
     commit = experiments.find_experiment(trial.name)
     trial.found = commit is not None
     if commit is None:
-        turns = Turns(TURNS, stage_keys(content, identity))
+        locks = StageLocks(STAGE_LOCKS, stage_keys(content, identity))
         began = time.monotonic()
 
         def before() -> None:
             trial.stage = "waiting"
             records.write(trial)
-            turns.wait()
+            locks.wait()
             workspace.note()
             trial.stage = "starting"
             records.write(trial)
 
         def on_stage(stage: str) -> None:
-            workspace.forget() if turns.start.is_locked else None
-            turns.entered(stage)
+            workspace.forget() if locks.start.is_locked else None
+            locks.entered(stage)
             trial.stage = stage
             records.write(trial)
 
         def on_end(success: bool) -> None:
-            workspace.forget() if turns.start.is_locked else None
-            turns.end(success)
+            workspace.forget() if locks.start.is_locked else None
+            locks.end(success)
 
         commit = experiments.run_experiment(
             trial.name,

@@ -17,7 +17,7 @@ from tenacity import retry, retry_if_exception_message, stop_after_attempt, wait
 from pipeline.files import write_json
 from pipeline.params import Params
 from pipeline.tracking.runs import Run
-from pipeline.tracking.store import already_exists, clear_errors
+from pipeline.tracking.store import already_exists, readable_errors
 
 MODEL_CODE = Path(__file__).resolve().with_name("registered_model.py")
 # Of pipeline/: what decodes a served video.
@@ -40,7 +40,7 @@ def log_classifier(run: Run, saved_model: Path, description: dict, params: Param
     float32 (B, N). description: `classifier.json`; its `classes` (N names, in order) name the columns of a prediction.
     `models:/<data>-<model>@latest` is the newest version by MLflow's own rule: the alias is reserved and needs no setting.
     """
-    with clear_errors(run.tracking_uri), active_store(run.tracking_uri):
+    with readable_errors(run.tracking_uri), active_store(run.tracking_uri):
         uri, model_id = _log(run, saved_model, description)
         if not params.tracking.register_model:
             return LoggedClassifier(uri, None, None)

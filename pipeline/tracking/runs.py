@@ -28,7 +28,7 @@ from pipeline.tracking.provenance import (
     param_values,
     run_tags,
 )
-from pipeline.tracking.store import clear_errors, experiment_id, open_client, without_credentials
+from pipeline.tracking.store import experiment_id, open_client, readable_errors, without_credentials
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -75,21 +75,21 @@ class Run:
         self._send(points)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        with clear_errors(self.tracking_uri):
+        with readable_errors(self.tracking_uri):
             self.client.log_artifact(self.run_id, str(path), folder)
 
     def log_artifacts(self, directory: Path, folder: str | None = None) -> None:
-        with clear_errors(self.tracking_uri):
+        with readable_errors(self.tracking_uri):
             self.client.log_artifacts(self.run_id, str(directory), folder)
 
     def log_inputs(self, inputs: "list[mlflow.entities.DatasetInput]") -> None:
-        with clear_errors(self.tracking_uri):
+        with readable_errors(self.tracking_uri):
             self.client.log_inputs(self.run_id, datasets=inputs)
 
     def set_tags(self, tags: dict[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        with uninterrupted(), clear_errors(self.tracking_uri):
+        with uninterrupted(), readable_errors(self.tracking_uri):
             self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)[:TAG_LENGTH]) for key, value in tags.items()])
 
     def log_params(self, values: dict[str, str]) -> None:
@@ -97,7 +97,7 @@ class Run:
         from mlflow.entities import Param
 
         items = [Param(name, value[:PARAM_LENGTH]) for name, value in sorted(values.items())]
-        with clear_errors(self.tracking_uri):
+        with readable_errors(self.tracking_uri):
             for start in range(0, len(items), BATCH_PARAMS):
                 self.client.log_batch(self.run_id, params=items[start : start + BATCH_PARAMS])
 
@@ -114,11 +114,11 @@ class Run:
 
     def logged_epochs(self) -> int:
         """The last epoch whose history is logged; 0 when none is."""
-        with clear_errors(self.tracking_uri):
+        with readable_errors(self.tracking_uri):
             return max((point.step for point in self.client.get_metric_history(self.run_id, "train/loss")), default=0)
 
     def log_points(self, metrics: list["mlflow.entities.Metric"]) -> None:
-        with uninterrupted(), clear_errors(self.tracking_uri):
+        with uninterrupted(), readable_errors(self.tracking_uri):
             for start in range(0, len(metrics), BATCH_METRICS):
                 self.client.log_batch(self.run_id, metrics=metrics[start : start + BATCH_METRICS])
 
@@ -135,7 +135,7 @@ def begin_run(params: Params, run_file: Path, note: Path | None = None, gpus: Se
     """
     client = open_client()
     inputs = data_inputs(params)
-    with clear_errors(client.tracking_uri):
+    with readable_errors(client.tracking_uri):
         old = find_run(client, read_json(note)["run_id"]) if note is not None and note.exists() else None
         run = _create(params, "finetune", "begun", {}) if old is None else _continue(client, old)
     if note is not None:
@@ -145,7 +145,7 @@ def begin_run(params: Params, run_file: Path, note: Path | None = None, gpus: Se
         if run.origin == "begun":
             run.log_params(_params_before(params, "evaluate"))
             run.log_inputs(inputs)
-        with clear_errors(run.tracking_uri):
+        with readable_errors(run.tracking_uri):
             run.client.log_dict(run.run_id, made_with, "environment.json")
         yield run
 
@@ -166,7 +166,7 @@ def stage_run(
     told = read_json(run_file)
     client = open_client()
     with ExitStack() as held:
-        with clear_errors(client.tracking_uri):
+        with readable_errors(client.tracking_uri):
             known = run_to_continue(client, params, stage, told["run_id"], held)
             old = find_run(client, told["run_id"]) if known is None else None
             if known is not None:
@@ -225,7 +225,7 @@ def _copy(old: "mlflow.entities.Run", run: Run) -> None:
     began = int(old.data.tags.get("stage.evaluate.began", _now()))  # another process may only just have got that far
     points = []
     for name in sorted(name for name in old.data.metrics if not name.startswith("system/")):
-        with clear_errors(run.tracking_uri):
+        with readable_errors(run.tracking_uri):
             points += run.client.get_metric_history(old.info.run_id, name)
     run.log_points([point for point in points if point.timestamp < began])
     run.set_tags({key: value for key, value in old.data.tags.items() if key.startswith("stage.finetune")})
@@ -234,7 +234,7 @@ def _copy(old: "mlflow.entities.Run", run: Run) -> None:
 @contextmanager
 def _stage(run: Run, stage: str, new_run_file: Path | None, made_with: dict | None) -> Iterator[None]:
     """Marks the stage on the run, and gives the run its status when it ends. made_with: training's environment, where known."""
-    with clear_errors(run.tracking_uri):
+    with readable_errors(run.tracking_uri):
         tags = run.client.get_run(run.run_id).data.tags
     run.set_tags(
         {f"stage.{stage}": identity(), f"stage.{stage}.began": tags.get(f"stage.{stage}.began", _now())}
@@ -246,7 +246,7 @@ def _stage(run: Run, stage: str, new_run_file: Path | None, made_with: dict | No
             known = {} if made_with is None else {"environment": made_with}
             write_json(new_run_file, {"run_id": run.run_id, "experiment": run.experiment, "tracking_uri": uri} | known)
         run.set_tags({f"stage.{stage}": "done"})
-        with clear_errors(run.tracking_uri):
+        with readable_errors(run.tracking_uri):
             run.client.set_terminated(run.run_id, "FINISHED")
     except BaseException as error:
         _end_badly(run, stage, error)

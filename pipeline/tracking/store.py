@@ -1,6 +1,6 @@
 """Where runs are kept: the user's MLflow server or database, else an sqlite database at the root of the repository.
 
-What always holds: paths are absolute, and a database is created by one process while the others wait, because MLflow's own
+Invariants: paths are absolute, and a database is created by one process while the others wait, because MLflow's own
 creation fails when several processes meet an empty database.
 """
 
@@ -51,11 +51,11 @@ def configure() -> str:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         _quiet_mlflow()
-        with clear_errors(uri), _creation_lock(uri):
+        with readable_errors(uri), _creation_lock(uri):
             _connect(uri)
             SqlAlchemyStore(uri, artifact_root())
     else:
-        with _environment(PROBE), clear_errors(uri):
+        with _environment(PROBE), readable_errors(uri):
             _client(uri).search_experiments(max_results=1)
     _ready.add(uri)
     return uri
@@ -110,8 +110,8 @@ def not_found(error: Exception) -> bool:
 
 
 @contextmanager
-def clear_errors(uri: str) -> Iterator[None]:
-    """Turns what MLflow, its HTTP client or a database driver raises into one line."""
+def readable_errors(uri: str) -> Iterator[None]:
+    """StageLocks what MLflow, its HTTP client or a database driver raises into one line."""
     from mlflow import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError

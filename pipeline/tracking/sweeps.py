@@ -1,6 +1,6 @@
 """A sweep in MLflow: one run for the whole, its trials nested under it, and the alias of the best.
 
-What always holds: a trial stands under each sweep that has it exactly once. Its stages make their runs there by themselves
+Invariants: a trial stands under each sweep that has it exactly once. Its stages make their runs there by themselves
 (provenance.PARENT_VARIABLE); one whose stages came from DVC's cache is copied there from the run that computed it.
 """
 
@@ -10,7 +10,7 @@ from pipeline.params import Params
 from pipeline.tracking.lookup import SWEEP, find_run
 from pipeline.tracking.provenance import param_values, run_tags
 from pipeline.tracking.runs import AS_TAGS, STAGES, Run, _continue
-from pipeline.tracking.store import clear_errors, experiment_id, not_found, open_client, without_credentials
+from pipeline.tracking.store import experiment_id, not_found, open_client, readable_errors, without_credentials
 
 SWEEP_KEY, TRIAL, RESTORED = "sweep.key", "sweep.trial", "sweep.restored_from"
 CHAMPION = "champion"
@@ -24,7 +24,7 @@ def open_sweep(params: Params, name: str, key: str, tags: dict[str, str], values
     """
     client = open_client()
     experiment = params.tracking.experiment or params.data.name
-    with clear_errors(client.tracking_uri):
+    with readable_errors(client.tracking_uri):
         place = experiment_id(client, experiment)
         found = client.search_runs([place], f"tags.`{SWEEP_KEY}` = '{key}'", max_results=1)
         if found:
@@ -40,14 +40,14 @@ def open_sweep(params: Params, name: str, key: str, tags: dict[str, str], values
 def end_sweep(run_id: str, status: str) -> None:
     """Gives the sweep's run its status: FINISHED, FAILED or KILLED."""
     client = open_client()
-    with clear_errors(client.tracking_uri):
+    with readable_errors(client.tracking_uri):
         client.set_terminated(run_id, status)
 
 
 def close_killed_sweep(run_id: str) -> None:
     """Gives the sweep's run the status KILLED where the sweep did not live to give it one."""
     client = open_client()
-    with clear_errors(client.tracking_uri):
+    with readable_errors(client.tracking_uri):
         if client.get_run(run_id).info.status == "RUNNING":
             client.set_terminated(run_id, "KILLED")
 
@@ -55,7 +55,7 @@ def close_killed_sweep(run_id: str) -> None:
 def run_of(run_id: str) -> Run:
     """The run `run_id` of the configured store as an open one, whatever its status."""
     client = open_client()
-    with clear_errors(client.tracking_uri):
+    with readable_errors(client.tracking_uri):
         found = client.get_run(run_id)
         experiment = client.get_experiment(found.info.experiment_id).name
     return Run(run_id, found.info.run_name, experiment, client.tracking_uri, "continued", client)
@@ -74,7 +74,7 @@ def nest_trial(
       objective: logged as metric `objective`, for comparing.
     """
     client = open_client()
-    with clear_errors(client.tracking_uri):
+    with readable_errors(client.tracking_uri):
         old = find_run(client, computed)
         place = client.get_run(parent).info.experiment_id
         if old is not None and old.data.tags.get(SWEEP) == parent:
@@ -91,7 +91,7 @@ def nest_trial(
 
 
 def is_restored(run: Run) -> bool:
-    with clear_errors(run.tracking_uri):
+    with readable_errors(run.tracking_uri):
         return RESTORED in run.client.get_run(run.run_id).data.tags
 
 
@@ -120,10 +120,10 @@ def _copied(client, place: str, parent: str, trial: str, computed: str, old, par
     return run.run_id
 
 
-def crown(model_run: str) -> str | None:
+def set_champion(model_run: str) -> str | None:
     """Points the alias `champion` at the model version that the run `model_run` registered; gives `<name> version <n>`."""
     client = open_client()
-    with clear_errors(client.tracking_uri):
+    with readable_errors(client.tracking_uri):
         versions = client.search_model_versions(f"run_id = '{model_run}'")
         if not versions:
             return None

@@ -1,4 +1,4 @@
-"""What the trunk and the training loop are fed. Every order and every augmentation follows from a seed and a position.
+"""What the backbone and the training loop are fed. Every order and every augmentation follows from a seed and a position.
 
 So an epoch can be entered in the middle, and the second half is the same as if the first had just run.
 """
@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from pipeline.console import UserError
 from pipeline.params import Params
-from pipeline.training.shares import Share
+from pipeline.training.batch_shards import BatchShard
 from pipeline.video.records import decode_frames, parse_clip_header, read_clips
-from pipeline.video.views import centre_square, mirrored_labels, test_indices, train_indices, train_view
+from pipeline.video.views import centre_square, mirrored_labels, random_clip_indices, train_view, uniform_clip_indices
 
 SHUFFLE_BYTES = 512 << 20  # of encoded clips held for shuffling; the files already mix the classes
 EPOCH_STRIDE = 1 << 24  # more than the examples of any epoch, so that no two draws share a seed
@@ -29,7 +29,7 @@ def _mirrored(params: Params, classes: Sequence[str]) -> list[int]:
 def _centred_views(clip: dict, views: int, params: Params) -> tf.Tensor:
     """The views of testing: float32 (views, count, size, size, 3)."""
     count, size = params.frames.count, params.frames.size
-    indices = tf.reshape(test_indices(clip["count"], count, views), [-1])
+    indices = tf.reshape(uniform_clip_indices(clip["count"], count, views), [-1])
     frames = centre_square(decode_frames(clip["encoded"], indices), size)
     return tf.reshape(frames, [views, count, size, size, 3])
 
@@ -38,9 +38,9 @@ def _augmented_view(clip: dict, seed: tf.Tensor, params: Params, mirrored: list[
     """One view of training; `seed` int64 (2,)."""
     where, how = tf.unstack(tf.random.split(seed, 2))
     if params.augment.jitter:
-        indices = train_indices(clip["count"], params.frames.count, where)
+        indices = random_clip_indices(clip["count"], params.frames.count, where)
     else:
-        indices = test_indices(clip["count"], params.frames.count, 1)[0]
+        indices = uniform_clip_indices(clip["count"], params.frames.count, 1)[0]
     frames = decode_frames(clip["encoded"], indices)
     return train_view(frames, clip["label"], size=params.frames.size, augment=params.augment, mirrored=mirrored, seed=how)
 
@@ -84,12 +84,12 @@ def training_epoch(
     *,
     epoch: int,
     first: int = 0,
-    share: Share | None = None,
+    share: BatchShard | None = None,
 ) -> tf.data.Dataset:
     """One epoch of augmented views in an order of its own, from example `first` on.
 
     Elements, batched: ({"image": float32 (B, count, size, size, 3)}, one-hot float32 (B, classes)). The last batch may
-    be smaller. Of a `share`: its rows of these batches, as `Share.batches` gives them.
+    be smaller. Of a `share`: its rows of these batches, as `BatchShard.batches` gives them.
     """
     mirrored = _mirrored(params, classes)
 
@@ -109,7 +109,7 @@ def training_epoch(
 
 
 def validation_views(
-    files: Sequence[Path], clips: int, params: Params, classes: Sequence[str], *, share: Share | None = None
+    files: Sequence[Path], clips: int, params: Params, classes: Sequence[str], *, share: BatchShard | None = None
 ) -> tf.data.Dataset:
     """The middle view of every clip, batched and shared as `training_epoch` does."""
 

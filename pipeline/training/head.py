@@ -1,4 +1,4 @@
-"""A head trained on what the frozen trunk made of the clips: seconds, without the Model Garden."""
+"""A head trained on what the frozen backbone made of the clips: seconds, without the Model Garden."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """The training loop: Keras's own `fit`, an epoch at a time, that goes on exactly where a killed run stopped.
 
-What always holds: equal parameters, data and machine give equal numbers, whether or not the run was interrupted. Orders and
-augmentations follow from (seed, epoch, position), dropout from (seed, step), and a checkpoint holds weights, optimizer and place.
+Invariants: equal parameters, data and machine give equal numbers, whether or not the run was interrupted. Orders and
+augmentations follow from (seed, epoch, position), dropout from (seed, step); a checkpoint holds weights, optimizer and progress.
 """
 
 import json
@@ -18,7 +18,7 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.console import UserError, progress, say
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 from pipeline.models.movinet.random_layers import draw_from_steps
 from pipeline.params import Finetune
 from pipeline.training.optimizer import build_optimizer, schedule
@@ -39,7 +39,7 @@ HISTORY = [
 
 
 @dataclass
-class Place:
+class TrainingProgress:
     """How far a training is; JSON inside its checkpoint.
 
     `examples` counts those of the unfinished epoch, `loss` and `accuracy` are their means, `seconds` what they took.
@@ -68,7 +68,7 @@ class Task:
 
 
 class _Saver:
-    """Keeps an unfinished training in `folder`: weights, optimizer and place as one checkpoint, the best weights beside it.
+    """Keeps an unfinished training in `folder`: weights, optimizer and progress as one checkpoint, the best weights beside it.
 
     Where several processes train all must save at once, for they hold some values together; only the chief's files stay.
     """
@@ -79,7 +79,7 @@ class _Saver:
         self.folder = folder
         self.replicas = replicas
         self.state = tf.Variable("", trainable=False, shape=[], dtype=tf.string)
-        self.checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, place=self.state)
+        self.checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, reached=self.state)
         self.chief = replicas is None or replicas.chief
         self.aside = None if self.chief else tempfile.TemporaryDirectory(prefix="training-")
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder) if self.chief else self.aside.name, max_to_keep=1)
@@ -89,16 +89,16 @@ class _Saver:
     def _best_file(self, epoch: int) -> Path:
         return self.folder / f"best-{epoch}.npz"
 
-    def restore(self) -> Place:
+    def restore(self) -> TrainingProgress:
         latest = tf.train.latest_checkpoint(str(self.folder))
         if latest is None:
-            return Place()
+            return TrainingProgress()
         self.checkpoint.restore(latest).assert_existing_objects_matched()
-        place = Place(**json.loads(self.state.numpy()))
-        if place.best_epoch:
-            with np.load(self._best_file(place.best_epoch)) as arrays:
+        reached = TrainingProgress(**json.loads(self.state.numpy()))
+        if reached.best_epoch:
+            with np.load(self._best_file(reached.best_epoch)) as arrays:
                 self.best = [arrays[name] for name in arrays.files]
-        return place
+        return reached
 
     def is_due(self, interval: float, results: dict | None = None) -> bool:
         """Whether `interval` seconds have gone by; several processes do as the chief wished before the step of `results`."""
@@ -107,14 +107,14 @@ class _Saver:
         self.replicas.wish_to_save(time.monotonic() - self.saved > interval)
         return results is None or float(results[SAVE]) > 0
 
-    def save(self, place: Place) -> None:
-        if self.chief and place.best_epoch and not self._best_file(place.best_epoch).exists():
-            with whole_file(self._best_file(place.best_epoch)) as part, open(part, "wb") as file:
+    def save(self, reached: TrainingProgress) -> None:
+        if self.chief and reached.best_epoch and not self._best_file(reached.best_epoch).exists():
+            with atomic_file(self._best_file(reached.best_epoch)) as part, open(part, "wb") as file:
                 np.savez(file, *self.best)
-        self.state.assign(json.dumps(asdict(place)))
+        self.state.assign(json.dumps(asdict(reached)))
         self.manager.save()
         for old in self.folder.glob("best-*.npz") if self.chief else ():
-            if old != self._best_file(place.best_epoch):
+            if old != self._best_file(reached.best_epoch):
                 old.unlink()
         self.saved = time.monotonic()
         if self.replicas is not None:
@@ -124,34 +124,35 @@ class _Saver:
 class _Batches(tf_keras.callbacks.Callback):
     """Moves the bar, keeps the running means of an epoch, stops a training that has diverged, and saves now and then."""
 
-    def __init__(self, saver: _Saver, place: Place, examples: int, batch_size: int, interval: float, bar):
+    def __init__(self, saver: _Saver, reached: TrainingProgress, examples: int, batch_size: int, interval: float, bar):
         super().__init__()
-        self.saver, self.place, self.total, self.batch_size, self.interval, self.bar = (
+        self.saver, self.reached, self.total, self.batch_size, self.interval, self.bar = (
             saver,
-            place,
+            reached,
             examples,
             batch_size,
             interval,
             bar,
         )
-        self.before, self.started = (place.examples, place.loss, place.accuracy, place.seconds), time.monotonic()
+        self.before, self.started = (reached.examples, reached.loss, reached.accuracy, reached.seconds), time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         done, loss, accuracy, seconds = self.before
-        new = min(self.place.examples + self.batch_size, self.total) - self.place.examples
-        self.place.examples += new
-        fresh = self.place.examples - done
-        self.place.loss = (loss * done + float(logs["cross_entropy"]) * fresh) / self.place.examples
-        self.place.accuracy = (accuracy * done + float(logs["accuracy"]) * fresh) / self.place.examples
-        self.place.seconds = seconds + time.monotonic() - self.started
-        if not np.isfinite(self.place.loss):
+        new = min(self.reached.examples + self.batch_size, self.total) - self.reached.examples
+        self.reached.examples += new
+        fresh = self.reached.examples - done
+        self.reached.loss = (loss * done + float(logs["cross_entropy"]) * fresh) / self.reached.examples
+        self.reached.accuracy = (accuracy * done + float(logs["accuracy"]) * fresh) / self.reached.examples
+        self.reached.seconds = seconds + time.monotonic() - self.started
+        if not np.isfinite(self.reached.loss):
             raise UserError(
-                f"the loss is {self.place.loss} in epoch {self.place.epoch + 1}; lower finetune.learning_rate or set clip_norm"
+                f"the loss is {self.reached.loss} in epoch {self.reached.epoch + 1}",
+                advice="lower finetune.learning_rate or set clip_norm",
             )
         self.bar.update(new)
-        self.bar.set_postfix_str(f"loss {self.place.loss:.3f}, accuracy {self.place.accuracy:.3f}", refresh=False)
+        self.bar.set_postfix_str(f"loss {self.reached.loss:.3f}, accuracy {self.reached.accuracy:.3f}", refresh=False)
         if self.saver.is_due(self.interval, logs):
-            self.saver.save(self.place)
+            self.saver.save(self.reached)
 
 
 def train(
@@ -193,57 +194,57 @@ def train(
         model.optimizer.build(model.trainable_variables)  # else Keras traces the whole step a second time
     draw_from_steps(model, seed, model.optimizer.iterations)
     saver = _Saver(model, model.optimizer, folder, replicas)
-    place = saver.restore()
+    reached = saver.restore()
     if replicas is not None:
         replicas.take_over(model, settings.label_smoothing)
-        replicas.check_agreement(place.epoch, place.examples)
-    if place.epoch or place.examples:
-        say(f"going on in epoch {place.epoch + 1} after {place.examples} of {task.examples} examples")
-        on_epoch(_table(place))
+        replicas.check_agreement(reached.epoch, reached.examples)
+    if reached.epoch or reached.examples:
+        say(f"resuming in epoch {reached.epoch + 1} after {reached.examples} of {task.examples} examples")
+        on_epoch(_table(reached))
 
     validation_steps = None if replicas is None else -(-task.held_out // settings.batch_size)
-    done = place.epoch * task.examples + place.examples
+    done = reached.epoch * task.examples + reached.examples
     with progress(total=settings.epochs * task.examples, initial=done, describe="training", unit="clip") as bar:
-        while place.epoch < settings.epochs and not _is_over(place, settings):
-            bar.set_description(f"epoch {place.epoch + 1}/{settings.epochs}", refresh=False)
-            batches = _Batches(saver, place, task.examples, settings.batch_size, settings.checkpoint_minutes * 60, bar)
-            if place.examples < task.examples:
+        while reached.epoch < settings.epochs and not _is_over(reached, settings):
+            bar.set_description(f"epoch {reached.epoch + 1}/{settings.epochs}", refresh=False)
+            batches = _Batches(saver, reached, task.examples, settings.batch_size, settings.checkpoint_minutes * 60, bar)
+            if reached.examples < task.examples:
                 # Told nothing, Keras finds the end by one step more, which still counts as one of the optimizer's.
-                left = -(-(task.examples - place.examples) // settings.batch_size)
-                batches_left = task.epoch(place.epoch, place.examples)
+                left = -(-(task.examples - reached.examples) // settings.batch_size)
+                batches_left = task.epoch(reached.epoch, reached.examples)
                 model.fit(batches_left, epochs=1, verbose=0, callbacks=[batches], steps_per_epoch=left)
             validation = model.evaluate(task.validation, verbose=0, return_dict=True, steps=validation_steps)
             values = [
-                place.epoch + 1,
-                place.loss,
-                place.accuracy,
+                reached.epoch + 1,
+                reached.loss,
+                reached.accuracy,
                 validation["cross_entropy"],
                 validation["accuracy"],
                 float(rates(max(int(model.optimizer.iterations.numpy()) - 1, 0))),
-                place.seconds,
-                task.examples / max(place.seconds, 1e-9),
+                reached.seconds,
+                task.examples / max(reached.seconds, 1e-9),
             ]
             row = dict(zip(HISTORY, values, strict=True))
-            place.history.append(row)
+            reached.history.append(row)
             if not np.isfinite(row["validation_loss"]):
                 raise UserError(
                     f"the validation loss is {row['validation_loss']} after epoch {row['epoch']}; lower finetune.learning_rate"
                 )
-            best = min(place.history, key=lambda item: item["validation_loss"])["epoch"]
+            best = min(reached.history, key=lambda item: item["validation_loss"])["epoch"]
             if best == row["epoch"]:
-                place.best_epoch, saver.best = best, model.get_weights()
-            place.epoch, place.examples, place.loss, place.accuracy, place.seconds = place.epoch + 1, 0, 0.0, 0.0, 0.0
-            on_epoch(_table(place))
-            if saver.is_due(settings.checkpoint_minutes * 60) or place.epoch == settings.epochs:
-                saver.save(place)
+                reached.best_epoch, saver.best = best, model.get_weights()
+            reached.epoch, reached.examples, reached.loss, reached.accuracy, reached.seconds = reached.epoch + 1, 0, 0.0, 0.0, 0.0
+            on_epoch(_table(reached))
+            if saver.is_due(settings.checkpoint_minutes * 60) or reached.epoch == settings.epochs:
+                saver.save(reached)
     model.set_weights(saver.best)
-    return _table(place), place.best_epoch
+    return _table(reached), reached.best_epoch
 
 
-def _table(place: Place) -> pd.DataFrame:
-    return pd.DataFrame(place.history, columns=HISTORY)
+def _table(reached: TrainingProgress) -> pd.DataFrame:
+    return pd.DataFrame(reached.history, columns=HISTORY)
 
 
-def _is_over(place: Place, settings: Finetune) -> bool:
+def _is_over(reached: TrainingProgress, settings: Finetune) -> bool:
     """Whether `patience` epochs have gone by without a better validation loss."""
-    return settings.patience is not None and place.epoch - place.best_epoch >= settings.patience
+    return settings.patience is not None and reached.epoch - reached.best_epoch >= settings.patience

@@ -14,7 +14,7 @@ from pipeline.models.movinet.build import build_backbone, build_classifier, free
 from pipeline.models.movinet.checkpoints import variable_keys
 from pipeline.models.movinet.classifier import initial_classifier
 from pipeline.models.movinet.head_values import load_head
-from pipeline.models.movinet.serving import Classifier, Trunk, save_classifier
+from pipeline.models.movinet.serving import Classifier, FrozenBackbone, save_classifier
 from pipeline.models.movinet.variants import variant_of
 from pipeline.params import Params
 from pipeline.training.datasets import training_epoch, validation_views
@@ -22,8 +22,8 @@ from pipeline.training.loop import OnEpoch, Task, train
 from pipeline.training.outputs import write_classifier
 
 if TYPE_CHECKING:
+    from pipeline.training.batch_shards import BatchShard
     from pipeline.training.replicas import Replicas
-    from pipeline.training.shares import Share
 
 
 def train_network(
@@ -59,10 +59,10 @@ def train_network(
         raise UserError(str(error)) from None
     clips, held_out = (summary["splits"][split]["clips"] for split in ("train", "validation"))
 
-    def epoch(number: int, first: int, share: "Share | None" = None) -> tf.data.Dataset:
+    def epoch(number: int, first: int, share: "BatchShard | None" = None) -> tf.data.Dataset:
         return training_epoch(files["train"], clips, params, classes, epoch=number, first=first, share=share)
 
-    def validation(share: "Share | None" = None) -> tf.data.Dataset:
+    def validation(share: "BatchShard | None" = None) -> tf.data.Dataset:
         return validation_views(files["validation"], held_out, params, classes, share=share)
 
     if replicas is None:
@@ -90,9 +90,9 @@ def train_network(
     count, size, views = params.frames.count, params.frames.size, params.evaluate.views
 
     def write_saved_model(target: Path) -> None:
-        trunk = Trunk(plain.backbone, variant.features, count=count, size=size)
+        backbone = FrozenBackbone(plain.backbone, variant.features, count=count, size=size)
         head = load_head(target.parent / "head.npz")
-        save_classifier(Classifier(trunk, head, activation=variant.activation, count=count, views=views, size=size), target)
+        save_classifier(Classifier(backbone, head, activation=variant.activation, count=count, views=views, size=size), target)
 
     def write_checkpoint(prefix: Path) -> None:
         checkpoint.write(str(prefix))

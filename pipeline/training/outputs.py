@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.files import whole_folder, write_json
+from pipeline.files import atomic_folder, write_json
 from pipeline.models.movinet.head import read_head
 from pipeline.models.movinet.head_values import save_head
 from pipeline.models.movinet.variants import Variant
@@ -20,7 +20,7 @@ def write_classifier(
     write_saved_model: Callable[[Path], object],
 ) -> None:
     """Writes the classifier's folder, whole: the checkpoint (to the prefix given), the SavedModel, and how to feed it."""
-    with whole_folder(out) as part:
+    with atomic_folder(out) as part:
         write_checkpoint(part / "ckpt-1")
         (part / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\nall_model_checkpoint_paths: "ckpt-1"\n')
         save_head(read_head(part / "ckpt-1"), part / "head.npz")

@@ -1,6 +1,6 @@
 """Training on several devices or machines at once, through `tf.distribute`.
 
-What always holds: a step on all replicas is the step that one process would take on the whole batch. They share its rows
+Invariants: a step on all replicas is the step that one process would take on the whole batch. They share its rows
 (`shares`), sum their gradients before these are clipped, draw dropout and stochastic depth by the row in the batch, and normalise
 by the statistics of the whole batch where batch norm trains. Only the order of the additions differs. One process, the chief,
 writes; it also decides when the training is saved, because all must take part in reading what they hold together.
@@ -16,8 +16,8 @@ from pipeline.console import UserError, say
 from pipeline.files import content_key
 from pipeline.models.movinet.random_layers import rows_of_batch
 from pipeline.params import Finetune
-from pipeline.training.roles import is_chief, place_in_cluster
-from pipeline.training.shares import Share
+from pipeline.training.batch_shards import BatchShard
+from pipeline.training.tf_config import is_chief, place_in_cluster
 
 SAVE = "save"  # among a step's results: above 0 when the chief wants the training saved
 # What the processes that remain get to see when another one is gone.
@@ -40,12 +40,12 @@ class Replicas:
         self.count = strategy.num_replicas_in_sync
         self._wish = tf.Variable(0.0, trainable=False)
 
-    def distribute(self, make: Callable[[Share], tf.data.Dataset]):
+    def distribute(self, make: Callable[[BatchShard], tf.data.Dataset]):
         """The data set that `make` gives for each process's share, as the replicas take it."""
 
         def here(context: tf.distribute.InputContext) -> tf.data.Dataset:
             workers = context.num_input_pipelines
-            return make(Share(context.input_pipeline_id, workers, self.count // workers))
+            return make(BatchShard(context.input_pipeline_id, workers, self.count // workers))
 
         return self.strategy.distribute_datasets_from_function(here)
 
@@ -138,7 +138,7 @@ def open_replicas(settings: Finetune) -> Replicas | None:
 
 @contextmanager
 def others_may_die(replicas: Replicas | None) -> Iterator[None]:
-    """Turns what TensorFlow raises when another process is gone into one clear line."""
+    """StageLocks what TensorFlow raises when another process is gone into one clear line."""
     if replicas is None or not replicas.several_processes:
         yield
         return

@@ -46,7 +46,7 @@ class _BestEffort:
 
 
 class FrameClock:
-    """Turns the timestamps of frames, in display order, into ticks from the first frame.
+    """StageLocks the timestamps of frames, in display order, into ticks from the first frame.
 
     A time within TOLERANCE_MS of a multiple of the header's frame period is that multiple. A frame without a usable time (FFmpeg
     reports none for the last frame of AVIs with B-frames) starts one period after the frame before it. The period is the

@@ -1,6 +1,6 @@
 """Clips as TFRecords: SequenceExamples in the Model Garden's schema, so that its own video reader takes them too.
 
-What always holds:
+Invariants:
 
 - A record is one whole clip: its JPEG frames with their times, and label, class, id and group in the context.
 - A split's clips are ordered by the SHA-256 of their ids, which mixes the classes and never changes; shard i of n holds every
@@ -15,7 +15,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from pipeline.console import UserError
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 
 IMAGE_KEY = "image/encoded"
 TIMESTAMP_KEY = "image/timestamp"
@@ -74,7 +74,7 @@ def serialize_clip(clip: str, label: int, text: str, group: str, jpegs: Sequence
 
 def write_shard(path: Path, records: Iterable[bytes]) -> None:
     """Writes serialized clips as one TFRecord file, whole or not at all; holds one record at a time."""
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         try:
             with tf.io.TFRecordWriter(str(part)) as writer:
                 for record in records:

@@ -19,7 +19,7 @@ class TrainView(NamedTuple):
     label: tf.Tensor
 
 
-def test_indices(total: tf.Tensor, count: int, views: int) -> tf.Tensor:
+def uniform_clip_indices(total: tf.Tensor, count: int, views: int) -> tf.Tensor:
     """Frame indices of `views` evenly spaced views: int32 (views, count).
 
     View k starts at the middle of the k-th of `views` equal parts of the possible starts; one view is the clip's middle.
@@ -33,7 +33,7 @@ def test_indices(total: tf.Tensor, count: int, views: int) -> tf.Tensor:
     return (starts[:, None] + tf.range(count)[None, :]) % total
 
 
-def train_indices(total: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
+def random_clip_indices(total: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
     """Frame indices of one view that starts anywhere in the clip: int32 (count,).
 
     Args:
@@ -128,6 +128,6 @@ def train_view(
 def test_views(frames: tf.Tensor, *, count: int, views: int, size: int) -> tf.Tensor:
     """The evenly spaced, centred views of clips: uint8 (B, T, H, W, 3) -> float32 (B, views, count, size, size, 3) in [0, 1]."""
     shape = tf.shape(frames)
-    indices = test_indices(shape[1], count, views)
+    indices = uniform_clip_indices(shape[1], count, views)
     chosen = tf.reshape(tf.gather(frames, tf.reshape(indices, [-1]), axis=1), [-1, shape[2], shape[3], 3])
     return tf.reshape(centre_square(chosen, size), [-1, views, count, size, size, 3])

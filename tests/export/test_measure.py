@@ -37,7 +37,7 @@ def test_a_clips_answer_is_that_after_each_views_last_frame():
 
 def test_agreement_is_that_after_each_frame_of_the_views():
     found = answers({"early": Counting(3), "late": Counting(4)}, [clip(0), clip(1)], 2, "counting")
-    assert found.leading["early"].shape == (2 * 2, 4)
+    assert found.top1_by_frame["early"].shape == (2 * 2, 4)
     assert found.agreement_by_frame("early", "late") == [1, 1, 0, 1]
     assert found.agreement_by_frame("early", "early") == [1, 1, 1, 1]
 

@@ -25,7 +25,7 @@ def test_every_format_of_a_network_gives_the_same_answer(tmp_path):
     from pipeline.export.convert import convert
     from pipeline.export.saved import save_streaming
     from pipeline.models.movinet.head import read_head
-    from pipeline.models.movinet.serving import Classifier, Trunk, save_classifier
+    from pipeline.models.movinet.serving import Classifier, FrozenBackbone, save_classifier
     from pipeline.models.movinet.streaming import load_streaming
     from pipeline.models.movinet.variants import VARIANTS
     from tests.models.movinet.test_streaming import CLASSES as NAMES
@@ -40,9 +40,9 @@ def test_every_format_of_a_network_gives_the_same_answer(tmp_path):
     write_json(home / "classifier.json", {"classes": NAMES, "model": variant.id, "activation": variant.activation, **feeding})
     tf.train.Checkpoint(model=network).write(str(home / "ckpt-1"))
     (home / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\n')
-    trunk = Trunk(network.backbone, variant.features, count=4, size=32)
+    backbone = FrozenBackbone(network.backbone, variant.features, count=4, size=32)
     save_classifier(
-        Classifier(trunk, read_head(home / "ckpt-1"), activation=variant.activation, count=4, views=3, size=32),
+        Classifier(backbone, read_head(home / "ckpt-1"), activation=variant.activation, count=4, views=3, size=32),
         home / "saved_model",
     )
     stream = load_streaming(home)
@@ -64,8 +64,8 @@ def test_every_format_of_a_network_gives_the_same_answer(tmp_path):
     for name in ("classifier", "export", "float32.tflite"):
         lines, _ = run(open_model(str(tmp_path / name)), [video], form="json", stream=True)
         courses[name] = [{one["class"]: one["probability"] for one in json.loads(line)["top"]} for line in lines]
-    for name, course in courses.items():
-        for found, wanted in zip(course, courses["classifier"], strict=True):
+    for name, timeline in courses.items():
+        for found, wanted in zip(timeline, courses["classifier"], strict=True):
             assert found == pytest.approx(wanted, abs=2e-4), name
 
 

@@ -10,12 +10,12 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from pipeline.inference.animation import draw, moving
-from pipeline.inference.course import COLOURS, Course, course_of, share, shown_classes
 from pipeline.inference.models import Predictor
 from pipeline.inference.movies import write_gif
 from pipeline.inference.sources import find_sources
 from pipeline.inference.still import spread, still
 from pipeline.inference.streaming import Step
+from pipeline.inference.timeline import COLOURS, Timeline, course_of, share, shown_classes
 from tests.inference.small import write_video
 
 NAMES = [
@@ -94,19 +94,19 @@ def test_equal_input_gives_equal_pictures(drawn, tmp_path):
 
 
 def test_frames_are_shown_larger_than_the_network_sees_them_and_in_time(drawn):
-    course = course_of(*drawn, top=2)
-    assert course.images[0].shape == (288, 384, 3) and len(course.images) == FRAMES
-    assert [round(float(image.mean()) / 40) for image in course.images] == list(range(FRAMES))
-    assert course.end == pytest.approx(1.2)
+    timeline = course_of(*drawn, top=2)
+    assert timeline.images[0].shape == (288, 384, 3) and len(timeline.images) == FRAMES
+    assert [round(float(image.mean()) / 40) for image in timeline.images] == list(range(FRAMES))
+    assert timeline.end == pytest.approx(1.2)
 
 
 def test_names_are_wrapped_and_never_cut(drawn):
-    course = course_of(*drawn, top=5)
-    assert sorted(name.replace("\n", " ") for name in course.names if "Super" not in name) == sorted(NAMES[:2] + NAMES[3:])
-    assert "".join(next(name for name in course.names if "Super" in name).split("\n")) == NAMES[2]
-    assert max(len(line) for name in course.names for line in name.split("\n")) <= 30
-    figure = still(course, "clip.avi")
-    inside(figure, [*course.names, "clip.avi"])
+    timeline = course_of(*drawn, top=5)
+    assert sorted(name.replace("\n", " ") for name in timeline.names if "Super" not in name) == sorted(NAMES[:2] + NAMES[3:])
+    assert "".join(next(name for name in timeline.names if "Super" in name).split("\n")) == NAMES[2]
+    assert max(len(line) for name in timeline.names for line in name.split("\n")) <= 30
+    figure = still(timeline, "clip.avi")
+    inside(figure, [*timeline.names, "clip.avi"])
 
 
 def inside(figure, expected):
@@ -127,8 +127,8 @@ def inside(figure, expected):
 
 @pytest.mark.parametrize(("height", "width"), [(288, 384), (288, 900), (700, 288)])
 def test_moving_pictures_hold_all_they_should_whatever_the_shape_of_the_video(drawn, height, width):
-    course = course_of(*drawn, top=5)._replace(images=[np.full((height, width, 3), 200, np.uint8)] * FRAMES)
-    pictures = list(moving(course, "clip.avi"))
+    timeline = course_of(*drawn, top=5)._replace(images=[np.full((height, width, 3), 200, np.uint8)] * FRAMES)
+    pictures = list(moving(timeline, "clip.avi"))
     assert len(pictures) == FRAMES and len({picture.shape for picture in pictures}) == 1
     assert all(side % 2 == 0 for side in pictures[0].shape[:2])
     for picture in pictures:  # nothing reaches the edge, so nothing is cut there
@@ -137,10 +137,10 @@ def test_moving_pictures_hold_all_they_should_whatever_the_shape_of_the_video(dr
 
 
 def test_a_class_keeps_its_place_and_colour_and_its_bar_shows_the_moment(drawn):
-    course = course_of(*drawn, top=2)._replace(names=["A", "B"])
-    course.probabilities[:] = [[0.1 + 0.15 * k, 0.9 - 0.15 * k] for k in range(FRAMES)]
+    timeline = course_of(*drawn, top=2)._replace(names=["A", "B"])
+    timeline.probabilities[:] = [[0.1 + 0.15 * k, 0.9 - 0.15 * k] for k in range(FRAMES)]
     lengths = []
-    for picture in moving(course, "t"):
+    for picture in moving(timeline, "t"):
         upper = picture[: picture.shape[0] // 2]
         runs = []
         for colour in COLOURS[:2]:
@@ -165,9 +165,9 @@ def test_no_more_classes_than_colours():
     class Gone:
         name, live = "camera:0", True
 
-    course = course_of(steps, Gone(), Predictor("p", names, fps=5.0, size=32), 20)
-    assert len(course.names) == len(COLOURS) and course.names[0] == "class 19"
-    assert course.images[0].shape == (32, 32, 3)
+    timeline = course_of(steps, Gone(), Predictor("p", names, fps=5.0, size=32), 20)
+    assert len(timeline.names) == len(COLOURS) and timeline.names[0] == "class 19"
+    assert timeline.images[0].shape == (32, 32, 3)
 
 
 def test_one_frame_can_be_drawn(drawn, tmp_path):
@@ -191,6 +191,6 @@ def test_shares():
 
 
 def test_a_course_is_what_it_says(drawn):
-    course = course_of(*drawn, top=3)
-    assert isinstance(course, Course) and course.probabilities.shape == (FRAMES, 3)
-    assert (np.diff(course.probabilities[-1]) <= 0).all()
+    timeline = course_of(*drawn, top=3)
+    assert isinstance(timeline, Timeline) and timeline.probabilities.shape == (FRAMES, 3)
+    assert (np.diff(timeline.probabilities[-1]) <= 0).all()

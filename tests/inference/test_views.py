@@ -22,7 +22,7 @@ def source(clip, starts):
 @pytest.mark.parametrize("total", [1, 2, 7, 8, 9, 23, 100])
 @pytest.mark.parametrize(("count", "views"), [(1, 1), (8, 1), (8, 2), (5, 10)])
 def test_places_are_those_of_evaluation(total, count, views):
-    from pipeline.video.views import test_indices as evaluated
+    from pipeline.video.views import uniform_clip_indices as evaluated
 
     np.testing.assert_array_equal(view_indices(total, count, views), evaluated(total, count, views).numpy())
 

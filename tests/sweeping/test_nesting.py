@@ -10,7 +10,7 @@ from pipeline.params import parse_params
 from pipeline.tracking import begin_run, stage_run
 from pipeline.tracking.provenance import PARENT_VARIABLE
 from pipeline.tracking.store import open_client
-from pipeline.tracking.sweeps import champion_of, crown, end_sweep, is_restored, nest_trial, open_sweep
+from pipeline.tracking.sweeps import champion_of, end_sweep, is_restored, nest_trial, open_sweep, set_champion
 from tests.tracking_store import composed, empty_database, place, store  # noqa: F401
 
 RUN_FILE, RESULT_FILE = Path("models/run.json"), Path("results/run.json")
@@ -115,8 +115,8 @@ def test_the_champion_is_the_version_that_the_run_registered(params, store):
     for run in runs:
         client.create_model_version("sample-a0", source=f"runs:/{run}/classifier", run_id=run)
     assert champion_of("sample-a0") is None
-    assert crown(runs[0]) == "sample-a0 version 1"
+    assert set_champion(runs[0]) == "sample-a0 version 1"
     assert champion_of("sample-a0") == "1"
-    assert crown(runs[1]) == "sample-a0 version 2"
+    assert set_champion(runs[1]) == "sample-a0 version 2"
     assert champion_of("sample-a0") == "2"
-    assert crown("0" * 32) is None
+    assert set_champion("0" * 32) is None

@@ -134,7 +134,7 @@ def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, batches, capsys
         train(model(), task(stop_after=batches), SETTINGS, seed=1, folder=tmp_path / "killed")
     network = model()
     resumed, best_resumed = train(network, task(), SETTINGS, seed=1, folder=tmp_path / "killed")
-    assert "going on in epoch" in capsys.readouterr().err
+    assert "resuming in epoch" in capsys.readouterr().err
     np.testing.assert_allclose(numbers(resumed), numbers(history), rtol=1e-6)
     assert best_resumed == best
     for x, y in zip(whole.get_weights(), network.get_weights(), strict=True):

@@ -43,14 +43,14 @@ class Training:
 
     def __init__(self, folder: Path, frames: Path, distribute: str, epochs: int = 2):
         folder.mkdir()
-        (folder / "unfinished").mkdir()
+        (folder / "resumable_scratch").mkdir()
         self.folder = folder
         overrides = ["finetune.learning_rate=0.003", "finetune.label_smoothing=0.1", "augment.crop=0.5", "finetune.warmup=0"]
         overrides += ["frames.size=32", "frames.count=3", "finetune.batch_size=8", "finetune.checkpoint_minutes=1000"]
         overrides += [f"finetune.epochs={epochs}", f"finetune.distribute={distribute}", "data.flip=true"]
         self.settings = composed("data=folder", "data.folder=/none", "finetune=full", *overrides)
         self.settings["network"] = {"dropout": 0.3, "batch_norm": True}
-        self.settings |= {"folder": str(folder / "unfinished"), "records": str(frames)}
+        self.settings |= {"folder": str(folder / "resumable_scratch"), "records": str(frames)}
 
     def start(self, worker: int = 0, ports: list[int] | None = None, fatal_epoch: int | None = None) -> subprocess.Popen:
         """`fatal_epoch`: after which the process is killed, as by a machine that fails."""
@@ -131,7 +131,7 @@ def test_two_processes_of_which_one_is_killed_give_what_one_gives(tmp_path, fram
     for process in both:
         errors = process.communicate(timeout=300)[1]
         assert process.returncode == 0, errors[-3000:]
-        assert "going on in epoch 2 after 0 of 17 examples" in errors
+        assert "resuming in epoch 2 after 0 of 17 examples" in errors
     assert_equal(training.results(0), single)
     for name, values in training.results(0).items():
         np.testing.assert_array_equal(values, training.results(1)[name], err_msg=name)

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from pipeline.params import Augment
-from pipeline.video.views import centre_square, mirrored_labels, test_indices, test_views, train_indices, train_view
+from pipeline.video.views import centre_square, mirrored_labels, random_clip_indices, test_views, train_view, uniform_clip_indices
 
-test_indices.__test__ = test_views.__test__ = False
+uniform_clip_indices.__test__ = test_views.__test__ = False
 NOTHING = Augment(crop=1.0, flip=False, brightness=0.0, contrast=0.0, saturation=0.0, jitter=False)
 
 
@@ -16,17 +16,17 @@ NOTHING = Augment(crop=1.0, flip=False, brightness=0.0, contrast=0.0, saturation
     [(10, 4, 1, [3]), (10, 4, 2, [1, 4]), (10, 4, 3, [1, 3, 5]), (4, 4, 3, [0, 0, 0]), (100, 1, 2, [24, 74])],
 )
 def test_views_start_evenly(total, count, views, starts):
-    indices = test_indices(total, count, views).numpy()
+    indices = uniform_clip_indices(total, count, views).numpy()
     np.testing.assert_array_equal(indices, np.array(starts)[:, None] + np.arange(count))
 
 
 def test_a_clip_shorter_than_a_view_starts_again():
-    np.testing.assert_array_equal(test_indices(3, 7, 1).numpy(), [[0, 1, 2, 0, 1, 2, 0]])
-    np.testing.assert_array_equal(train_indices(1, 3, [0, 0]).numpy(), [0, 0, 0])
+    np.testing.assert_array_equal(uniform_clip_indices(3, 7, 1).numpy(), [[0, 1, 2, 0, 1, 2, 0]])
+    np.testing.assert_array_equal(random_clip_indices(1, 3, [0, 0]).numpy(), [0, 0, 0])
 
 
 def test_training_views_start_anywhere_and_stay_inside():
-    starts = [train_indices(10, 4, [1, number]).numpy() for number in range(200)]
+    starts = [random_clip_indices(10, 4, [1, number]).numpy() for number in range(200)]
     assert {int(indices[0]) for indices in starts} == set(range(7))
     assert all(np.array_equal(indices, indices[0] + np.arange(4)) for indices in starts)
 
@@ -48,7 +48,7 @@ def test_clips_in_a_batch_get_the_views_they_would_get_alone():
     assert together.shape == (2, 3, 2, 16, 16, 3)
     for number in range(2):
         np.testing.assert_array_equal(together[number], test_views(batch[number : number + 1], count=2, views=3, size=16)[0])
-    indices = test_indices(4, 2, 3).numpy()
+    indices = uniform_clip_indices(4, 2, 3).numpy()
     for view in range(3):
         np.testing.assert_allclose(together[0, view], centre_square(tf.gather(batch[0], indices[view]), 16), rtol=1e-5)
 

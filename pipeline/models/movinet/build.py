@@ -39,7 +39,7 @@ def _without_autograph(model: tf_keras.Model) -> tf_keras.Model:
 
 @contextmanager
 def _known_outputs(backbone: movinet.Movinet) -> Iterator[None]:
-    """Has Keras take the trunk's outputs to be of the kind they were found to be, in place of tracing all of it once more."""
+    """Has Keras take the backbone's outputs to be of the kind they were found to be, in place of tracing all of it once more."""
     call = backbone.call
 
     def outputs(inputs, training=None, mask=None):
@@ -60,7 +60,7 @@ def build_backbone(
     batch_norm_momentum: float = KERAS_BATCH_NORM_MOMENTUM,
     convolutions: str = "auto",
 ) -> movinet.Movinet:
-    """The trunk of `variant`, with random weights.
+    """The backbone of `variant`, with random weights.
 
     Called with {"image": float32 (B, T, H, W, 3) in [0, 1]} it gives (endpoints, states), endpoints["head"] being
     (B, 1, 1, 1, features). T, H and W are free.
@@ -96,7 +96,7 @@ def build_classifier(
 
     Args:
       dropout: before the last layer; None = as published.
-      convolutions: of the head; the trunk keeps its own.
+      convolutions: of the head; the backbone keeps its own.
     """
     with _known_outputs(backbone):
         classifier = movinet_model.MovinetClassifier(
@@ -126,7 +126,7 @@ def freeze(backbone: movinet.Movinet, *, trainable_blocks: int | None, batch_nor
     A frozen batch norm uses its moving statistics in training too.
 
     Raises:
-      ValueError: the trunk has fewer blocks.
+      ValueError: the backbone has fewer blocks.
     """
     backbone.trainable = True
     if trainable_blocks is not None:

@@ -14,7 +14,7 @@ import requests
 import tensorflow as tf
 
 from pipeline.console import UserError, say
-from pipeline.files import repository_root, sha256, whole_folder
+from pipeline.files import atomic_folder, repository_root, sha256
 from pipeline.models.movinet.bundle import VALUE
 from pipeline.models.movinet.checkpoint_files import local_prefix, opened_tarball, prefix_in, read_prefix
 from pipeline.models.movinet.fetching import WAITS, download
@@ -48,7 +48,7 @@ def _unpacked(tarball: Path) -> Path:
     folder = weights_cache() / f"unpacked-{sha256(tarball)[:16]}"
     if folder.exists():
         return folder
-    with opened_tarball(tarball) as (archive, members), whole_folder(folder) as part:
+    with opened_tarball(tarball) as (archive, members), atomic_folder(folder) as part:
         archive.extractall(part, members=members, filter="data")
     return folder
 
@@ -67,7 +67,7 @@ def _converted(path: Path) -> Path:
     folder = weights_cache() / f"converted-{sha256(path)[:16]}"
     if not folder.exists():
         values = read_pytorch(path)
-        with whole_folder(folder) as part:
+        with atomic_folder(folder) as part:
             tf.raw_ops.SaveV2(
                 prefix=str(part / "ckpt-1"),
                 tensor_names=list(values),

@@ -1,4 +1,4 @@
-"""A classifier ready for training: a pretrained or random trunk, and a new last layer for the classes at hand."""
+"""A classifier ready for training: a pretrained or random backbone, and a new last layer for the classes at hand."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def initial_classifier(
     Args:
       seed: of the random values: all of them, or the new head's.
       reuse_projection: start the head's first layer from the checkpoint's.
-      rezero: the residual scales of a random trunk; None leaves the Model Garden's 0.
+      rezero: the residual scales of a random backbone; None leaves the Model Garden's 0.
 
     Raises:
       UserError: weights that cannot be had, or do not fit completely.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class HeadValues:
 
 def save_head(values: HeadValues, path: Path) -> None:
     """Writes an .npz of the four arrays."""
-    with whole_file(path) as part, open(part, "wb") as file:
+    with atomic_file(path) as part, open(part, "wb") as file:
         np.savez(file, **vars(values))
 
 

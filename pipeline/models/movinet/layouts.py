@@ -24,7 +24,7 @@ class Layout:
     """What the checkpoint of a variant looks like.
 
     Attributes:
-      blocks: of the trunk, for `finetune.blocks`.
+      blocks: of the backbone, for `finetune.blocks`.
       variables, parameters: of the whole classifier with 600 classes.
       fingerprint: of the keys and shapes of all variables, whatever the number of classes.
       shapes: of the shapes alone, with 600 classes: for an index whose keys are numbers and whose data file is not there.

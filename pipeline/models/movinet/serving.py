@@ -1,8 +1,8 @@
-"""The trunk and the finished classifier as SavedModels that need neither Keras nor the Model Garden to run.
+"""The backbone and the finished classifier as SavedModels that need neither Keras nor the Model Garden to run.
 
-The trunk's values are constants of its graph: handing TensorFlow the Keras model would trace each of its layers, for minutes, and
-its variables take longer to save and to load than all else. The head's values are variables, so that one SavedModel serves
-every head on a trunk: `replace_head` writes another one's values into a copy.
+The backbone's values are constants of its graph: handing TensorFlow the Keras model would trace each of its layers, for minutes,
+and its variables take longer to save and to load than all else. The head's values are variables, so that one SavedModel serves
+every head on a backbone: `replace_head` writes another one's values into a copy.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 import tf_keras
 
-from pipeline.files import whole_folder
+from pipeline.files import atomic_folder
 from pipeline.models.movinet.checkpoints import VALUE, replace_values
 from pipeline.models.movinet.head import apply_head
 from pipeline.models.movinet.head_values import HeadValues
@@ -47,7 +47,7 @@ def _with_constants(function: tf.types.experimental.ConcreteFunction) -> tf.comp
     return frozen
 
 
-class Trunk(tf.Module):
+class FrozenBackbone(tf.Module):
     """`features`: views float32 (N, count, size, size, 3) in [0, 1] -> float32 (N, P), with frozen batch norm and no dropout.
 
     It holds the values that the backbone had when it was made, and computes with fast convolutions on every machine.
@@ -55,7 +55,7 @@ class Trunk(tf.Module):
 
     def __init__(self, backbone: tf_keras.Model, features: int, *, count: int, size: int):
         from pipeline.models.movinet.fast_conv import (
-            use_fast_convolutions,  # imports the Model Garden, which a trunk's user may not need
+            use_fast_convolutions,  # imports the Model Garden, which a backbone's user may not need
         )
 
         super().__init__()
@@ -85,13 +85,13 @@ class Classifier(tf.Module):
     - `probabilities`: views float32 (N, count, size, size, 3) -> float32 (N, classes).
     """
 
-    def __init__(self, trunk, head: HeadValues, *, activation: str, count: int, views: int, size: int):
+    def __init__(self, backbone, head: HeadValues, *, activation: str, count: int, views: int, size: int):
         super().__init__()
-        self.trunk = trunk
+        self.backbone = backbone
         self.head_variables = [tf.Variable(getattr(head, field), trainable=False) for field in HEAD_FIELDS]
 
         def probabilities(batch: tf.Tensor) -> tf.Tensor:
-            return apply_head(self.trunk.features(batch), HeadValues(*self.head_variables), activation)
+            return apply_head(self.backbone.features(batch), HeadValues(*self.head_variables), activation)
 
         def serve(frames: tf.Tensor) -> dict[str, tf.Tensor]:
             batch = tf.reshape(test_views(frames, count=count, views=views, size=size), [-1, count, size, size, 3])
@@ -104,20 +104,20 @@ class Classifier(tf.Module):
         self.serve = tf.function(serve, input_signature=[clip_spec])
 
 
-def save_trunk(trunk: Trunk, folder: Path) -> None:
-    with whole_folder(folder) as part:
-        tf.saved_model.save(trunk, str(part), options=_OPTIONS)
+def save_backbone(backbone: FrozenBackbone, folder: Path) -> None:
+    with atomic_folder(folder) as part:
+        tf.saved_model.save(backbone, str(part), options=_OPTIONS)
 
 
 def save_classifier(classifier: Classifier, folder: Path) -> None:
     signatures = {"serving_default": classifier.serve}
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         tf.saved_model.save(classifier, str(part), signatures=signatures, options=_OPTIONS)
 
 
 def replace_head(source: Path, values: HeadValues, folder: Path) -> None:
     """Writes a copy of the SavedModel in `source` with another head of the same shapes to `folder`, without loading it."""
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         shutil.copytree(source, part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("variables", "fingerprint.pb"))
         new = {f"head_variables/{place}{VALUE}": getattr(values, field) for place, field in enumerate(HEAD_FIELDS)}
         replace_values(source / "variables" / "variables", part / "variables" / "variables", new)

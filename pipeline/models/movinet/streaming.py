@@ -5,7 +5,7 @@ over is worked out beforehand: batch norm and residual scales go into the kernel
 convolutions and little else: fast in TensorFlow, and simple to convert. Names and shapes of the states are the Model Garden's, so
 that code written for its published models works unchanged.
 
-What always holds: the logits after frame t are those of the whole-clip network on the frames up to t, in chunks of any size.
+Invariants: the logits after frame t are those of the whole-clip network on the frames up to t, in chunks of any size.
 """
 
 from pathlib import Path

@@ -32,7 +32,7 @@ class Variant:
       fps: frames a second of its training clips.
       resolution: pixels of a side of its training frames.
       frames: frames of its evaluation clips, which last 10 s.
-      features: channels of the trunk's pooled output.
+      features: channels of the backbone's pooled output.
       dropout: before the last layer, as published.
       builder: arguments of `movinet.Movinet`, besides `model_id`.
       activation: of the head's first layer.
@@ -124,8 +124,8 @@ def _stream(family: str) -> Variant:
             # Published stream weights of A0 to A2 have no positional encoding, those of A3 to A5 do.
             "use_positional_encoding": family in ("a3", "a4", "a5"),
         },
-        # Published stream networks have hard swish in the trunk only: the configs that trained them and the Model Garden's export
-        # leave the head's activation at its default (configs/yaml/movinet_a*_stream_k600_8x8.yaml, `MovinetModel.activation`).
+        # Published stream networks have hard swish in the backbone only: the configs that trained them and the export of the
+        # Model Garden leave the head's activation at its default (movinet_a*_stream_k600_8x8.yaml, `MovinetModel.activation`).
         activation="swish",
         top1=_STREAM_ACCURACY[family][0],
         top5=_STREAM_ACCURACY[family][1],

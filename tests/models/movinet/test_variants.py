@@ -12,7 +12,7 @@ from pipeline.models.movinet.bundle import VALUE, read_shapes
 from pipeline.models.movinet.checkpoints import restore, variable_keys
 from pipeline.models.movinet.head import build_head, head_keys, read_head
 from pipeline.models.movinet.layouts import LAYOUTS, contents_of, layout_of
-from pipeline.models.movinet.serving import Trunk
+from pipeline.models.movinet.serving import FrozenBackbone
 from pipeline.models.movinet.variants import KINETICS_CLASSES, VARIANTS
 
 # Kondratyuk et al. 2021 and the Model Garden's results tables, Kinetics-600: top-1, top-5, frames, resolution.
@@ -112,7 +112,7 @@ def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
     features = backbone({"image": x}, training=False)[0]["head"]
     assert features.shape == (1, 1, 1, 1, variant.features)
 
-    # The plain head on the trunk's features is the classifier.
+    # The plain head on the backbone's features is the classifier.
     prefix = tf.train.Checkpoint(model=classifier).write(str(tmp_path / "mine"))
     values = read_head(tmp_path / "mine")
     head = build_head(variant.features, KINETICS_CLASSES, activation=variant.activation, dropout=0.0, seed=0)
@@ -137,15 +137,15 @@ def test_freezing_leaves_the_last_blocks_to_train():
 
 
 def test_a_trunk_gives_the_same_features_after_saving(tmp_path):
-    from pipeline.models.movinet.serving import save_trunk
+    from pipeline.models.movinet.serving import save_backbone
 
     variant = VARIANTS["a0_stream_relu6"]
     tf_keras.utils.set_random_seed(1)
     backbone = build_backbone(variant)
     set_rezero(backbone, 0.5)
-    trunk = Trunk(backbone, variant.features, count=3, size=32)
-    save_trunk(trunk, tmp_path / "trunk")
+    backbone = FrozenBackbone(backbone, variant.features, count=3, size=32)
+    save_backbone(backbone, tmp_path / "backbone")
     x = tf.random.uniform([2, 3, 32, 32, 3], seed=3)
-    loaded = tf.saved_model.load(str(tmp_path / "trunk"))
-    np.testing.assert_allclose(loaded.features(x), trunk.features(x), rtol=1e-5, atol=1e-6)
-    assert float(tf.reduce_max(tf.abs(trunk.features(x)[0] - trunk.features(x)[1]))) > 0
+    loaded = tf.saved_model.load(str(tmp_path / "backbone"))
+    np.testing.assert_allclose(loaded.features(x), backbone.features(x), rtol=1e-5, atol=1e-6)
+    assert float(tf.reduce_max(tf.abs(backbone.features(x)[0] - backbone.features(x)[1]))) > 0

@@ -1,4 +1,4 @@
-"""Turns: what several trials at once must not do at once.
+"""StageLocks: what several trials at once must not do at once.
 
 Two trials that share a stage which has not run yet would both run it; the second waits instead, and gets it from DVC's cache. And
 DVC composes and stashes each experiment in the working copy, which only one may do at a time.
@@ -13,7 +13,7 @@ from pipeline.files import write_text
 LOOK = 0.5  # seconds between two tries to get a lock
 
 
-class Turns:
+class StageLocks:
     """The locks of one trial. `keys`: each stage's key, in the order they run (see identity.stage_keys)."""
 
     def __init__(self, folder: Path, keys: dict[str, str]):

@@ -1,6 +1,6 @@
 """Which rows of each global batch a replica gets, and how much each row counts.
 
-What always holds: the replicas' rows together are the rows of the batch that a single process would take, each once; a row that a
+Invariants: the replicas' rows together are the rows of the batch that a single process would take, each once; a row that a
 replica is given only so that it has something to compute counts nothing. So the sum over replicas is the mean over the batch,
 also over a last batch that cannot be divided evenly.
 """
@@ -17,7 +17,7 @@ def _bounds(rows: tf.Tensor, part: tf.Tensor | int, parts: int) -> tuple[tf.Tens
 
 
 @dataclass(frozen=True)
-class Share:
+class BatchShard:
     """What one process takes: that of `worker` of `workers`, for its `replicas` devices."""
 
     worker: int

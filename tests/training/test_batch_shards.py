@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pipeline.training.shares import Share
+from pipeline.training.batch_shards import BatchShard
 
 BATCH = 8
 
 
-def batches(total: int, share: Share, first: int = 0):
+def batches(total: int, share: BatchShard, first: int = 0):
     import tensorflow as tf
 
     numbered = tf.data.Dataset.range(total).map(lambda number: (number, tf.strings.as_string(number))).skip(first)
@@ -22,7 +22,7 @@ def batches(total: int, share: Share, first: int = 0):
 @pytest.mark.parametrize("total", [16, 17, 21])
 @pytest.mark.parametrize(("workers", "replicas"), [(1, 2), (2, 1), (2, 2), (4, 1)])
 def test_together_they_are_the_batches_of_one_process(total, workers, replicas):
-    shares = [batches(total, Share(worker, workers, replicas)) for worker in range(workers)]
+    shares = [batches(total, BatchShard(worker, workers, replicas)) for worker in range(workers)]
     steps = -(-total // BATCH)
     assert [len(share) for share in shares] == [steps * replicas] * workers
     for step in range(steps):
@@ -40,7 +40,7 @@ def test_together_they_are_the_batches_of_one_process(total, workers, replicas):
 
 
 def test_an_epoch_is_entered_in_the_middle():
-    share = Share(1, 2, 1)
+    share = BatchShard(1, 2, 1)
     for mine, whole in zip(batches(21, share, first=8), batches(21, share)[1:], strict=True):
         np.testing.assert_array_equal(mine[1], whole[1])
         np.testing.assert_array_equal(mine[2]["row"], whole[2]["row"])

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.params import parse_params
-from pipeline.training.roles import is_chief
+from pipeline.training.tf_config import is_chief
 from tests.test_params import composed
 
 

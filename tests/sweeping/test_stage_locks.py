@@ -2,7 +2,7 @@
 
 import threading
 
-from pipeline.sweeping.turns import Turns
+from pipeline.sweeping.stage_locks import StageLocks
 
 
 class Waiting(threading.Thread):
@@ -20,8 +20,8 @@ class Waiting(threading.Thread):
 
 
 def test_the_second_waits_until_the_shared_stage_is_done(tmp_path):
-    one = Turns(tmp_path, {"embed": "shared", "finetune": "mine"})
-    other = Turns(tmp_path, {"embed": "shared", "finetune": "its"})
+    one = StageLocks(tmp_path, {"embed": "shared", "finetune": "mine"})
+    other = StageLocks(tmp_path, {"embed": "shared", "finetune": "its"})
     one.wait()
     one.entered("embed")
     second = Waiting(other)
@@ -31,14 +31,14 @@ def test_the_second_waits_until_the_shared_stage_is_done(tmp_path):
     assert list(other.held) == ["finetune"]
     one.end(True)
     other.end(True)
-    third = Turns(tmp_path, {"embed": "shared", "finetune": "mine"})
+    third = StageLocks(tmp_path, {"embed": "shared", "finetune": "mine"})
     third.wait()
     assert third.held == {}  # all of it has run
     third.end(True)
 
 
 def test_when_the_first_fails_the_second_runs_the_stage(tmp_path):
-    one, other = (Turns(tmp_path, {"embed": "shared"}) for _ in range(2))
+    one, other = (StageLocks(tmp_path, {"embed": "shared"}) for _ in range(2))
     one.wait()
     one.entered("embed")
     second = Waiting(other)
@@ -50,7 +50,7 @@ def test_when_the_first_fails_the_second_runs_the_stage(tmp_path):
 
 
 def test_trials_that_share_nothing_start_one_after_another_and_run_at_once(tmp_path):
-    one, other = Turns(tmp_path, {"embed": "one"}), Turns(tmp_path, {"embed": "other"})
+    one, other = StageLocks(tmp_path, {"embed": "one"}), StageLocks(tmp_path, {"embed": "other"})
     one.wait()
     second = Waiting(other)
     assert not second.done(1.2)  # DVC is still starting the first

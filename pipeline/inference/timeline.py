@@ -1,6 +1,6 @@
 """What a picture of a streamed clip shows, and how it looks, whether it moves or not.
 
-What always holds: the classes shown, their order and their colours are the same from the first frame to the last; names are
+Invariants: the classes shown, their order and their colours are the same from the first frame to the last; names are
 wrapped, never cut; time is in seconds from the clip's start.
 """
 
@@ -27,7 +27,7 @@ LINE = FONT * 1.3 / 72  # inches
 _WRAP = 30  # columns a line of a class name
 
 
-class Course(NamedTuple):
+class Timeline(NamedTuple):
     """A streamed clip as it is drawn.
 
     times: (T,) seconds. probabilities: (T, K) of the K classes shown. names: of these, wrapped. images: T frames, uint8 RGB.
@@ -48,7 +48,7 @@ def shown_classes(probabilities: np.ndarray, top: int) -> np.ndarray:
     return chosen[np.argsort(-final[chosen], kind="stable")]
 
 
-def course_of(steps: Sequence[Step], source: Source, predictor: Predictor, top: int) -> Course:
+def course_of(steps: Sequence[Step], source: Source, predictor: Predictor, top: int) -> Timeline:
     """Gathers it; frames are decoded anew, larger than the network sees them, unless the source is gone by now."""
     probabilities = np.stack([step.probabilities for step in steps])
     chosen = shown_classes(probabilities, min(top, len(COLOURS)))
@@ -58,12 +58,12 @@ def course_of(steps: Sequence[Step], source: Source, predictor: Predictor, top: 
         images = [image for _, image in limited(source.frames(predictor.fps, PIXELS), end)]
     times = np.array([step.seconds for step in steps])
     names = [wrapped(predictor.classes[index], _WRAP) for index in chosen]
-    return Course(times, probabilities[:, chosen], names, images, float(times[-1] + 1 / predictor.fps))
+    return Timeline(times, probabilities[:, chosen], names, images, float(times[-1] + 1 / predictor.fps))
 
 
-def lasting(course: Course) -> tuple[np.ndarray, np.ndarray]:
+def lasting(timeline: Timeline) -> tuple[np.ndarray, np.ndarray]:
     """Times (T + 1,) and probabilities (T + 1, K), the last of which hold until the end of the last frame."""
-    return np.append(course.times, course.end), np.vstack([course.probabilities, course.probabilities[-1:]])
+    return np.append(timeline.times, timeline.end), np.vstack([timeline.probabilities, timeline.probabilities[-1:]])
 
 
 def share(level: float) -> str:
@@ -81,9 +81,9 @@ def place(figure: Figure, left: float, bottom: float, width: float, height: floa
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
-def time_axes(axes: Axes, course: Course) -> None:
+def time_axes(axes: Axes, timeline: Timeline) -> None:
     """Seconds across, per cent up."""
-    axes.set(xlim=(0, course.end), ylim=(-0.02, 1.02), xlabel="seconds")
+    axes.set(xlim=(0, timeline.end), ylim=(-0.02, 1.02), xlabel="seconds")
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[2.5, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -91,8 +91,8 @@ def time_axes(axes: Axes, course: Course) -> None:
     axes.set_axisbelow(True)
 
 
-def lines(axes: Axes, course: Course, *, opacity: float = 1.0) -> list[Line2D]:
+def lines(axes: Axes, timeline: Timeline, *, opacity: float = 1.0) -> list[Line2D]:
     """A line a class, the most probable on top."""
-    times, levels = lasting(course)
+    times, levels = lasting(timeline)
     style = {"linewidth": 2, "solid_capstyle": "round", "alpha": opacity}
-    return [axes.plot(times, levels[:, k], color=COLOURS[k], zorder=9 - k, **style)[0] for k in range(len(course.names))]
+    return [axes.plot(times, levels[:, k], color=COLOURS[k], zorder=9 - k, **style)[0] for k in range(len(timeline.names))]

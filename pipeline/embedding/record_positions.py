@@ -16,7 +16,7 @@ _HEADER = struct.Struct("<QI")
 _FOOTER = 4  # bytes
 
 
-class Place(NamedTuple):
+class RecordPosition(NamedTuple):
     """`length` bytes at `offset` of `file`: one serialized clip."""
 
     file: Path
@@ -24,8 +24,8 @@ class Place(NamedTuple):
     length: int
 
 
-def _places_in(file: Path) -> list[Place]:
-    places = []
+def _positions_in(file: Path) -> list[RecordPosition]:
+    positions = []
     with open(file, "rb") as stream:
         end = stream.seek(0, 2)
         position = 0
@@ -33,21 +33,21 @@ def _places_in(file: Path) -> list[Place]:
             stream.seek(position)
             header = stream.read(_HEADER.size)
             length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else end
-            place = Place(file, position + _HEADER.size, length)
+            place = RecordPosition(file, position + _HEADER.size, length)
             position = place.offset + length + _FOOTER
             if position > end:
                 raise UserError(f"{file}: cut off in its middle; run `dvc repro --force extract`")
-            places.append(place)
-    return places
+            positions.append(place)
+    return positions
 
 
-def clip_places(files: Sequence[Path]) -> list[Place]:
-    """The places of a split's clips in the order of `read_clips`: one clip from each file in turn."""
-    rounds = itertools.zip_longest(*(_places_in(Path(file)) for file in files))
+def clip_positions(files: Sequence[Path]) -> list[RecordPosition]:
+    """The positions of a split's clips in the order of `read_clips`: one clip from each file in turn."""
+    rounds = itertools.zip_longest(*(_positions_in(Path(file)) for file in files))
     return [place for turn in rounds for place in turn if place is not None]
 
 
-def read_place(place: Place) -> bytes:
+def read_record(place: RecordPosition) -> bytes:
     """The serialized clip at a place."""
     with open(place.file, "rb") as stream:
         stream.seek(place.offset)
