@@ -48,7 +48,7 @@ def test_the_head_learns_what_brightness_tells(head_run):
     assert (predictions["actual"] == predictions["clip"].str.split("/").str[0]).all()
 
 
-def test_embeddings_are_the_trunks_features_of_the_views(head_run):
+def test_embeddings_are_the_backbones_features_of_the_views(head_run):
     import tensorflow as tf
 
     from pipeline.video.records import parse_clip, read_clips
@@ -90,6 +90,7 @@ def test_the_checkpoint_restores_in_the_published_layout_and_agrees(head_run):
     np.testing.assert_allclose(saved.probabilities(views), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_registered_model_answers_alike_in_another_process(head_run):
     """By its alias, in a process that knows nothing of this project."""
     code = """
@@ -136,6 +137,7 @@ def test_one_mlflow_run_holds_the_whole_execution(head_run):
     assert len(run.inputs.dataset_inputs) == 3
 
 
+@pytest.mark.slow
 def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
     """Killed after its first note of progress, it computes only the rest, and the result is the same."""
     from pipeline.models.movinet import classifier

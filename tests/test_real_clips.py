@@ -56,7 +56,7 @@ def real_run(tmp_path_factory) -> tuple[RealRepository, int]:
         return repository, server.bytes
 
 
-def test_a_head_on_the_pretrained_trunk_tells_real_clips_apart(real_run):
+def test_a_head_on_the_pretrained_backbone_tells_real_clips_apart(real_run):
     test = read_json(real_run[0].folder / "results/metrics.json")["test"]
     assert test["clips"] == 105
     assert test["groups"] == 35

@@ -150,6 +150,7 @@ with stage_run(load_params(), "export", Path("results/run.json")) as run:
 """
 
 
+@pytest.mark.slow
 def test_two_that_export_one_run_take_turns(composed, params, store):
     import yaml
 

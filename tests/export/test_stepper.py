@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from pipeline.export.stepper import softmax
 
@@ -28,6 +29,7 @@ def threads(**given: str) -> int:
     return int(shown.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_one_thread_unless_the_environment_says_how_many():
     assert threads() < threads(**dict.fromkeys(VARIABLES, "2"))
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from pipeline.processes import identity
 from pipeline.sweeping import guard as guarding
@@ -75,6 +76,7 @@ def test_a_killed_sweep_leaves_nothing_running(tmp_path):
     assert not locked(tmp_path / "lock")
 
 
+@pytest.mark.slow
 def test_a_killed_sweeps_run_is_closed_unless_it_has_ended_or_the_sweep_lives(tmp_path, monkeypatch):
     from mlflow import MlflowClient
 

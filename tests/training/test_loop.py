@@ -126,7 +126,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(tmp_path):
     assert np.abs(numbers(history) - numbers(other)).max() > 1e-4
 
 
-@pytest.mark.parametrize("batches", [3, 7, 9, 20])
+@pytest.mark.parametrize("batches", [3, 9, *(pytest.param(late, marks=pytest.mark.slow) for late in (7, 20))])
 def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, batches, capsys):
     """Seven batches are an epoch: killed inside the first, at its end, inside the second, near the end of the third."""
     whole, history, best = trained(tmp_path / "whole")

@@ -73,7 +73,7 @@ def check(variant_id: str, chunks: list[int]) -> None:
 
 
 @pytest.mark.parametrize("chunks", [[1] * FRAMES, [1, 4, 1]], ids=["frames", "chunks"])
-@pytest.mark.parametrize("variant_id", ["a0_stream", "a0_stream_relu6"])
+@pytest.mark.parametrize("variant_id", ["a0_stream", pytest.param("a0_stream_relu6", marks=pytest.mark.slow)])
 def test_a_stream_says_what_the_whole_clip_network_says(variant_id, chunks):
     check(variant_id, chunks)
 

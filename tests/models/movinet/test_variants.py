@@ -136,7 +136,8 @@ def test_freezing_leaves_the_last_blocks_to_train():
         freeze(backbone, trainable_blocks=99, batch_norm=False)
 
 
-def test_a_trunk_gives_the_same_features_after_saving(tmp_path):
+@pytest.mark.slow
+def test_a_backbone_gives_the_same_features_after_saving(tmp_path):
     from pipeline.models.movinet.serving import save_backbone
 
     variant = VARIANTS["a0_stream_relu6"]
