@@ -156,6 +156,11 @@ def _paths(data: Data) -> Iterator[Finding]:
         else:
             yield problem("data", message, missing_advice(tilde, otherwise))
         return
+    broken = sorted(str(path) for path in watched.rglob("*") if path.is_symlink() and not path.exists())
+    if broken:
+        which = f"{len(broken)} broken link{'s' * (len(broken) > 1)} ({listed(broken, 3)})"
+        advice = "remove them, or set data.watch=stages/download.py and run `dvc repro -f download` when the videos change"
+        yield problem("data", f"data.watch = {data.watch} holds {which}, at which DVC stops before download", advice)
     if "://" not in source and not watched.samefile(Path(source).expanduser()):
         message = f"data.watch = {data.watch} is not {source}, so DVC does not see when that changes"
         yield warning("data", message, f"set data.watch={source}")

@@ -152,6 +152,15 @@ def test_a_listing_that_dvc_does_not_watch(tmp_path):
     assert findings[-1].status == "warning" and "lies outside data.watch" in findings[-1].message
 
 
+def test_a_broken_link_in_a_watched_folder_stops_dvc(tmp_path):
+    for number in range(10):
+        video(tmp_path / "v" / "ab"[number % 2] / f"{number}.avi", grey=number)
+    (tmp_path / "v/a/gone.avi").symlink_to("nowhere.avi")
+    findings, _ = check(data(folder=str(tmp_path / "v"), watch=str(tmp_path / "v"), split=split(scheme="auto")))
+    (found,) = [found for found in findings if found.status == "problem"]
+    assert f"holds 1 broken link ({tmp_path}/v/a/gone.avi), at which DVC stops before download" in found.message
+
+
 def test_a_watched_path_with_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for number in range(10):
