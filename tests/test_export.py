@@ -75,6 +75,7 @@ def test_a_classifier_of_other_views_is_refused(stream, tmp_path):
         export.run(params("frames.count=4"), **stream, out=tmp_path / "export")
 
 
+@pytest.mark.slow
 def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
     shown = []
     rows = export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=shown.extend)
@@ -91,6 +92,7 @@ def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
     assert 0 <= low <= saved["test_top1"] <= high <= 1
 
 
+@pytest.mark.slow
 def test_a_file_that_loses_too_much_is_refused_and_nothing_is_written(stream, tmp_path, monkeypatch):
     accuracies = iter([0.9, 0.9, 0.5])
     monkeypatch.setattr(export, "score", lambda *arguments: TEST | {"top1": next(accuracies)})

@@ -73,6 +73,7 @@ def test_the_saved_model_gives_the_probabilities_that_evaluation_found(head_run)
     check_served_as_evaluated(head_run.folder)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_restores_in_the_published_layout_and_agrees(head_run):
     import tensorflow as tf
 

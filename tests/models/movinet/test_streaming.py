@@ -72,7 +72,7 @@ def check(variant_id: str, chunks: list[int]) -> None:
     np.testing.assert_allclose(found, said[np.cumsum(chunks) - 1], rtol=1e-3, atol=1e-4 * np.abs(said).max())
 
 
-@pytest.mark.parametrize("chunks", [[1] * FRAMES, [1, 4, 1]], ids=["frames", "chunks"])
+@pytest.mark.parametrize("chunks", [pytest.param([1] * FRAMES, marks=pytest.mark.slow), [1, 4, 1]], ids=["frames", "chunks"])
 @pytest.mark.parametrize("variant_id", ["a0_stream", pytest.param("a0_stream_relu6", marks=pytest.mark.slow)])
 def test_a_stream_says_what_the_whole_clip_network_says(variant_id, chunks):
     check(variant_id, chunks)
