@@ -30,13 +30,13 @@ from pipeline.console import RESUMES, UserError, progress, run_command, say
 from pipeline.files import atomic_folder, content_key, read_json, scratch, write_json
 from pipeline.params import Cluster, Frames, load_params
 from pipeline.sources.manifest import SPLITS, read_manifest
+from pipeline.video.damage_report import damage_report
 from pipeline.video.decode import BrokenVideo, EncodedClip, encode_clip
 from pipeline.video.images import encode_images
 
 RECORDS_VERSION = 2  # raise when the records' content changes, so that shards of a killed older run are not taken over
 CLIPS_IN_FLIGHT = 16  # a worker: enough that workers seldom wait at the end of a batch, few enough to hold in memory
 BYTES_IN_FLIGHT = 256 * 2**20  # of videos in a batch; their JPEG frames take about as much
-NAMED = 10  # clips of which a complaint is printed; all are in frames.json
 
 
 class Clip(NamedTuple):
@@ -235,24 +235,6 @@ def _summary(plan: list[Shard], classes: list[str], params: Frames, folder: Path
     return {"classes": classes, **settings, "splits": splits, "skipped": skipped, "damaged": damaged}
 
 
-def _complaints(summary: dict, clips: int) -> Iterator[str]:
-    """What is printed of clips that are left out, and of those of which only a part, or a repaired one, could be kept."""
-
-    def named(items: list[dict], key: str) -> Iterator[str]:
-        yield from (f"  {item['clip']} ({item['split']}): {item[key]}" for item in items[:NAMED])
-        if len(items) > NAMED:
-            yield f"  and {len(items) - NAMED} more, listed in frames.json"
-
-    skipped, damaged = summary["skipped"], summary["damaged"]
-    if skipped:
-        yield f"{len(skipped)} of {clips} clips are left out:"
-        yield from named(skipped, "reason")
-    if damaged:
-        decoded, expected = (sum(item[key] for item in damaged) for key in ("decoded", "expected"))
-        yield f"{len(damaged)} of {clips} clips are damaged; {decoded:,} of their {expected:,} frames are kept:"
-        yield from named(damaged, "complaint")
-
-
 def _link(source: Path, target: Path) -> None:
     """A second name for a file, or a copy where the file system has no hard links or is another one."""
     try:
@@ -287,7 +269,7 @@ def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path, 
                 _link(folder / shard.name, part / shard.name)
             write_json(part / "frames.json", summary)
         shutil.rmtree(folder)
-    for line in _complaints(summary, len(manifest)):
+    for line in damage_report(summary, len(manifest)):
         say(line)
     return summary
 

@@ -22,7 +22,7 @@ COPIED = {
 
 
 def is_neutral(module: str) -> bool:
-    return module.startswith(tuple(f"pipeline.{name}" for name in NEUTRAL)) and module.split(".")[1] in NEUTRAL
+    return module.startswith("pipeline.") and module.split(".")[1] in NEUTRAL
 
 
 def has_code(path: Path) -> bool:

@@ -210,7 +210,7 @@ def test_a_bad_video_is_named(loaded, tmp_path, monkeypatch):
     assert "video 1 of 1: the file is empty" in refused("")
     assert "video 1 of 1: not base64" in refused("clip.avi")
     strip = write_video(tmp_path / "strip.avi", 25, 2, "MJPG", 16, 8192).read_bytes()
-    assert "video 1 of 1: one side of its picture is more than 16 times the other" in refused(strip)
+    assert "video 1 of 1: one side of its frames is more than 16 times the other" in refused(strip)
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.tracking.registered_model.MOST_BYTES", 1000)
         assert "video 1 of 1: its frames take more than 0 MB" in refused(good)

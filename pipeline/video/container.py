@@ -1,12 +1,12 @@
-"""An open video file: its picture stream, every frame that its decoder gives, and what went wrong on the way. By PyAV (FFmpeg).
+"""An open video file: its video stream, every frame that decodes, and what went wrong on the way. Uses PyAV (FFmpeg).
 
 Invariants:
 
-- Only what the decoder wrote is ever handed out: a frame that FFmpeg refuses, or that cannot be converted, is no frame.
-- Damage ends nothing: after a damaged packet decoding goes on with the next one, as in the ffmpeg command. It is counted, and
-  the first of it has a time.
-- What the file promises is taken of its picture stream alone; the container's length is that of its longest stream.
-- A picture is shown as players show it: with its sample aspect ratio, rotation and mirroring.
+- Only pixels that the decoder wrote are returned. A frame that FFmpeg rejects or cannot convert is never returned.
+- A damaged packet does not end decoding: the next packet is decoded, as the ffmpeg command does. Damage is counted, and the time
+  of the first damage is kept.
+- The expected length comes from the video stream alone. The container's duration is that of its longest stream, often audio.
+- Frames are oriented as players show them: sample aspect ratio, rotation and mirroring are applied.
 """
 
 import re
@@ -25,10 +25,10 @@ from av.video.reformatter import VideoReformatter
 from ..console import UserError  # relative, because a registered model brings this module along in a package of another name
 from .clock import MAX_SOURCE_FPS, FrameClock, UselessTimesError
 
-MAX_PIXELS = 1 << 26  # of a frame, 8192 x 8192: a header that says more is damaged, or made to take all memory
-MAX_ELONGATION = 16  # long side over short side: scaled by its short side, a narrower strip would take all memory
+MAX_PIXELS = 1 << 26  # 8192 x 8192; a header that claims more is damaged, or meant to exhaust memory
+MAX_ELONGATION = 16  # long side / short side; frames are scaled by the short side, so a narrower strip would exhaust memory
 _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-_INDEXED = {"avi", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats whose index, read when they are opened, has an entry for every frame
+_INDEXED = {"avi", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats whose index, read on opening, has an entry per frame
 _HINT = "re-encode it, e.g. ffmpeg -i IN -c:v libx264 OUT.mp4"
 
 
@@ -40,15 +40,12 @@ class BrokenVideo(UserError):  # noqa: N818
         self.path = Path(path)
         self.reason = reason
 
-    def __reduce__(self):
-        return type(self), (self.path, self.reason)  # so that it survives the way back from a worker process
-
 
 class Damage(NamedTuple):
-    """What a decoder complained of.
+    """What the decoder reported about a damaged video.
 
-    decoded: frames that came. expected: frames that the file holds, so far as it says. repaired: frames of damaged data, in which
-    the decoder filled in what was missing. at: seconds from the first frame to the first damage; None where frames just lack.
+    decoded: number of decoded frames. expected: number of frames according to the file. repaired: decoded frames in which the
+    decoder concealed errors. at: seconds from the first frame to the first damage; None if frames are missing without an error.
     """
 
     decoded: int
@@ -64,7 +61,7 @@ class Damage(NamedTuple):
 
 
 class Orientation(NamedTuple):
-    """How a decoded picture is turned to be shown: transposed first, then mirrored left-right, then upside down."""
+    """How a decoded frame is oriented for display: transposed first, then mirrored horizontally, then flipped vertically."""
 
     transpose: bool = False
     mirror: bool = False
@@ -72,7 +69,7 @@ class Orientation(NamedTuple):
 
     @classmethod
     def of(cls, matrix: Sequence[int]) -> Self:
-        """From a display matrix (libavutil/display.h): x' = a x + c y, y' = b x + d y; any angle as its nearest quarter turn."""
+        """From a display matrix (libavutil/display.h): x' = a x + c y, y' = b x + d y; rounds to quarter turns."""
         a, b, _, c, d, *_ = matrix
         if abs(b) + abs(c) > abs(a) + abs(d):
             return cls(True, c < 0, b < 0)
@@ -94,7 +91,7 @@ def _text(error: av.error.FFmpegError) -> str:
 def check_elongation(path: Path, width: int, height: int) -> None:
     """Raises BrokenVideo for a strip longer than MAX_ELONGATION; only the ratio of `width` to `height` means anything."""
     if max(width, height) > MAX_ELONGATION * min(width, height):
-        raise BrokenVideo(path, f"one side of its picture is more than {MAX_ELONGATION} times the other; crop it to the action")
+        raise BrokenVideo(path, f"one side of its frames is more than {MAX_ELONGATION} times the other; crop it to the action")
 
 
 class VideoFile:
@@ -102,10 +99,10 @@ class VideoFile:
 
     Attributes:
       fps: the header's frame rate; None where it gives no usable one.
-      codec: FFmpeg's name of the picture's coding, e.g. h264.
-      decoded: frames given so far. damage: None while nothing is wrong; complete after the last frame.
+      codec: FFmpeg's name of the video codec, e.g. h264.
+      decoded: number of frames decoded so far. damage: None if there is none; complete after the last frame.
 
-    Raises BrokenVideo, on entry too, where the file is absent, empty, no video, or in a coding that cannot be decoded.
+    Raises BrokenVideo, also on entry, if the file is absent, empty, not a video, or its codec has no decoder.
     """
 
     def __init__(self, path: Path, threads: int = 1, formats: Sequence[str] = ()) -> None:
@@ -125,12 +122,12 @@ class VideoFile:
             raise BrokenVideo(self.path, "the file is empty")
         self._open()
         try:
-            self._stream = self._picture_stream()
+            self._stream = self._video_stream()
             if self._container.format.name == "avi" and 1 < self._indexed(self._stream) < self._stream.frames:
                 # FFmpeg follows an index to its end; unable to seek to it, it finds the frames that a damaged one does not name.
                 self._container.close()
                 self._open(seekable="0")
-                self._stream = self._picture_stream()
+                self._stream = self._video_stream()
         except BaseException:
             self._container.close()
             raise
@@ -152,16 +149,16 @@ class VideoFile:
     def __exit__(self, *error: object) -> None:
         self._container.close()
 
-    def _picture_stream(self) -> av.VideoStream:
+    def _video_stream(self) -> av.VideoStream:
         cover = av.stream.Disposition.attached_pic
         streams = [stream for stream in self._container.streams.video if not stream.disposition & cover]
         if not streams:
-            raise BrokenVideo(self.path, "holds no moving picture: audio, or a cover picture alone")
+            raise BrokenVideo(self.path, "holds no video stream, only audio or cover art")
         stream = self._container.streams.best("video")
         stream = stream if stream in streams else streams[0]
         context = stream.codec_context
         if context is None:
-            raise BrokenVideo(self.path, f"its picture is coded in a way that FFmpeg cannot decode here; {_HINT}")
+            raise BrokenVideo(self.path, f"its video codec has no decoder here; {_HINT}")
         context.thread_type, context.thread_count = ("AUTO", self._threads) if self._threads > 1 else ("NONE", 1)
         context.options = {"max_pixels": str(MAX_PIXELS)}
         self.codec = context.codec.canonical_name
@@ -179,12 +176,12 @@ class VideoFile:
 
     @property
     def shown_size(self) -> tuple[int, int]:
-        """(width, height) in pixels as shown, before any frame is decoded: without rotation, which frames tell."""
+        """(width, height) in square pixels according to the header; rotation, which frames carry, is not applied."""
         return round(self._stream.codec_context.width * self._aspect), self._stream.codec_context.height
 
     @property
     def seconds(self) -> float | None:
-        """The length of the picture stream so far as the header says; None where it does not."""
+        """Duration of the video stream according to the header; None if it does not say."""
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
         if self._promised and self.fps:
@@ -232,7 +229,7 @@ class VideoFile:
                 yield time, frame
         if not self.decoded:
             why = f" ({_text(error)})" if error else ""
-            raise BrokenVideo(self.path, f"no frame of its {self.codec} picture can be decoded{why}; {_HINT}")
+            raise BrokenVideo(self.path, f"no frame of its {self.codec} video can be decoded{why}; {_HINT}")
         self._check_length(clock)
 
     def _note_damage(self, timestamp: int | None) -> None:

@@ -73,7 +73,7 @@ class Probe(NamedTuple):
 
 
 def probe(path: Path) -> Probe:
-    """Reads a video's header. Raises BrokenVideo where it is no video, or its coding cannot be decoded here."""
+    """Reads a video's header. Raises BrokenVideo if it is not a video, or if its codec has no decoder."""
     with VideoFile(path) as video:
         return Probe(video.codec, *video.shown_size, None if video.fps is None else float(video.fps), video.seconds)
 

@@ -122,7 +122,9 @@ def test_av1_is_decoded(tmp_path):
 def test_a_coding_without_a_decoder_is_named_with_a_remedy(tmp_path):
     path = write_av(tmp_path / "a.mp4", 5)
     path.write_bytes(path.read_bytes().replace(b"avc1", b"evc1"))
-    with pytest.raises(BrokenVideo, match=r"FFmpeg cannot decode here; re-encode it, e\.g\. ffmpeg -i IN -c:v libx264 OUT\.mp4"):
+    with pytest.raises(
+        BrokenVideo, match=r"its video codec has no decoder here; re-encode it, e\.g\. ffmpeg -i IN -c:v libx264 OUT\.mp4"
+    ):
         decode_clip(path, 25, 120)
 
 
@@ -133,7 +135,7 @@ def test_sound_alone_is_no_video(tmp_path):
         silence.sample_rate, silence.pts = 8000, 0
         container.mux(stream.encode(silence))
         container.mux(stream.encode(None))
-    with pytest.raises(BrokenVideo, match="holds no moving picture"):
+    with pytest.raises(BrokenVideo, match="holds no video stream, only audio or cover art"):
         decode_clip(tmp_path / "a.m4a", 25, 120)
 
 
@@ -203,7 +205,7 @@ def test_a_playlist_is_refused_where_only_some_formats_are_allowed(tmp_path):
 
 def test_a_strip_is_refused(tmp_path):
     path = write_video(tmp_path / "a.avi", 25, 2, "MJPG", 16, 1024)
-    with pytest.raises(BrokenVideo, match="one side of its picture is more than 16 times the other; crop it to the action"):
+    with pytest.raises(BrokenVideo, match="one side of its frames is more than 16 times the other; crop it to the action"):
         decode_clip(path, 25, 48)
 
 
