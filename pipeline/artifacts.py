@@ -1,6 +1,6 @@
-"""Every file that a stage makes, by its path. Stages and commands know the files of other stages from here alone.
+"""Every file that a stage makes, by its path. Stages and commands refer to each other's files through this module only.
 
-Paths are relative to the folder that a stage runs in, which DVC makes a copy of the repository.
+Paths are relative to the working directory of a stage: the repository, or the copy of it in which DVC runs an experiment.
 """
 
 from pathlib import Path

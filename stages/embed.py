@@ -29,7 +29,7 @@ from pipeline.console import RESUMES, UserError, progress, run_command, say
 from pipeline.files import atomic_folder, content_key, read_json, resumable_scratch, sha256, write_json
 from pipeline.params import Params, load_params
 
-VERSION = 3  # of what is computed here; another one makes unfinished work of an older code worthless
+VERSION = 3  # bump to discard scratch work written by older code
 SAVE_EVERY = 30.0  # seconds between notes of how far it is
 
 

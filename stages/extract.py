@@ -1,9 +1,9 @@
 """Decodes every clip once into TFRecords of JPEG frames, so that no later stage opens a video.
 
-Invariants: the frames follow from the clip's bytes and frames.fps, size, quality and image_rate alone, whatever the number of
-workers and wherever they run (`cluster`); `out_dir` appears whole, with every shard and frames.json; memory does not grow with
-the data set; what a decoder complained of is in frames.json. Finished shards are kept outside the output until all are done, so
-that a killed run resumes where it stopped.
+Invariants: frames depend only on the clip's bytes and on frames.fps, size, quality and image_rate, not on the number or the
+location of workers (`cluster`). `out_dir` is written atomically, with every shard and frames.json. Memory use does not grow with
+the data set. frames.json lists every damaged and every skipped clip. Finished shards are kept in a scratch folder, so that a
+killed run resumes.
 """
 
 import argparse
@@ -246,8 +246,8 @@ def _link(source: Path, target: Path) -> None:
 def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path, cluster: Cluster = LOCAL) -> dict:
     """Decodes the manifest's clips from `clips_dir` into `out_dir`; returns what it writes to `out_dir`/frames.json.
 
-    frames.on_error decides what becomes of a clip that cannot be decoded whole: what can be is used (keep), it is left out
-    (skip), or it raises UserError (fail). A clip of which nothing, or less than half, can be decoded is left out with keep, too.
+    frames.on_error decides how damaged clips are handled: use the frames that decode (keep), skip the clip (skip), or raise
+    UserError (fail). With keep, a clip of which less than half can be decoded is skipped.
     Raises UserError also when clips are absent, or when a class has no clip left in a split.
     """
     clips_dir, out_dir = Path(clips_dir), Path(out_dir)

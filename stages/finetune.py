@@ -20,11 +20,11 @@ from pipeline.files import atomic_file, content_key, read_json, resumable_scratc
 from pipeline.models.movinet.variants import variant_of
 from pipeline.params import Finetune, Params, load_params
 
-VERSION = 4  # of the training's code; another one makes what an older code left unfinished worthless
+VERSION = 4  # bump to discard scratch work written by older code
 
 
 def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS) -> str:
-    """What an unfinished training is kept under: with another parameter, input or TensorFlow it is another training."""
+    """Key of the scratch folder of a training: other parameters, inputs or TensorFlow versions give another key."""
     import tensorflow as tf
 
     from pipeline.models.movinet.checkpoints import find_weights, weights_digest
@@ -75,7 +75,7 @@ def run(
     """Trains and writes the classifier to `out`, which appears whole; returns the history.
 
     Args:
-      folder: where the training is kept while unfinished; one found there is gone on from.
+      folder: scratch folder of the training; a training found there is resumed.
       on_epoch: called with the history so far after each epoch.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What of a source is not taken, and why: counted, and said in one line."""
+"""Files of a source that are not used as clips: counted by reason and summarised in one line."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ __all__ = ["LeftOut", "Reason", "few"]
 
 
 class Reason(NamedTuple):
-    """Why a file is not taken, as words for one file and for several. by_suffix: suffixes tell more than names."""
+    """Why files are not used, worded for one file and for several. by_suffix: list suffixes instead of names."""
 
     one: str
     many: str
@@ -37,7 +37,7 @@ def few(names: Iterable[str], most: int = 3) -> str:
 
 
 class LeftOut:
-    """Names of what is not taken, by reason."""
+    """Names of the files that are not used, by reason."""
 
     def __init__(self) -> None:
         self.names: dict[Reason, list[str]] = {}

@@ -68,7 +68,7 @@ class Task:
 
 
 class _Saver:
-    """Keeps an unfinished training in `folder`: weights, optimizer and progress as one checkpoint, the best weights beside it.
+    """Saves a training in `folder`: weights, optimizer and progress in one checkpoint, the best weights next to it.
 
     Where several processes train all must save at once, for they hold some values together; only the chief's files stay.
     """
@@ -168,7 +168,7 @@ def train(
     """Trains `model`, which gives logits, and leaves the weights of the best epoch in it.
 
     Args:
-      folder: where the unfinished training is kept; a checkpoint found there is gone on from.
+      folder: scratch folder of the training; a checkpoint found there is resumed.
       on_epoch: called with the history so far after each epoch, and when an earlier training is gone on from.
       replicas: in whose scope `model` was built; None trains on one device.
 

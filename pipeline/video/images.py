@@ -1,7 +1,7 @@
-"""A clip that is a sequence of images: the frames that a video of them would give.
+"""Clips stored as image sequences, sampled like videos.
 
-Invariants: as for videos (see `decode`), output frame k shows the image on display at k/fps seconds. An image that cannot be read
-is damage: the one before it stays on display, and it is counted.
+Invariants: as for videos (see `decode`), output frame k is the image displayed at k/fps seconds. An unreadable image counts as
+damage, and the previous image is repeated in its place.
 """
 
 import re

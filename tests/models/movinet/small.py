@@ -1,5 +1,8 @@
 """A MoViNet of two blocks and a few channels, which builds and saves in seconds and names its variables as every variant does."""
 
+import tarfile
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -45,3 +48,19 @@ class HubLayer(tf_keras.layers.Layer):
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         return self._func({"image": images}, training=False)
+
+
+def small_model(units: int = 3) -> tf_keras.Model:
+    tf_keras.utils.set_random_seed(units)
+    return tf_keras.Sequential([tf_keras.layers.InputLayer([4]), tf_keras.layers.Dense(units), tf_keras.layers.Dense(2)])
+
+
+def saved(folder: Path, model: tf_keras.Model) -> Path:
+    tf.train.Checkpoint(model=model).save(str(folder / "ckpt"))
+    return folder
+
+
+def tarball(path: Path, folder: Path, *, name: str = "weights") -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, arcname=name)
+    return path
