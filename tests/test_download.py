@@ -9,41 +9,23 @@ import pandas
 import pytest
 import yaml
 
-from pipeline.console import UserError
 from pipeline.params import Data
 from pipeline.sources import archives
 from pipeline.sources.manifest import duplicated_across, leaking_groups, read_manifest
 from stages import download
 from stages.download import run, summary
+from tests.downloading import check_clips, workspace  # noqa: F401
 from tests.range_server import RangeServer, wait_until
-from tests.sources.clips import CLASSES, archive, data, digest, directory_start, noise, split, ucf_members
+from tests.sources.clips import CLASSES, archive, data, digest, directory_start, split, ucf_members
 
 MEMBERS = ucf_members()
 CONTENT = archive(MEMBERS)
-
-
-@pytest.fixture(autouse=True)
-def workspace(tmp_path, monkeypatch):
-    """An empty repository to run in."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(archives, "FIRST_WAIT", 0.01)
-    return tmp_path
 
 
 @pytest.fixture
 def server():
     with RangeServer({"a.zip": CONTENT}) as running:
         yield running
-
-
-def check_clips(manifest: pandas.DataFrame, folder: Path = Path("data/clips")) -> None:
-    """The folder holds exactly what the manifest says, byte for byte."""
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    assert files == list(manifest["clip"])
-    for row in manifest.itertuples():
-        content = (folder / row.clip).read_bytes()
-        assert (len(content), digest(content)) == (row.bytes, row.sha256)
 
 
 def served_members(server: RangeServer) -> int:
@@ -117,111 +99,6 @@ def test_identical_clips_on_both_sides_are_reported(server):
     assert "training or validation: 1 (Archery/v_Archery_g20_c01.avi = Archery/v_Archery_g03_c01.avi)" in summary(done)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    for category in ("jump", "run"):
-        (tmp_path / "videos" / category).mkdir(parents=True)
-        for n in range(10):
-            (tmp_path / "videos" / category / f"{n}.mp4").write_bytes(noise(f"{category}{n}", 100))
-    return tmp_path / "videos"
-
-
-def state(folder: Path) -> dict:
-    return {
-        path: (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()
-    }
-
-
-@pytest.mark.parametrize("link", [True, False])
-def test_a_folder_of_videos_is_linked_or_copied_and_left_alone(folder, monkeypatch, link):
-    monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: link)
-    before = state(folder)
-    done = run(data(folder=str(folder), split=split(scheme="grouped")), seed=1)
-    check_clips(done.manifest)
-    assert Counter(done.manifest["split"]) == {"train": 12, "validation": 2, "test": 6}
-    assert Path("data/clips/jump/0.mp4").samefile(folder / "jump/0.mp4") == link
-    assert state(folder) == before
-
-
-def test_a_listing_gives_labels_groups_and_splits(folder, tmp_path):
-    rows = [f"{c}/{n}.mp4,{c.upper()},p{n},{'test' if n < 3 else 'train'}" for c in ("jump", "run") for n in range(10)]
-    (tmp_path / "list.csv").write_text("path,label,group,split\n" + "\n".join(rows))
-    source = {"folder": str(folder), "listing": "list.csv"}
-    manifest = run(data(**source, split=split(scheme="given")), seed=1).manifest
-    check_clips(manifest)
-    assert set(manifest.loc[manifest["split"] == "test", "group"]) == {"p0", "p1", "p2"}
-    assert list(manifest["class"].unique()) == ["JUMP", "RUN"] and leaking_groups(manifest) == []
-    (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(row.rsplit(",", 2)[0] for row in rows))
-    with pytest.raises(UserError, match="there is neither"):
-        run(data(**source, split=split(scheme="given")), seed=1)
-
-
-def frames(root: Path, count: int = 8) -> dict[str, bytes]:
-    """Folders of images as clips: members by path; also written below `root`."""
-    members = {
-        f"{category}/clip{clip}/{number:06d}.jpg": noise(f"{category}{clip}{number}", 50)
-        for category in ("jump", "run")
-        for clip in range(count)
-        for number in range(4)
-    }
-    for name, content in members.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
-    return members
-
-
-@pytest.mark.parametrize("link", [True, False])
-def test_folders_of_images_are_placed_as_folders(tmp_path, monkeypatch, link):
-    monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: link)
-    members = frames(tmp_path / "videos")
-    manifest = run(data(folder=str(tmp_path / "videos"), split=split(scheme="auto")), seed=1).manifest
-    files = sorted(path.relative_to("data/clips").as_posix() for path in Path("data/clips").rglob("*") if path.is_file())
-    assert files == sorted(members)
-    row = manifest[manifest["clip"] == "run/clip3"].iloc[0]
-    names = [f"{number:06d}.jpg" for number in range(4)]
-    whole = "".join(f"{name}\0{digest(members[f'run/clip3/{name}'])}\n" for name in names)
-    assert (row["source"], row["bytes"], row["sha256"]) == ("run/clip3", 200, digest(whole.encode()))
-    assert Path("data/clips/run/clip3/000002.jpg").read_bytes() == members["run/clip3/000002.jpg"]
-    (tmp_path / "a.zip").write_bytes(archive({f"set/{name}": content for name, content in members.items()}))
-    packed = run(data(archive="a.zip", split=split(scheme="auto")), seed=1, clips=Path("z/clips"), manifest=Path("z/m.csv"))
-    assert list(packed.manifest["sha256"]) == list(manifest["sha256"]) and list(packed.manifest["clip"]) == list(manifest["clip"])
-    assert packed.fetched == 16 * 200
-    again = run(data(archive="a.zip", split=split(scheme="auto")), seed=1, clips=Path("z/clips"), manifest=Path("z/m.csv"))
-    assert (again.fetched, again.reused) == (0, 16 * 200)
-
-
-def test_odd_names_of_classes_and_files_come_back(tmp_path):
-    classes = ["walk, slowly", 'the "run"', "h\u00fcpfen", "\u8df3 \u821e", "it's", "a=b [c] (d) 100%"]
-    for category in classes:
-        for n in range(4):
-            path = tmp_path / "videos" / category / f"{n}, 'x' \u00e4.mp4"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(noise(f"{category}{n}", 100))
-    run(data(folder=str(tmp_path / "videos"), classes=classes, split=split(scheme="auto")), seed=1)
-    manifest = read_manifest("data/manifest.csv")
-    check_clips(manifest)
-    assert list(manifest["class"].unique()) == sorted(classes)
-
-
-def test_a_tilde_that_dvc_would_not_expand(folder, monkeypatch):
-    monkeypatch.setenv("HOME", str(folder.parent))
-    with pytest.raises(UserError, match=f"DVC does not expand ~; give data.folder or data.archive as {folder}"):
-        run(data(folder="~/videos", watch="~/videos", split=split(scheme="auto")), seed=1)
-    assert run(data(folder="~/videos", watch=str(folder), split=split(scheme="auto")), seed=1).manifest["class"].nunique() == 2
-
-
-def test_a_file_that_cannot_be_read_while_it_is_placed_is_one_line(folder, monkeypatch):
-    monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: False)
-
-    def refuse(source, target):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("pipeline.sources.folders.shutil.copyfile", refuse)
-    with pytest.raises(UserError, match=r"videos/.*\.mp4: Permission denied; mend it, or take it out"):
-        run(data(folder=str(folder), split=split(scheme="grouped")), seed=1)
-    assert not Path("data/clips").exists()
-
-
 @pytest.mark.real
 def test_manifests_of_ucf_101_and_of_the_sample_are_what_they_were(real_archive, workspace):
     """SHA-256 of the manifests that the rules for names made before folders had layouts."""
@@ -238,29 +115,6 @@ def test_manifests_of_ucf_101_and_of_the_sample_are_what_they_were(real_archive,
     ):
         run(data(**changes), seed=1)
         assert digest(Path("data/manifest.csv").read_bytes()) == expected
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        (
-            lambda f: {"folder": str(f), "split": split(scheme="given")},
-            r"takes the split from a listing's split column or from folders",
-        ),
-        (lambda f: {"folder": str(f), "classes": ["jmup", "run"]}, "did you mean jump"),
-        (lambda f: {"folder": str(f)}, "needs UCF-101's names"),
-        (lambda f: {"folder": str(f.parent / "data")}, "not found"),
-        (lambda f: {"folder": str(f.parent / "bare")}, "no videos in class folders; expected <class>/<video>"),
-    ],
-)
-def test_errors_leave_earlier_outputs_as_they_are(folder, tmp_path, source, message):
-    (tmp_path / "bare").mkdir()
-    run(data(folder=str(folder), split=split(scheme="grouped")), seed=1, clips=Path("out/clips"), manifest=Path("out/m.csv"))
-    before = state(Path("out"))
-    with pytest.raises(UserError, match=message) as caught:
-        run(data(**source(folder)), seed=1, clips=Path("out/clips"), manifest=Path("out/m.csv"))
-    assert "\n" not in str(caught.value)
-    assert state(Path("out")) == before and sorted(p.name for p in Path("out").iterdir()) == ["clips", "m.csv"]
 
 
 def start(workspace: Path, source: Data) -> subprocess.Popen:
