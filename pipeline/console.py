@@ -82,7 +82,7 @@ def without_chatter() -> Iterator[None]:
     with _HOLDING:
         sys.stderr.flush()
         terminal, (source, sink), end = os.dup(2), os.pipe(), f"<end {secrets.token_hex(16)}>"
-        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("chatter.py")), end]
+        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("stderr_filter.py")), end]
         # In a session of its own, so that a Ctrl-C does not end it before the one that it serves.
         process = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=terminal, start_new_session=True)
         os.close(source)

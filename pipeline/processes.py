@@ -1,9 +1,8 @@
-"""Which process is meant. A process's id alone does not say: once it has ended, the system gives its number to another one.
+"""Identifies processes across restarts and machines. A process id alone is ambiguous, because the system reuses it.
 
-A machine here is what numbers its processes by itself: a host, or a container on it, though both may have one name.
+A machine is anything with its own process id namespace: a host, or a container that may share the host's name.
 
-Invariants: looking at a process that vanishes meanwhile raises nothing, and one that has ended but that nobody has waited for yet
-(a zombie) does not count as running.
+Invariants: checking a process that exits at that moment raises nothing. A zombie does not count as running.
 """
 
 import os
@@ -17,15 +16,15 @@ __all__ = ["identity", "is_running", "machine", "machine_of"]
 
 
 def machine() -> str:
-    """This machine: its host's name and, on Linux, the id of its process numbers (pid_namespaces(7))."""
+    """This machine: the host name and, on Linux, the process id namespace (pid_namespaces(7))."""
     namespace = Path("/proc/self/ns/pid")
     return f"{socket.gethostname()}/{namespace.stat().st_ino}" if namespace.exists() else socket.gethostname()
 
 
 def identity(process_id: int | None = None) -> str:
-    """`<machine>:<process id>:<when it began>` of a running process of this machine, this one by default.
+    """Returns `<machine>:<process id>:<start time>` of a running process, by default this one.
 
-    Raises ProcessLookupError where there is none.
+    Raises ProcessLookupError if it is not running.
     """
     number = os.getpid() if process_id is None else process_id
     began = _began(number)

@@ -11,7 +11,7 @@ from tests.imports import ROOT, closure, modules
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # What a stage imports and its outputs do not depend on: what it says and how; how files are written, whatever is in them; the
 # schema of parameters, whose values DVC compares; where work is done; the tracking of runs, which notes results as they are.
-NEUTRAL = ("console", "chatter", "processes", "files", "params", "arguments", "artifacts", "cluster", "tracking")
+NEUTRAL = ("console", "stderr_filter", "processes", "files", "params", "arguments", "artifacts", "cluster", "tracking")
 # What a stage copies into its outputs without importing it: a registered model carries what decodes videos.
 COPIED = {
     "finetune": {

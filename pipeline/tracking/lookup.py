@@ -1,8 +1,8 @@
-"""Which run a stage belongs to: the one it is told of, or one that was made from that.
+"""Finds the MLflow run that a stage should log to.
 
-Invariants: a run is one trained classifier, evaluated in one way. Evaluation in another way gets a run of its own, copied from
-what training logged, with the tag `finetuned_by`; a run whose classifier was trained on another store has the tag
-`restored_from`. Both tags are set last, so that a run that was cut off as it was made is never found by them.
+Invariants: a run holds one trained classifier with one set of evaluation settings. Evaluating with other settings creates a new
+run with a copy of what training logged and the tag `finetuned_by`. A run for a classifier that was trained on another tracking
+store has the tag `restored_from`. Both tags are set last, so that a run whose creation was interrupted is never found.
 """
 
 import os
@@ -28,7 +28,7 @@ LOOK = 0.5  # seconds between two tries to get a lock
 
 
 def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
-    """The run of that id; None where the store has none, or a deleted one."""
+    """Returns the run with that id, or None if it does not exist or was deleted."""
     from mlflow import MlflowException
 
     try:
@@ -41,10 +41,10 @@ def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
 
 
 def run_to_continue(client: "MlflowClient", params: Params, stage: str, told: str, held: ExitStack) -> "Run | None":
-    """The run that `stage` continues; None where it needs a new one. While `held` is open no other process here gets it as well.
+    """Returns the run that `stage` should log to, or None if it needs a new one. The run stays locked until `held` is closed.
 
-    told: the id of the run that the stage's inputs come from. Evaluation takes the first run of that classifier that was not
-    evaluated yet, or in the same way, and that nobody is evaluating. The stages after it may repeat on a run, one at a time.
+    told: id of the run that produced the stage's inputs. `evaluate` takes the first run of that classifier that has not been
+    evaluated, or was evaluated with the same settings, and is not locked. `export` and `report` wait for the lock.
     """
     for found in _candidates(client, params, told):
         lock = _lock(found.info.run_id, stage)

@@ -197,6 +197,7 @@ def test_a_playlist_is_refused_where_only_some_formats_are_allowed(tmp_path):
     write_av(tmp_path / "secret.ts", 25, codec="mpeg2video")
     listed = tmp_path / "a.m3u8"
     listed.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\nsecret.ts\n#EXT-X-ENDLIST\n")
+    assert len(list(iterate_frames(listed, 25, 48))) == 25, "without a list of formats FFmpeg follows it"
     with pytest.raises(BrokenVideo, match="FFmpeg cannot read it"):
         list(iterate_frames(listed, 25, 48, formats=("mov", "avi")))
     path = write_av(tmp_path / "a.mp4", 2)

@@ -1,10 +1,9 @@
-"""A process of its own that passes on what it reads, less the information and the warnings of C++ libraries.
+"""Copies stdin to stderr, without the information and warning lines of C++ libraries.
 
-`pipeline.console.without_chatter` starts it, and puts it between a process and its stderr. It is a process because an abort ends
-every thread, and just then the last lines matter: here the end of the other is only the end of the input. It is started for a
-second or two of work, so it imports little.
+`pipeline.console.without_chatter` runs it as a separate process between another process and its stderr. A thread would not do: an
+abort ends all threads, and the last lines before an abort matter most. It runs for a second or two, so it imports little.
 
-  python chatter.py END   stdin to stderr, line by line; at the text END, which is not passed on, stdout is closed to say so
+  python stderr_filter.py END   copies line by line; the text END is not copied, and closes stdout to acknowledge it
 """
 
 import os
@@ -17,7 +16,7 @@ _LINE = re.compile(rb"[^\r\n]*[\r\n]+")
 
 
 def pass_on(text: bytes, end_of_input: bool) -> bytes:
-    """Writes the lines of `text` that are no chatter to stderr; returns the part of a line after the last of them."""
+    """Writes the lines of `text` that are not filtered to stderr; returns the incomplete last line."""
     rest = _LINE.sub(_written, text)
     if end_of_input:
         _written(re.match(rb"(?s).*", rest))
