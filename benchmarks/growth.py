@@ -20,7 +20,7 @@ from benchmarks.settings import job_params, split_scheme
 from benchmarks.workers import Side, one_side
 from pipeline.console import UserError, progress, say
 from pipeline.files import atomic_file, write_json
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.variants import VARIANTS
 
 STAGES = ("extract", "embed", "head")
 BYTES_A_CLIP = 400_000  # of disk, at 172 pixels and 5 frames a second; a larger frame takes more in proportion to its area
@@ -51,7 +51,7 @@ def _import() -> float:
     import time
 
     start = time.perf_counter()
-    import pipeline.models.movinet.classifier
+    import pipeline.models.movinet.network.classifier
     import pipeline.training.loop  # noqa: F401
 
     return time.perf_counter() - start

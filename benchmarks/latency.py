@@ -18,7 +18,7 @@ from benchmarks.stream_table import save
 from benchmarks.streams import FORMATS, Latency, measure_streams, steps
 from pipeline.arguments import among, at_least, listed
 from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.variants import VARIANTS
 
 STREAMS = tuple(variant.id for variant in VARIANTS.values() if variant.stream)
 MODELS = ("a0_stream", "a1_stream", "a2_stream")

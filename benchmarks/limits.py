@@ -41,10 +41,10 @@ def bare_read(paths: Sequence[Path]) -> float:
 
 
 def forward_flops(load: Load) -> int:
-    """Multiplications and additions of a network's forward pass, as `pipeline.models.movinet.arithmetic` counts them."""
+    """Multiplications and additions of a network's forward pass, as `pipeline.sweeping.arithmetic` counts them."""
     import tensorflow as tf
 
-    from pipeline.models.movinet.arithmetic import flops
+    from pipeline.sweeping.arithmetic import flops
 
     model = classifier(load.model, "fast")
     clips = tf.TensorSpec(inputs(load).shape, tf.float32)

@@ -13,8 +13,8 @@ import numpy as np
 
 from benchmarks.settings import LEARNING_RATE, SEED
 from benchmarks.timing import as_a_fresh_process, seconds_a_call
-from pipeline.models.movinet.variants import KINETICS_CLASSES, VARIANTS
-from pipeline.params import Finetune
+from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS
+from pipeline.settings import Finetune
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -41,7 +41,7 @@ def classifier(model: str, convolutions: str) -> "tf_keras.Model":
     """A network with random weights, the same for both kinds of convolutions; one is kept."""
     import tf_keras
 
-    from pipeline.models.movinet.build import build_backbone, build_classifier, set_rezero
+    from pipeline.models.movinet.network.build import build_backbone, build_classifier, set_rezero
 
     variant = VARIANTS[model]
     tf_keras.utils.set_random_seed(SEED)

@@ -40,8 +40,8 @@ def prepare(params: Params, work: Path) -> pd.DataFrame:
 
 def found_weights(weights: str, model: str) -> str:
     """`weights`, as model.weights, as something that is on this disk, so that fetching it is never measured."""
-    from pipeline.models.movinet.checkpoints import find_weights
-    from pipeline.models.movinet.variants import VARIANTS
+    from pipeline.models.movinet.network.variants import VARIANTS
+    from pipeline.models.movinet.network.weights.checkpoints import find_weights
 
     prefix = find_weights(weights, VARIANTS[model])
     return "random" if prefix is None else str(prefix.resolve())

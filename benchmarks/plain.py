@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from pipeline.console import UserError
-from pipeline.params import Model
+from pipeline.models.movinet.settings import Settings
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -90,7 +90,7 @@ class Job:
     train: tuple[Labelled, ...]
     test: tuple[Labelled, ...]
     classes: int
-    model: Model
+    model: Settings
     count: int
     size: int
     fps: float
@@ -137,7 +137,7 @@ def _compiled(job: Job):
     """The network with a frozen backbone and a new head, ready to fit."""
     import tf_keras
 
-    from pipeline.models.movinet.classifier import initial_classifier
+    from pipeline.models.movinet.network.classifier import initial_classifier
 
     model, _ = initial_classifier(job.model, job.classes, seed=job.seed, reuse_projection=False)
     model.backbone.trainable = False

@@ -22,7 +22,7 @@ from benchmarks.settings import job_params, split_scheme
 from benchmarks.workers import both, two_sides
 from pipeline.arguments import among, at_least, listed, positive
 from pipeline.console import STARTS_OVER, UserError, run_command, say
-from pipeline.params import BASE_IDS, MODEL_IDS
+from pipeline.models.movinet.network.variants import BASE_IDS, MODEL_IDS
 from pipeline.sources.folders import folder_clips
 
 ROWS = ("decode", "forward", "stream", "step", "input", "job")
@@ -127,7 +127,7 @@ def _measure(options: argparse.Namespace, clips: Path, work: Path, machine: dict
 
 
 def _import_networks() -> None:
-    import pipeline.models.movinet.classifier  # noqa: F401
+    import pipeline.models.movinet.network.classifier  # noqa: F401
 
 
 def _grow(options: argparse.Namespace, clips: Path, work: Path, machine: dict, command: str) -> str:

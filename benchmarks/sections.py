@@ -14,7 +14,7 @@ from benchmarks.table import Row
 from benchmarks.timing import alternate
 from benchmarks.workers import Side, both
 from pipeline.console import progress, say
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.variants import VARIANTS
 from pipeline.params import Params
 
 # Clips of a batch: the largest networks on their native frames would not fit into 24 GB with more.

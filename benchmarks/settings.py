@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.console import UserError
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.variants import VARIANTS
 from pipeline.params import Params, parse_params
 from pipeline.sources.folders import folder_clips
 from pipeline.sources.splits import OFFICIAL_TEST_GROUPS

@@ -18,14 +18,14 @@ from benchmarks.ours import bytes_in
 from benchmarks.settings import SEED
 from benchmarks.timing import alternate
 from benchmarks.workers import one_side
-from pipeline.export.lite import LiteClassifier
 from pipeline.export.table import SAVED_MODEL
-from pipeline.models.movinet.variants import KINETICS_CLASSES, VARIANTS
-from pipeline.params import EXPORT_FORMATS
+from pipeline.inference.lite import LiteClassifier
+from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS
+from pipeline.settings import EXPORT_FORMATS
 
 if TYPE_CHECKING:
     from pipeline.export.measure import Stream
-    from pipeline.models.movinet.streaming import StreamingClassifier
+    from pipeline.models.movinet.stream import StreamingClassifier
 
 FORMATS = (*EXPORT_FORMATS, SAVED_MODEL)
 ROUNDS = 5
@@ -83,7 +83,7 @@ def frame_seconds(stream: "Stream", size: int, seconds: float) -> _Timed:
 @functools.lru_cache(maxsize=1)
 def _classifier(model: str, weights: str, size: int | None) -> "StreamingClassifier":
     """With Kinetics-600's number of classes. What a frame costs does not depend on the weights, as long as they are not zero."""
-    from pipeline.models.movinet.streaming import StreamingClassifier, pretrained_streaming
+    from pipeline.models.movinet.stream import StreamingClassifier, pretrained_streaming
 
     variant = VARIANTS[model]
     classes = [f"class {number}" for number in range(KINETICS_CLASSES)]
@@ -91,7 +91,7 @@ def _classifier(model: str, weights: str, size: int | None) -> "StreamingClassif
         return pretrained_streaming(model, weights, classes, size)
     import tf_keras
 
-    from pipeline.models.movinet.build import build_backbone, build_classifier, set_rezero
+    from pipeline.models.movinet.network.build import build_backbone, build_classifier, set_rezero
 
     tf_keras.utils.set_random_seed(SEED)
     backbone = build_backbone(variant)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import yaml
 
+from pipeline.check_results import CheckResult, ok, problem, refused, warning
 from pipeline.checks import costs, machine
-from pipeline.checks.findings import Finding, ok, problem, refused, warning
 from pipeline.checks.repository import cache_folder, check_git, check_params, is_made
 from pipeline.checks.settings import check_settings
 from pipeline.checks.source import Planned, check_source
 from pipeline.checks.tracking import check_tracking
-from pipeline.checks.weights import check_weights
+from pipeline.checks.weights import check_needed_weights
 from pipeline.console import UserError, run_command
 from pipeline.files import repository_root
 from pipeline.params import PARAMS_FILE, Params, load_params
@@ -34,7 +34,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def check_time(params: Params, planned: Planned, has_gpu: bool) -> Finding:
+def check_time(params: Params, planned: Planned, has_gpu: bool) -> CheckResult:
     """How long a whole run takes, by the speed of a matrix product on this machine now."""
     if has_gpu:
         return ok("time", "not estimated: TensorFlow uses the GPU, and only the processor's speed is measured here")
@@ -50,7 +50,7 @@ def check_time(params: Params, planned: Planned, has_gpu: bool) -> Finding:
     return ok("time", line)
 
 
-def check_memory(params: Params, gpus: list[machine.Gpu], has_gpu: bool) -> Finding:
+def check_memory(params: Params, gpus: list[machine.Gpu], has_gpu: bool) -> CheckResult:
     """Whether the largest stage fits, by peaks measured for each variant on a processor."""
     need, what = costs.memory(params)
     free, where = (min(gpu.free for gpu in gpus), "on the GPU") if has_gpu else (machine.free_memory(), "")
@@ -62,7 +62,7 @@ def check_memory(params: Params, gpus: list[machine.Gpu], has_gpu: bool) -> Find
     return warning("memory", line, advice) if need > 0.8 * free else ok("memory", line)
 
 
-def check_room(params: Params, planned: Planned) -> list[Finding]:
+def check_room(params: Params, planned: Planned) -> list[CheckResult]:
     """Whether the disks have room for what the run writes."""
     room, root = costs.room(params, planned), repository_root()
     wanted: dict[Path, int] = {}
@@ -76,7 +76,7 @@ def check_room(params: Params, planned: Planned) -> list[Finding]:
     return machine.check_disks(wanted)
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[CheckResult]:
     """Every finding, in the order of a run. What needs params.yaml is left out where that cannot be read."""
     yield machine.check_versions()
     yield from check_git()
@@ -93,10 +93,10 @@ def examine() -> Iterator[Finding]:
     yield check_params(content)
     yield from check_settings(params, has_gpu)
     needed = not is_made("download", content)
-    findings, planned = check_source(params.data, params.seed, needed, params.frames.image_rate)
+    findings, planned = check_source(params.data, params.seed, params.speed, needed, params.frames.image_rate)
     yield from findings
     user = "embed" if params.finetune.trainable == "head" else "finetune"
-    yield check_weights(params.model, needed=not is_made(user, content))
+    yield check_needed_weights(params.model, needed=not is_made(user, content))
     yield check_memory(params, gpus, has_gpu)
     if planned is not None:
         yield from check_room(params, planned)

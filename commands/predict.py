@@ -21,14 +21,14 @@ from tqdm import tqdm
 
 from pipeline.arguments import at_least, positive
 from pipeline.console import UserError, progress, run_command, say
-from pipeline.export.stepper import one_thread
 from pipeline.inference.answers import FORMATS, Answer, Moment, header, rank, show_answer, show_moment
 from pipeline.inference.formats import CLASSIFIER, DEFAULT_PRETRAINED, open_model
 from pipeline.inference.models import Predictor
 from pipeline.inference.sources import CAMERA, Source, find_sources, limited
+from pipeline.inference.stepper import one_thread
 from pipeline.inference.streaming import CAMERA_RESTART, Step, steps
 from pipeline.inference.views import read_views
-from pipeline.params import MODEL_IDS
+from pipeline.models.family import pretrained_ids
 
 ANIMATIONS = (".gif", ".mp4", ".png")
 MAX_ANIMATED = 600  # frames, two minutes at 5 a second; a GIF of more is too large to be shown anywhere
@@ -37,7 +37,10 @@ MAX_ANIMATED = 600  # frames, two minutes at 5 a second; a GIF of more is too la
 def predict_clip(predictor: Predictor, source: Source, *, top: int = 5, seconds: float | None = None) -> Answer:
     """The answer for a whole clip, or its first `seconds`: the mean over its evenly spaced views. Raises UserError."""
     clip = read_views(
-        lambda: limited(source.frames(predictor.fps, predictor.size), seconds), predictor.fps, predictor.size, predictor.plan
+        lambda: limited(source.frames(predictor.fps, predictor.size), seconds),
+        predictor.fps,
+        predictor.size,
+        predictor.view_indices,
     )
     probabilities = predictor.clip_probabilities(clip.views)
     return Answer(source.name, rank(probabilities, predictor.classes, top), clip.frames, clip.seconds)
@@ -161,7 +164,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a classifier's folder, a SavedModel, a .tflite file, or an MLflow URI such as models:/sample-a0@latest "
         f"(default: {CLASSIFIER} if it is there, else --pretrained {DEFAULT_PRETRAINED})",
     )
-    which.add_argument("--pretrained", choices=MODEL_IDS, metavar="ID", help=f"Kinetics-600 weights: {', '.join(MODEL_IDS)}")
+    published = list(pretrained_ids())
+    which.add_argument("--pretrained", choices=published, metavar="ID", help=f"published weights: {', '.join(published)}")
     which.add_argument("--weights", help="where those are: a tarball, folder, checkpoint prefix or URL (default: published)")
     which.add_argument("--labels", type=Path, metavar="FILE", help="names of the classes, one a line, where the model has none")
     which.add_argument("--views", type=at_least(1), metavar="N", help="views of a clip (default: the model's own number)")

@@ -5,8 +5,7 @@ import os
 import sys
 
 from pipeline import tracking
-from pipeline.console import run_command, say
-from pipeline.tracking.store import without_credentials
+from pipeline.console import run_command, say, without_credentials
 
 
 def main() -> None:

@@ -1,11 +1,18 @@
-"""Every file that a stage makes, by its path. Stages and commands refer to each other's files through this module only.
+"""Every file that a stage makes: its path, its content, how it is read and written.
 
-Paths are relative to the working directory of a stage: the repository, or the copy of it in which DVC runs an experiment.
+Stages and commands refer to each other's files through this module only. Paths are relative to the working directory of a stage:
+the repository, or the copy of it in which DVC runs an experiment. Unknown keys are ignored, so that files written by a newer
+version can be read; those written by an older one are read with the defaults given here.
 """
 
+import json
 from pathlib import Path
+from typing import Any, Literal, Self
 
-from pipeline.files import read_json
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.console import UserError
+from pipeline.files import read_json, write_json
 
 CODE = ("stages", "pipeline")  # the folders of the code that decides results
 
@@ -18,12 +25,252 @@ TRAINING_RUN = Path("models/run.json")
 HISTORY = Path("results/history.csv")
 METRICS = Path("results/metrics.json")  # evaluate
 PREDICTIONS = Path("results/predictions.csv")
-RUN = Path("results/run.json")  # the MLflow run that report and export land on, too
+RUN = Path("results/run.json")  # the MLflow run that report and export log to, too
 EXPORT = Path("models/export")  # export
 EXPORT_RESULTS = Path("results/export.json")
 REPORT = Path("results/report")  # report
 
+Split = Literal["train", "validation", "test"]
+
+
+class _Content(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Artifact(_Content):
+    """The content of a JSON file."""
+
+    @classmethod
+    def parse(cls, content: Any, path: Path) -> Self:
+        """Raises UserError naming the file and what in it does not fit."""
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            what = f"lacks {where}" if first["type"] == "missing" else f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}"
+            raise UserError(f"{path}: {what}", advice="run `dvc repro`, which makes it again") from None
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises UserError when the file is absent, not JSON, or does not hold what it should."""
+        return cls.parse(read_json(path), path)
+
+    @classmethod
+    def from_text(cls, text: str, path: Path) -> Self:
+        """The same of a file's text, for files that are not on this disk."""
+        return cls.parse(json.loads(text), path)
+
+    def write(self, path: Path) -> None:
+        write_json(path, self.model_dump(mode="json"))
+
+
+# --- frames.json, written by extract
+
+
+class FrameCounts(_Content):
+    min: int
+    median: float
+    max: int
+
+
+class SplitFrames(_Content):
+    """One split of the records. `files`: names of its TFRecord files, in order."""
+
+    clips: int
+    frames: int
+    groups: int
+    bytes: int
+    frames_per_clip: FrameCounts | None
+    per_class: dict[str, int]
+    files: list[str]
+
+
+class SkippedClip(_Content):
+    clip: str
+    split: Split
+    reason: str
+
+
+class DamagedClip(_Content):
+    """A clip that is used although some of it cannot be decoded. Frames: `decoded` of those `expected`, some `repaired`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    clip: str
+    split: Split
+    decoded: int
+    expected: int
+    complaint: str
+
+
+class FramesSummary(Artifact):
+    """data/frames/frames.json."""
+
+    classes: list[str]
+    fps: float
+    size: int
+    quality: int
+    splits: dict[Split, SplitFrames]
+    skipped: list[SkippedClip]
+    damaged: list[DamagedClip]
+
+    @classmethod
+    def of(cls, frames: Path) -> Self:
+        return cls.read(Path(frames) / "frames.json")
+
+    def files(self, frames: Path, split: Split) -> list[Path]:
+        """The TFRecord files of a split that lies in `frames`, in order."""
+        return [Path(frames) / name for name in self.splits[split].files]
+
+
+# --- embed.json, written by embed
+
+
+class EmbedSummary(Artifact):
+    """data/embeddings/embed.json.
+
+    Attributes:
+      mode: cached, or none where the backbone trains, so that there is nothing to cache; then `reason` says why.
+      shape: of the features of one view.
+      masked: whether some of a view's frames may be padding, so that there are masks.
+    """
+
+    mode: Literal["cached", "none"]
+    reason: str = ""
+    classes: list[str] = []
+    shape: tuple[int, ...] = ()
+    masked: bool = False
+    made_with: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, embeddings: Path) -> Self:
+        return cls.read(Path(embeddings) / "embed.json")
+
 
 def is_cached(embeddings: Path) -> bool:
     """Whether a folder that embed wrote holds features, that is, whether the backbone is frozen."""
-    return read_json(Path(embeddings) / "embed.json")["mode"] == "cached"
+    return EmbedSummary.of(embeddings).mode == "cached"
+
+
+# --- classifier.json, written by finetune
+
+
+class ClassifierDescription(Artifact):
+    """models/classifier/classifier.json: how the classifier was trained and how it is fed.
+
+    Attributes:
+      family, model: the package of `pipeline.models`, and `model.id`.
+      settings: the section `model` that it was trained with; empty in files written before there was more than one family.
+      classes: names in the order of the outputs.
+      fps: frames a second. size: pixels of a side. count: frames of a view. views: of a clip.
+      sampling: where the views of a clip lie (`frames.sampling`). short_clips: see `ModelSettings`.
+      activation: of the top's first layer, where the family has had several; None elsewhere.
+      parameters: weights, without the moving statistics of batch norm; None in files of earlier versions.
+    """
+
+    classes: list[str]
+    model: str
+    family: str = "movinet"
+    settings: dict[str, Any] = {}
+    trainable: str = "head"
+    best_epoch: int = 0
+    fps: float
+    size: int
+    count: int
+    views: int
+    sampling: Literal["uniform", "first"] = "uniform"
+    short_clips: Literal["repeat", "pad"] = "repeat"
+    activation: str | None = None
+    parameters: int | None = None
+
+    @classmethod
+    def of(cls, classifier: Path) -> Self:
+        return cls.read(Path(classifier) / "classifier.json")
+
+
+# --- run.json, written by finetune and evaluate
+
+
+class RunRecord(Artifact):
+    """models/run.json and results/run.json: the MLflow run of a stage's results.
+
+    environment: what the classifier was trained with and on (`tracking.environment`); None where an earlier version trained it.
+    """
+
+    run_id: str
+    experiment: str = ""
+    tracking_uri: str = ""
+    environment: dict[str, Any] | None = None
+
+
+# --- metrics.json, written by evaluate
+
+
+class Scores(_Content):
+    """Of one split. Intervals (`low`, `high`) are None where all clips are of one group."""
+
+    top1: float
+    top1_low: float | None
+    top1_high: float | None
+    top5: float
+    top5_low: float | None
+    top5_high: float | None
+    macro_f1: float
+    macro_f1_low: float | None
+    macro_f1_high: float | None
+    log_loss: float
+    ece: float
+    clips: int
+    groups: int
+
+
+class Metrics(Artifact):
+    """results/metrics.json."""
+
+    test: Scores
+    validation: Scores | None = None
+
+
+# --- export.json, written by export
+
+
+class ExportRow(Artifact):
+    """One exported file and how it fared on the test clips.
+
+    Attributes:
+      accuracy_drop: top-1 of the network less that of the file.
+      agreement: part of all frames of all views after which the file puts the same class first as the network; agreement_at_end:
+        after the last frames of the views; agreement_by_frame: after the first, the second, ...
+      frames: of all views together. milliseconds_a_frame: median, with `threads`. state_bytes: kept between frames.
+      note: to the reader.
+      run_id: the MLflow run whose classifier was exported.
+    """
+
+    format: str
+    file: str
+    bytes: int
+    test_top1: float
+    test_top1_low: float | None
+    test_top1_high: float | None
+    clips: int
+    groups: int
+    accuracy_drop: float
+    agreement: float
+    agreement_at_end: float | None = None
+    agreement_by_frame: list[float] | None = None
+    frames: int | None = None
+    milliseconds_a_frame: float | None = None
+    threads: int | None = None
+    state_bytes: int | None = None
+    note: str | None = None
+    run_id: str | None = None
+
+
+def read_export(path: Path) -> list[ExportRow]:
+    """Reads results/export.json: a row a file; none where nothing was exported."""
+    return [ExportRow.parse(row, path) for row in read_json(path)]
+
+
+def write_export(path: Path, rows: list[ExportRow]) -> None:
+    write_json(path, [row.model_dump(exclude_none=True) for row in rows])

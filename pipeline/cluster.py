@@ -29,7 +29,7 @@ import psutil
 from pipeline.artifacts import CODE
 from pipeline.console import UserError, say
 from pipeline.files import scratch
-from pipeline.params import Cluster
+from pipeline.settings import Cluster
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from tqdm import tqdm
 
@@ -24,6 +26,7 @@ __all__ = [
     "say",
     "uninterrupted",
     "without_chatter",
+    "without_credentials",
 ]
 
 
@@ -157,3 +160,11 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
     if came:
         raise KeyboardInterrupt
+
+
+def without_credentials(uri: str) -> str:
+    """The URI without user, password and query, for files and messages that others read."""
+    if not re.match(r"[\w+.-]+://[^/]", uri):  # no host, so none of these: a path, sqlite:///...
+        return uri
+    parts = urlsplit(uri)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -16,7 +16,8 @@ import pandas
 from pipeline.artifacts import CLIPS, MANIFEST
 from pipeline.console import RESUMES, UserError, progress, run_command, say
 from pipeline.files import atomic_folder, sha256
-from pipeline.params import Data, load_params
+from pipeline.params import load_params
+from pipeline.settings import Data, Speed
 from pipeline.sources.folders import place
 from pipeline.sources.manifest import COLUMNS, SPLITS, duplicated_across, leaking_groups, write_manifest
 from pipeline.sources.naming import Clip
@@ -75,7 +76,7 @@ def _place(stored: Stored, file: str, target: Path) -> str | None:
     return stored.sha256.get(file) or copied
 
 
-def run(data: Data, seed: int, clips: Path = CLIPS, manifest: Path = MANIFEST) -> Downloaded:
+def run(data: Data, seed: int, speed: Speed, clips: Path = CLIPS, manifest: Path = MANIFEST) -> Downloaded:
     """Makes the folder `clips` and the file `manifest` from the source that `data` names.
 
     seed: draws the splits. Raises UserError for what the user can mend: a source that cannot be read, a class or split that does
@@ -84,14 +85,14 @@ def run(data: Data, seed: int, clips: Path = CLIPS, manifest: Path = MANIFEST) -
     if data.watch.startswith("~"):  # DVC would say so too, but only after the stage has run
         advice = f"give data.folder or data.archive as {Path(data.watch).expanduser()}"
         raise UserError(f"data.watch = {data.watch}: DVC does not expand ~", advice=advice)
-    with open_source(data) as source:
+    with open_source(data, speed) as source:
         plan = plan_clips(source, data, seed)
         for line in plan.lines:
             say(line)
-        stored = source.fetch(plan.clips, data.workers)
+        stored = source.fetch(plan.clips)
         retried = source.tries
     with atomic_folder(clips) as part:
-        hashes = _place_all(plan.clips, stored, part, data.workers)
+        hashes = _place_all(plan.clips, stored, part, speed.download_connections)
         table = _manifest(plan, hashes)
         # The manifest vouches for the clips: an old one must not stand beside new clips, should the next line be the last.
         Path(manifest).unlink(missing_ok=True)
@@ -129,7 +130,7 @@ def main() -> None:
     parser.epilog = "Reads seed and data from params.yaml; writes data/clips and data/manifest.csv."
     parser.parse_args()
     params = load_params()
-    say(summary(run(params.data, params.seed)))
+    say(summary(run(params.data, params.seed, params.speed)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Exports the classifier: a SavedModel, and of a stream network TensorFlow Lite files, each measured on the test split.
+"""Exports the classifier: a SavedModel and, where it runs frame by frame, TensorFlow Lite files, each measured on the test split.
 
-A stream network is exported to run frame by frame, on a phone too. Of a base network, which needs whole clips, there is the
-SavedModel alone. Written: `models/export` and `results/export.json`, a row a file; neither where a file lost more accuracy than
-`export.max_accuracy_drop` allows. Without `export.formats`, the default, nothing is: most experiments need no such files.
+Of a network that needs whole clips there is the SavedModel alone. Written: `models/export` and `results/export.json`, a row a
+file; neither where a file lost more accuracy than `export.max_accuracy_drop` allows. Without `export.formats`, the default,
+nothing is exported: most experiments need no such files.
 """
 
 import argparse
@@ -13,14 +13,29 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import tracking
-from pipeline.artifacts import CLASSIFIER, EXPORT, EXPORT_RESULTS, FRAMES, METRICS, RUN
+from pipeline.artifacts import (
+    CLASSIFIER,
+    EXPORT,
+    EXPORT_RESULTS,
+    FRAMES,
+    METRICS,
+    RUN,
+    ClassifierDescription,
+    ExportRow,
+    FramesSummary,
+    Metrics,
+    RunRecord,
+    Scores,
+    write_export,
+)
 from pipeline.console import STARTS_OVER, UserError, run_command, say
 from pipeline.evaluation.metrics import score
-from pipeline.export.stepper import one_thread
 from pipeline.export.table import SAVED_MODEL, table
-from pipeline.files import atomic_folder, read_json, write_json
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.files import atomic_folder
+from pipeline.inference.stepper import one_thread
+from pipeline.models.family import open_stream, settings_of
 from pipeline.params import Params, load_params
+from pipeline.video.sampling import Sampling
 
 NOTHING = "Nothing was exported, as export.formats is empty. `dvc exp run -S export=tflite` exports.\n"
 
@@ -32,63 +47,73 @@ def run(
     classifier: Path = CLASSIFIER,
     metrics: Path = METRICS,
     out: Path = EXPORT,
-    on_rows: Callable[[list[dict]], None] = lambda rows: None,
-) -> list[dict]:
+    on_rows: Callable[[list[ExportRow]], None] = lambda rows: None,
+) -> list[ExportRow]:
     """Writes `out`, whole or not at all; returns its files as rows of export.json.
 
     Args:
-      metrics: of `evaluate`, for a base network, whose exported SavedModel is the one that was evaluated.
+      metrics: of `evaluate`, for a network of whole clips, whose exported SavedModel is the one that was evaluated.
       on_rows: called with the rows before anything is refused.
 
     Raises:
       UserError: a file loses more accuracy than export.max_accuracy_drop allows, or a split has no clips.
     """
-    described = read_json(classifier / "classifier.json")
+    description = ClassifierDescription.of(classifier)
     with atomic_folder(out) as part:
-        if VARIANTS[described["model"]].stream:
-            rows = _stream_rows(params, described, frames, classifier, part)
+        if settings_of(description).streams:
+            rows = _stream_rows(params, description, frames, classifier, part)
         else:
-            rows = _base_rows(described, classifier, read_json(metrics)["test"], part)
+            rows = _clip_rows(description, classifier, Metrics.read(metrics).test, part)
         on_rows(rows)
         _refuse(rows, params.export.max_accuracy_drop)
     return rows
 
 
-def _row(format: str, path: Path, test: dict, **more) -> dict:
+def _row(format: str, path: Path, test: Scores, **more) -> ExportRow:
     files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
-    scores = {f"test_{key}": test[key] for key in ("top1", "top1_low", "top1_high")}
-    counts = {"clips": test["clips"], "groups": test["groups"]}
-    return {"format": format, "file": path.name, "bytes": sum(file.stat().st_size for file in files)} | scores | counts | more
+    return ExportRow(
+        format=format,
+        file=path.name,
+        bytes=sum(file.stat().st_size for file in files),
+        test_top1=test.top1,
+        test_top1_low=test.top1_low,
+        test_top1_high=test.top1_high,
+        clips=test.clips,
+        groups=test.groups,
+        **more,
+    )
 
 
-def _base_rows(described: dict, classifier: Path, test: dict, part: Path) -> list[dict]:
+def _clip_rows(description: ClassifierDescription, classifier: Path, test: Scores, part: Path) -> list[ExportRow]:
     shutil.copytree(classifier / "saved_model", part / SAVED_MODEL)
     note = (
-        f"{described['model']} sees whole clips, so that there is this SavedModel of whole clips alone; for TensorFlow Lite and "
-        f"frame by frame fine-tune a stream network (model={described['model']}_stream)"
+        f"{description.model} sees whole clips, so that there is this SavedModel of whole clips alone; for TensorFlow Lite and "
+        f"frame by frame {settings_of(description).to_stream}"
     )
     say(note)
     return [_row(SAVED_MODEL, part / SAVED_MODEL, test, agreement=1.0, accuracy_drop=0.0, note=note)]
 
 
-def _stream_rows(params: Params, described: dict, frames: Path, classifier: Path, part: Path) -> list[dict]:
+def _stream_rows(
+    params: Params, description: ClassifierDescription, frames: Path, classifier: Path, part: Path
+) -> list[ExportRow]:
     from pipeline.export.convert import convert
-    from pipeline.export.lite import LiteClassifier
     from pipeline.export.measure import answers, milliseconds
-    from pipeline.export.saved import SavedStream, save_streaming
-    from pipeline.models.movinet.streaming import load_streaming
+    from pipeline.export.saved import save_streaming
+    from pipeline.inference.lite import LiteClassifier
+    from pipeline.inference.saved_stream import SavedStream
     from pipeline.training.datasets import test_clips
 
-    splits = read_json(frames / "frames.json")["splits"]
-    for key, asked in (("count", params.frames.count), ("size", params.frames.size)):
-        if described[key] != asked:
-            raise UserError(f"{classifier}: made with {key} {described[key]}, but now it is {asked}", advice="run `dvc repro`")
+    summary, sampling = FramesSummary.of(frames), Sampling.of(description)
+    for key, made, asked in (("count", sampling.count, params.frames.count), ("size", sampling.size, params.frames.size)):
+        if made != asked:
+            raise UserError(f"{classifier}: made with {key} {made}, but now it is {asked}", advice="run `dvc repro`")
 
     def clips_of(split: str, views: int):
-        return test_clips([frames / name for name in splits[split]["files"]], views, params)
+        return test_clips(summary.files(frames, split), views, sampling)
 
-    network = load_streaming(classifier)
-    save_streaming(network, part / SAVED_MODEL, count=described["count"], views=described["views"])
+    network = open_stream(classifier, description)
+    save_streaming(network, part / SAVED_MODEL)
     calibration = [clip["views"][0] for clip in clips_of("train", 1).take(params.export.calibration_clips).as_numpy_iterator()]
     for format in params.export.formats:
         say(f"converting to {format}")
@@ -96,8 +121,8 @@ def _stream_rows(params: Params, described: dict, frames: Path, classifier: Path
 
     streams = {SAVED_MODEL: SavedStream(part / SAVED_MODEL)}
     streams |= {format: LiteClassifier(part / f"{format}.tflite") for format in params.export.formats}
-    total = splits["test"]["clips"]
-    found = answers(streams, clips_of("test", described["views"]).as_numpy_iterator(), total, "streaming the test clips")
+    total = summary.splits["test"].clips
+    found = answers(streams, clips_of("test", description.views).as_numpy_iterator(), total, "streaming the test clips")
     labels, groups = np.array(found.labels), np.array(found.groups)
     times = milliseconds(streams, calibration[0][0])
     scores = {name: score(each, labels, groups, params.evaluate, params.seed) for name, each in found.probabilities.items()}
@@ -107,7 +132,7 @@ def _stream_rows(params: Params, described: dict, frames: Path, classifier: Path
             name,
             part / (SAVED_MODEL if name == SAVED_MODEL else f"{name}.tflite"),
             scores[name],
-            accuracy_drop=scores[SAVED_MODEL]["top1"] - scores[name]["top1"],
+            accuracy_drop=scores[SAVED_MODEL].top1 - scores[name].top1,
             agreement=float(np.mean(agreements[name])),
             agreement_at_end=agreements[name][-1],
             agreement_by_frame=agreements[name],
@@ -120,11 +145,11 @@ def _stream_rows(params: Params, described: dict, frames: Path, classifier: Path
     ]
 
 
-def _refuse(rows: list[dict], allowed: float) -> None:
+def _refuse(rows: list[ExportRow], allowed: float) -> None:
     """Raises UserError where a file's accuracy falls too far; one clip more or less is no reason, however few there are."""
-    wrong = [row for row in rows if row["accuracy_drop"] > max(allowed, 1 / row["clips"]) + 1e-9]
+    wrong = [row for row in rows if row.accuracy_drop > max(allowed, 1 / row.clips) + 1e-9]
     if wrong:
-        lost = ", ".join(f"{row['file']} {row['accuracy_drop']:.3f}" for row in wrong)
+        lost = ", ".join(f"{row.file} {row.accuracy_drop:.3f}" for row in wrong)
         raise UserError(
             f"test accuracy lost beyond export.max_accuracy_drop = {allowed:g}: {lost}, so nothing was exported",
             advice="leave the format out (-S 'export.formats=[float32,float16]'), calibrate on more (export.calibration_clips), "
@@ -138,13 +163,14 @@ def main() -> None:
     if not params.export.formats:
         with atomic_folder(EXPORT) as part:
             (part / "README.txt").write_text(NOTHING)
-            write_json(EXPORT_RESULTS, [])
+            write_export(EXPORT_RESULTS, [])
         return
     one_thread()
     with tracking.stage_run(params, "export", RUN) as tracked:
         rows = run(params, on_rows=lambda rows: say(table(rows)))
-        write_json(EXPORT_RESULTS, [row | {"run_id": read_json(RUN)["run_id"]} for row in rows])
-        tracked.log_metrics({"export": {row["format"]: row for row in rows}})
+        run_id = RunRecord.read(RUN).run_id
+        write_export(EXPORT_RESULTS, [row.model_copy(update={"run_id": run_id}) for row in rows])
+        tracked.log_metrics({"export": {row.format: row.model_dump(exclude_none=True) for row in rows}})
         tracked.log_artifacts(EXPORT, "export")
 
 

@@ -24,11 +24,21 @@ import pandas as pd
 from filelock import FileLock
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from pipeline.artifacts import CLIPS, FRAMES, MANIFEST
+from pipeline.artifacts import (
+    CLIPS,
+    FRAMES,
+    MANIFEST,
+    DamagedClip,
+    FrameCounts,
+    FramesSummary,
+    SkippedClip,
+    SplitFrames,
+)
 from pipeline.cluster import LOCAL, Call, Workers, open_cluster
 from pipeline.console import RESUMES, UserError, progress, run_command, say
 from pipeline.files import atomic_folder, content_key, read_json, scratch, write_json
-from pipeline.params import Cluster, Frames, load_params
+from pipeline.params import load_params
+from pipeline.settings import Cluster, Frames
 from pipeline.sources.manifest import SPLITS, read_manifest
 from pipeline.video.damage_report import damage_report
 from pipeline.video.decode import BrokenVideo, EncodedClip, encode_clip
@@ -101,7 +111,7 @@ def encode_any(path: Path, fps: float, size: int, quality: int, image_rate: floa
 
 
 def encode_clips(
-    clips: list[Clip], params: Frames, clips_dir: Path, cluster: Workers | None = None
+    clips: list[Clip], params: Frames, clips_dir: Path, workers: int | None = None, cluster: Workers | None = None
 ) -> Iterator[EncodedClip | BrokenVideo]:
     """Decodes in parallel, yields in order: on a cluster, or else in joblib's processes on this machine.
 
@@ -113,7 +123,7 @@ def encode_clips(
         calls = (Call((folder / clip.id, *arguments), clip.bytes, clip.id) for clip in clips)
         yield from cluster.in_order(encode_any, calls, ahead=CLIPS_IN_FLIGHT, most_bytes=BYTES_IN_FLIGHT)
         return
-    workers = min(params.workers or joblib.cpu_count(), len(clips))
+    workers = min(workers or joblib.cpu_count(), len(clips))
     if workers <= 1:
         yield from (encode_any(clips_dir / clip.id, *arguments) for clip in clips)
         return
@@ -131,7 +141,8 @@ def encode_clips(
             except TerminatedWorkerError:
                 raise UserError(
                     f"a decoding process was killed (no memory left, or a video that crashes the decoder) between {batch[0].id} "
-                    f"and {batch[-1].id}; finished shards are kept: run again, with frames.workers: 1 if it recurs"
+                    f"and {batch[-1].id}",
+                    advice="run again, with speed.decode_workers=1 if it recurs; finished shards are kept",
                 ) from None
 
 
@@ -166,7 +177,9 @@ def _quiet_exit() -> Iterator[None]:
         yield
 
 
-def _write_missing(plan: list[Shard], params: Frames, clips_dir: Path, folder: Path, cluster: Workers | None) -> None:
+def _write_missing(
+    plan: list[Shard], params: Frames, clips_dir: Path, folder: Path, workers: int | None, cluster: Workers | None
+) -> None:
     """Writes the shards that `folder` does not hold yet."""
     from pipeline.video.records import write_shard
 
@@ -176,7 +189,7 @@ def _write_missing(plan: list[Shard], params: Frames, clips_dir: Path, folder: P
     total = sum(len(shard.clips) for shard in plan)
     if done:
         say(f"{total - len(clips)} of {total} clips were decoded by an earlier run that did not finish")
-    encoded = encode_clips(clips, params, clips_dir, cluster)
+    encoded = encode_clips(clips, params, clips_dir, workers, cluster)
     with (
         _quiet_exit(),
         closing(encoded),
@@ -188,9 +201,9 @@ def _write_missing(plan: list[Shard], params: Frames, clips_dir: Path, folder: P
             write_json(folder / shard.report, report)
 
 
-def _check_classes(plan: list[Shard], kept: set[str], skipped: list[dict]) -> None:
+def _check_classes(plan: list[Shard], kept: set[str], skipped: list[SkippedClip]) -> None:
     """No class may vanish from a split: what is left would be another problem, with the same labels."""
-    hint = f"first reason: {skipped[0]['clip']}: {skipped[0]['reason']}" if skipped else ""
+    hint = f"first reason: {skipped[0].clip}: {skipped[0].reason}" if skipped else ""
     if not kept:
         raise UserError(f"none of the {len(skipped)} clips can be decoded; {hint}")
     for split, shards in groupby(plan, key=lambda shard: shard.split):
@@ -201,17 +214,16 @@ def _check_classes(plan: list[Shard], kept: set[str], skipped: list[dict]) -> No
             raise UserError(f"no {split} clip of {names} can be decoded; {hint}; replace files or drop the class (data.classes)")
 
 
-def _summary(plan: list[Shard], classes: list[str], params: Frames, folder: Path) -> dict:
-    """The content of frames.json."""
+def _summary(plan: list[Shard], classes: list[str], params: Frames, folder: Path) -> FramesSummary:
     reports = {shard.name: read_json(folder / shard.report) for shard in plan}
     frames = {clip: count for report in reports.values() for clip, count in report["frames"].items()}
     skipped = [
-        {"clip": clip, "split": shard.split, "reason": reason}
+        SkippedClip(clip=clip, split=shard.split, reason=reason)
         for shard in plan
         for clip, reason in sorted(reports[shard.name]["skipped"].items())
     ]
     damaged = [
-        {"clip": clip, "split": shard.split, **damage}
+        DamagedClip(clip=clip, split=shard.split, **damage)
         for shard in plan
         for clip, damage in sorted(reports[shard.name]["damaged"].items())
     ]
@@ -222,17 +234,25 @@ def _summary(plan: list[Shard], classes: list[str], params: Frames, folder: Path
         clips = [clip for shard in shards for clip in shard.clips if clip.id in frames]
         counts = [frames[clip.id] for clip in clips]
         per_class = Counter(clip.text for clip in clips)
-        splits[split] = {
-            "clips": len(clips),
-            "frames": sum(counts),
-            "groups": len({clip.group for clip in clips}),
-            "bytes": sum((folder / shard.name).stat().st_size for shard in shards),
-            "frames_per_clip": {"min": min(counts), "median": statistics.median(counts), "max": max(counts)} if counts else None,
-            "per_class": {name: per_class[name] for name in classes},
-            "files": [shard.name for shard in shards],
-        }
-    settings = {"fps": params.fps, "size": params.size, "quality": params.quality}
-    return {"classes": classes, **settings, "splits": splits, "skipped": skipped, "damaged": damaged}
+        typical = FrameCounts(min=min(counts), median=statistics.median(counts), max=max(counts)) if counts else None
+        splits[split] = SplitFrames(
+            clips=len(clips),
+            frames=sum(counts),
+            groups=len({clip.group for clip in clips}),
+            bytes=sum((folder / shard.name).stat().st_size for shard in shards),
+            frames_per_clip=typical,
+            per_class={name: per_class[name] for name in classes},
+            files=[shard.name for shard in shards],
+        )
+    return FramesSummary(
+        classes=classes,
+        fps=params.fps,
+        size=params.size,
+        quality=params.quality,
+        splits=splits,
+        skipped=skipped,
+        damaged=damaged,
+    )
 
 
 def _link(source: Path, target: Path) -> None:
@@ -243,7 +263,14 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path, cluster: Cluster = LOCAL) -> dict:
+def run(
+    params: Frames,
+    manifest: pd.DataFrame,
+    clips_dir: Path,
+    out_dir: Path,
+    workers: int | None = None,
+    cluster: Cluster = LOCAL,
+) -> FramesSummary:
     """Decodes the manifest's clips from `clips_dir` into `out_dir`; returns what it writes to `out_dir`/frames.json.
 
     frames.on_error decides how damaged clips are handled: use the frames that decode (keep), skip the clip (skip), or raise
@@ -260,14 +287,14 @@ def run(params: Frames, manifest: pd.DataFrame, clips_dir: Path, out_dir: Path, 
     decides = {"fps", "size", "quality", "shards", "on_error", "image_rate"}
     key = content_key(RECORDS_VERSION, cv2.__version__, av.library_versions, params.model_dump(include=decides), rows)
     folder = scratch("frames", key)
-    with open_cluster(cluster) as workers, FileLock(folder.with_suffix(".lock")):  # another experiment may be at the same clips
+    with open_cluster(cluster) as opened, FileLock(folder.with_suffix(".lock")):  # another experiment may be at the same clips
         folder.mkdir(exist_ok=True)
-        _write_missing(plan, params, clips_dir, folder, workers)
+        _write_missing(plan, params, clips_dir, folder, workers, opened)
         summary = _summary(plan, classes, params, folder)
         with atomic_folder(out_dir) as part:
             for shard in plan:
                 _link(folder / shard.name, part / shard.name)
-            write_json(part / "frames.json", summary)
+            summary.write(part / "frames.json")
         shutil.rmtree(folder)
     for line in damage_report(summary, len(manifest)):
         say(line)
@@ -283,7 +310,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FRAMES, help="folder to make (default: %(default)s)")
     arguments = parser.parse_args()
     params = load_params()
-    run(params.frames, read_manifest(arguments.manifest), arguments.clips, arguments.out, params.cluster)
+    run(
+        params.frames,
+        read_manifest(arguments.manifest),
+        arguments.clips,
+        arguments.out,
+        params.speed.decode_workers,
+        params.cluster,
+    )
 
 
 if __name__ == "__main__":

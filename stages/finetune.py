@@ -1,9 +1,9 @@
-"""Trains the classifier: a head on cached features, or the last blocks or all of the network on the records.
+"""Trains the classifier: a top on cached features, or the last blocks or all of the network on the records.
 
-Written: `models/classifier` (the checkpoint in the published layout, its head as head.npz, a SavedModel that takes whole clips,
-`classifier.json`),
-`models/run.json` (its MLflow run) and `results/history.csv`. A killed run goes on exactly where it was. With
-finetune.distribute = multi_worker every machine runs this command, with a TF_CONFIG of its own; one of them, the chief, writes.
+Written: `models/classifier` (a SavedModel that takes whole clips, `classifier.json`, and the family's own files: of a MoViNet the
+checkpoint in the published layout), `models/run.json` (its MLflow run) and `results/history.csv`. A killed run resumes exactly
+where it was. With finetune.distribute = multi_worker every machine runs this command, with a TF_CONFIG of its own; one of them,
+the chief, writes.
 """
 
 import argparse
@@ -13,34 +13,42 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import tracking
-from pipeline.artifacts import CLASSIFIER, EMBEDDINGS, FRAMES, HISTORY, TRAINING_RUN, is_cached
+from pipeline.artifacts import (
+    CLASSIFIER,
+    EMBEDDINGS,
+    FRAMES,
+    HISTORY,
+    TRAINING_RUN,
+    ClassifierDescription,
+    FramesSummary,
+    is_cached,
+)
 from pipeline.cluster import software
 from pipeline.console import RESUMES, UserError, run_command, say
-from pipeline.files import atomic_file, content_key, read_json, resumable_scratch, scratch, sha256
-from pipeline.models.movinet.variants import variant_of
-from pipeline.params import Finetune, Params, load_params
+from pipeline.files import atomic_file, content_key, resumable_scratch, scratch, sha256
+from pipeline.params import Params, load_params
+from pipeline.settings import Finetune
 
-VERSION = 4  # bump to discard scratch work written by older code
+VERSION = 5  # bump to discard scratch work written by older code
 
 
 def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS) -> str:
     """Key of the scratch folder of a training: other parameters, inputs or TensorFlow versions give another key."""
     import tensorflow as tf
 
-    from pipeline.models.movinet.checkpoints import find_weights, weights_digest
+    from pipeline.models.family import initial_weights_digest
 
-    settings = params.finetune.model_dump(exclude={"checkpoint_minutes"})
-    parts = [VERSION, tf.__version__, params.seed, params.data.flip, params.evaluate.views, settings]
-    parts += [params.frames.count, params.frames.size, params.model.model_dump(), params.augment.model_dump()]
+    parts = [VERSION, tf.__version__, params.seed, params.data.flip, params.evaluate.views, params.finetune.model_dump()]
+    parts += [vars(params.sampling), params.model.model_dump(), params.augment.model_dump()]
     if params.finetune.trainable == "head":
         names = ["embed.json"]
         if is_cached(embeddings):
-            names += ["ckpt-1.index", "ckpt-1.data-00000-of-00001"]
-            names += [f"{split}{part}.npy" for split in ("train", "validation") for part in ("", "_labels")]
-        return content_key(parts, [sha256(embeddings / name) for name in names])
-    files = read_json(frames / "frames.json")["splits"]
-    digests = [sha256(frames / name) for split in ("train", "validation") for name in files[split]["files"]]
-    return content_key(parts, weights_digest(find_weights(params.model.weights, variant_of(params.model))), digests)
+            names += [file.name for file in embeddings.glob("ckpt-1.*")]
+            names += [file.name for split in ("train", "validation") for file in embeddings.glob(f"{split}*.npy")]
+        return content_key(parts, [(name, sha256(embeddings / name)) for name in sorted(names)])
+    summary = FramesSummary.of(frames)
+    digests = [sha256(path) for split in ("train", "validation") for path in summary.files(frames, split)]
+    return content_key(parts, initial_weights_digest(params.model), digests)
 
 
 def _gpus() -> list[str]:
@@ -81,6 +89,7 @@ def run(
     Raises:
       UserError: embeddings made for another kind of training, weights that do not fit, a loss that is no longer a number.
     """
+    from pipeline.training.loop import Training
     from pipeline.training.replicas import open_replicas, others_may_die
     from pipeline.training.runtime import be_deterministic, start_training_sooner
 
@@ -90,17 +99,36 @@ def run(
     _check_precision(params.finetune)
     head_only = params.finetune.trainable == "head"
     if head_only != is_cached(embeddings):
-        raise UserError(f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}", advice="run `dvc repro`")
+        message = f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}"
+        raise UserError(message, advice="run `dvc repro`")
+    classes = FramesSummary.of(frames).classes
+    description = ClassifierDescription(
+        classes=classes,
+        family=params.model.family,
+        model=params.model.id,
+        settings=params.model.model_dump(),
+        trainable=params.finetune.trainable,
+        fps=params.frames.fps,
+        size=params.frames.size,
+        count=params.frames.count,
+        views=params.evaluate.views,
+        sampling=params.frames.sampling,
+        short_clips=params.model.short_clips,
+        activation=params.model.activation,
+    )
+    how = Training(params.model, params.finetune, params.seed, folder, params.speed.checkpoint_minutes, on_epoch)
     if head_only:
-        from pipeline.training.head import train_head
+        from pipeline.training.top import train_top
 
-        return train_head(params, embeddings, out, folder, on_epoch)
+        return train_top(how, description, embeddings, out)
+    from pipeline.training.datasets import ViewRecipe
     from pipeline.training.network import train_network
 
     if replicas is not None:
         replicas.check_agreement(software(), training_key(params, frames=frames, embeddings=embeddings))
+    recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, classes, params.seed)
     with others_may_die(replicas):
-        return train_network(params, frames, out, folder, on_epoch, replicas)
+        return train_network(how, description, recipe, frames, out, replicas)
 
 
 def main() -> None:
@@ -127,7 +155,7 @@ def main() -> None:
         history = run(params, folder=folder, on_epoch=log)
         with atomic_file(HISTORY) as part:
             history.to_csv(part, index=False)
-        tracking.log_classifier(tracked, CLASSIFIER / "saved_model", read_json(CLASSIFIER / "classifier.json"), params)
+        tracking.log_classifier(tracked, CLASSIFIER / "saved_model", ClassifierDescription.of(CLASSIFIER), params)
     best = history.loc[history["validation_loss"].idxmin()]
     say(f"best of {len(history)} epochs: {int(best['epoch'])}, validation accuracy {best['validation_accuracy']:.3f}")
 

@@ -41,7 +41,7 @@ def _pictures(inputs: Inputs, matrix, pairs: pd.DataFrame, bins: pd.DataFrame, b
         "confused_pairs": ("The most confused pairs of classes", lambda: figures.confused_pairs_figure(pairs)),
         "reliability": (
             "Accuracy against confidence on the test clips",
-            lambda: figures.reliability_figure(bins, inputs.metrics["test"]["ece"]),
+            lambda: figures.reliability_figure(bins, inputs.metrics.test.ece),
         ),
     }
     return {
@@ -70,7 +70,7 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
         params=params,
         classes=classes,
         metrics=inputs.metrics,
-        certainty=page.certainty(inputs.metrics["test"], params.evaluate.confidence, params.evaluate.bootstrap),
+        certainty=page.certainty(inputs.metrics.test, params.evaluate.confidence, params.evaluate.bootstrap),
         warnings=page.warnings(leaks),
         majority=tables.majority_share(test),
         even_loss=math.log(len(classes)),

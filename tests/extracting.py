@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.files import sha256
-from pipeline.params import Frames
+from pipeline.settings import Frames
 from pipeline.sources.manifest import read_manifest, write_manifest
 
 

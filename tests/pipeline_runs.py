@@ -52,8 +52,8 @@ def weights(tmp_path_factory) -> Path:
     import tensorflow as tf
     import tf_keras
 
-    from pipeline.models.movinet.build import build_backbone, build_classifier, set_rezero
-    from pipeline.models.movinet.variants import VARIANTS
+    from pipeline.models.movinet.network.build import build_backbone, build_classifier, set_rezero
+    from pipeline.models.movinet.network.variants import VARIANTS
 
     tf_keras.utils.set_random_seed(7)
     backbone = build_backbone(VARIANTS["a0_stream"])

@@ -13,7 +13,7 @@ import pytest
 from pipeline import cluster
 from pipeline.cluster import Call, open_cluster
 from pipeline.console import UserError
-from pipeline.params import Cluster
+from pipeline.settings import Cluster
 from stages import extract
 from tests import cluster_tasks as tasks
 from tests.extracting import break_clips, contents, manifest_of, settings, write_clip
@@ -134,7 +134,7 @@ def test_embedding_gives_the_same_rows_and_goes_on(records, tmp_path, workers, m
     """In chunks of 4 clips; then again where one process did 6 and a killed cluster one chunk more."""
     from pipeline.embedding import chunks
     from pipeline.files import read_json, write_json
-    from pipeline.models.movinet.serving import save_backbone
+    from pipeline.models.movinet.network.serving import save_backbone
     from pipeline.params import parse_params
     from stages import embed
     from tests.test_params import composed

@@ -9,7 +9,7 @@ import pandas
 import pytest
 import yaml
 
-from pipeline.params import Data
+from pipeline.settings import Data
 from pipeline.sources import archives
 from pipeline.sources.manifest import duplicated_across, leaking_groups, read_manifest
 from stages import download

@@ -1,17 +1,32 @@
 """dvc.yaml names all the code that can change what a stage makes, and none that cannot."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from pipeline.models.family import FAMILIES
 from pipeline.tracking.classifiers import DECODER
 from tests.imports import ROOT, closure, modules
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # What a stage imports and its outputs do not depend on: what it says and how; how files are written, whatever is in them; the
-# schema of parameters, whose values DVC compares; where work is done; the tracking of runs, which notes results as they are.
-NEUTRAL = ("console", "stderr_filter", "processes", "files", "params", "arguments", "artifacts", "cluster", "tracking")
+# schema of parameters, whose values DVC compares; where work is done; the tracking of runs, which notes results as they are; and
+# the table of what a model family offers, which calls the family.
+NEUTRAL = (
+    "console",
+    "stderr_filter",
+    "processes",
+    "files",
+    "params",
+    "settings",
+    "arguments",
+    "artifacts",
+    "cluster",
+    "tracking",
+)
+NEUTRAL += ("check_results", "models.family")
 # What a stage copies into its outputs without importing it: a registered model carries what decodes videos.
 COPIED = {
     "finetune": {
@@ -22,7 +37,7 @@ COPIED = {
 
 
 def is_neutral(module: str) -> bool:
-    return module.startswith("pipeline.") and module.split(".")[1] in NEUTRAL
+    return any(module == f"pipeline.{name}" or module.startswith(f"pipeline.{name}.") for name in NEUTRAL)
 
 
 def has_code(path: Path) -> bool:
@@ -30,30 +45,60 @@ def has_code(path: Path) -> bool:
     return path.name != "__init__.py" or path.read_text().count("\n") > 1
 
 
-def deciding(stage: str) -> set[str]:
-    """Paths of the files whose code decides what a stage makes."""
-    paths = {modules()[name] for name in closure(f"stages.{stage}") if not is_neutral(name)}
-    return {path.relative_to(ROOT).as_posix() for path in paths if has_code(path)} | COPIED.get(stage, set())
+def whole(family: str, paths: set[str]) -> set[str]:
+    """`paths`; what builds a family's network counts as one."""
+    network = f"pipeline/models/{family}/network/"
+    if any(path.startswith(network) for path in paths):
+        paths = paths | {path.relative_to(ROOT).as_posix() for path in (ROOT / network).rglob("*.py") if has_code(path)}
+    return paths
 
 
-def listed(stage: str) -> set[str]:
+def deciding(stage: str, family: str) -> set[str]:
+    """Paths of the files whose code decides what a stage makes of a family's model."""
+    names = closure(f"stages.{stage}", family, through=lambda name: not is_neutral(name))
+    paths = {modules()[name] for name in names if not is_neutral(name)}
+    found = {path.relative_to(ROOT).as_posix() for path in paths if has_code(path)} | COPIED.get(stage, set())
+    return whole(family, found)
+
+
+def listed(stage: str, family: str) -> set[str]:
     """Paths of the code that dvc.yaml names for a stage, folders opened."""
     found = set()
     for dep in STAGES[stage]["deps"]:
-        if dep.startswith(("stages/", "pipeline/")):
-            path = ROOT / dep
+        path = ROOT / dep.replace("${model.family}", family)
+        if path.is_relative_to(ROOT / "stages") or path.is_relative_to(ROOT / "pipeline"):
+            assert path.exists(), f"{path}: DVC would stop here"
             files = path.rglob("*.py") if path.is_dir() else [path]
             found |= {file.relative_to(ROOT).as_posix() for file in files if has_code(file)}
     return found
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_are_the_code_that_decides(stage):
-    assert sorted(deciding(stage) - listed(stage)) == [], "missing: a change of it would not run the stage again"
-    assert sorted(listed(stage) - deciding(stage)) == [], "listed, but it cannot change the stage's outputs"
+def test_deps_are_the_code_that_decides(stage, family):
+    assert sorted(deciding(stage, family) - listed(stage, family)) == [], "missing: a change of it would not run the stage again"
+    assert sorted(listed(stage, family) - deciding(stage, family)) == [], "listed, but it cannot change the stage's outputs"
 
 
 def test_imports_inside_functions_count():
     assert "pipeline.video.records" in closure("stages.extract"), "imported by a function"
-    assert "pipeline.models.movinet.build" in closure("stages.embed")
-    assert not closure("stages.report") & {"pipeline.models.movinet.build", "pipeline.training.loop"}
+    assert "pipeline.models.movinet.network.build" in closure("stages.embed", "movinet")
+    assert not closure("stages.report") & {"pipeline.models.movinet.network.build", "pipeline.training.loop"}
+
+
+def test_what_cannot_change_features_does_not_run_the_backbone_again():
+    assert not {path for path in listed("embed", "movinet") if re.search(r"stream|arithmetic|random_layers|training/loop", path)}
+
+
+def test_every_stage_that_computes_depends_on_the_versions_of_what_computes():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pinned = [line.removesuffix(" \\") for line in lines if re.match(r"[a-z]", line)]
+    numeric = (ROOT / "numeric.lock").read_text().splitlines()
+    assert numeric == [line for line in pinned if line.partition("==")[0] in {one.partition("==")[0] for one in numeric}]
+    assert {one.partition("==")[0] for one in numeric} >= {"tensorflow", "tf-keras", "numpy", "av"}
+    assert [stage for stage in STAGES if "numeric.lock" not in STAGES[stage]["deps"]] == ["download", "report"]
+
+
+@pytest.mark.parametrize("section", ["speed", "cluster"])
+def test_no_stage_depends_on_what_decides_only_speed(section):
+    assert not [stage for stage, one in STAGES.items() if any(str(name).split(".")[0] == section for name in one["params"])]

@@ -11,7 +11,7 @@ from benchmarks.phones import PUBLISHED
 from benchmarks.stream_table import draw, markdown
 from benchmarks.streams import FEWEST, WARM_UP, Latency, frame_seconds
 from pipeline.console import UserError
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.variants import VARIANTS
 
 MACHINE = {"cores": 2, "processor": "Slow", "memory_gb": 1.0, "tensorflow": "2", "onednn": "1", "load_before": 0.5, "litert": "2"}
 ROWS = [

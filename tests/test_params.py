@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from pipeline.console import UserError
-from pipeline.models.movinet.variants import VARIANTS
-from pipeline.params import MODEL_IDS, load_params, parse_params
+from pipeline.models.movinet.network.variants import MODEL_IDS, VARIANTS
+from pipeline.params import load_params, parse_params
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"

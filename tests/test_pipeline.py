@@ -77,9 +77,9 @@ def test_the_saved_model_gives_the_probabilities_that_evaluation_found(head_run)
 def test_the_checkpoint_restores_in_the_published_layout_and_agrees(head_run):
     import tensorflow as tf
 
-    from pipeline.models.movinet.build import build_backbone, build_classifier
-    from pipeline.models.movinet.checkpoints import restore
-    from pipeline.models.movinet.variants import VARIANTS
+    from pipeline.models.movinet.network.build import build_backbone, build_classifier
+    from pipeline.models.movinet.network.variants import VARIANTS
+    from pipeline.models.movinet.network.weights.checkpoints import restore
 
     folder = head_run.folder
     variant = VARIANTS["a0_stream"]
@@ -142,7 +142,7 @@ def test_one_mlflow_run_holds_the_whole_execution(head_run):
 def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
     """Killed after its first note of progress, it computes only the rest, and the result is the same."""
     from pipeline.models.movinet import classifier
-    from pipeline.models.movinet.serving import FrozenBackbone
+    from pipeline.models.movinet.network.serving import FrozenBackbone
     from stages import embed
 
     monkeypatch.setattr(classifier, "initial_classifier", functools.cache(classifier.initial_classifier))  # built once for both
@@ -164,7 +164,7 @@ def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
         self.features = limited
 
     monkeypatch.setattr(FrozenBackbone, "__init__", counted)
-    monkeypatch.setattr("pipeline.models.movinet.serving.save_classifier", lambda classifier, folder: None)
+    monkeypatch.setattr("pipeline.models.movinet.network.serving.save_classifier", lambda classifier, folder: None)
     frames = head_run.folder / "data/frames"
     with pytest.raises(KeyboardInterrupt):
         embed.run(head_run.params, frames, tmp_path / "embeddings")

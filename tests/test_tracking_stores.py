@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from pipeline.console import UserError
+from pipeline.console import UserError, without_credentials
 from pipeline.params import parse_params
 from pipeline.tracking import begin_run, configure
-from pipeline.tracking.store import DEFAULTS, experiment_id, open_client, without_credentials
+from pipeline.tracking.store import DEFAULTS, experiment_id, open_client
 from tests.servers import free_port, wait_for
 from tests.tracking_store import (  # noqa: F401
     RUN_FILE,

@@ -9,43 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.checks.source import Planned
-from pipeline.models.movinet.layouts import LAYOUTS
-from pipeline.models.movinet.variants import VARIANTS
 from pipeline.params import Params
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of a variant with fast convolutions, on the processor.
-
-    gflop: of the forward pass of a frame at the variant's own resolution, a multiplication and an addition counting as two
-    (TensorFlow's profiler, 8 frames). start: seconds to build the network and trace its training step. forward, step: bytes of
-    memory a pixel of a batch, beyond those of the built network (peak resident size). Measured on 2 cores of a Xeon at 2.5 GHz
-    with TensorFlow 2.20, at the variant's own resolution, 8 frames, 1 to 8 clips a batch; forward of a3 to a5 is at most
-    that, and step of a4_stream and a5_stream is their base's and a tenth.
-    """
-
-    gflop: float
-    start: int
-    forward: int
-    step: int
-
-
-COSTS: dict[str, Cost] = {
-    "a0": Cost(0.112, 30, 260, 1000),
-    "a1": Cost(0.243, 40, 230, 2000),
-    "a2": Cost(0.482, 80, 350, 2100),
-    "a3": Cost(0.952, 120, 720, 3000),
-    "a4": Cost(2.644, 130, 790, 4800),
-    "a5": Cost(4.696, 175, 720, 6800),
-    "a0_stream": Cost(0.106, 40, 210, 1100),
-    "a1_stream": Cost(0.238, 80, 470, 2400),
-    "a2_stream": Cost(0.461, 105, 420, 2300),
-    "a3_stream": Cost(0.924, 60, 880, 3500),
-    "a4_stream": Cost(2.558, 155, 1230, 5200),
-    "a5_stream": Cost(4.567, 200, 1260, 7500),
-    "a0_stream_relu6": Cost(0.099, 20, 150, 600),
-}
 
 # What fraction of the speed of a large matrix product a network reaches, measured as above: 0.1 to 0.4 at the variants' own sizes
 # (most at 0.16), and half as much for frames of 64 pixels. A busy machine, and what is not arithmetic, move it by as much.
@@ -83,13 +47,13 @@ class Work:
 
 def view_gflop(params: Params) -> float:
     """Of one view through the network; convolutions cost as many operations as there are pixels."""
-    cost, variant = COSTS[params.model.id], VARIANTS[params.model.id]
-    return cost.gflop * params.frames.count * (params.frames.size / variant.resolution) ** 2
+    cost = params.model.cost(params.frames.count)
+    return cost.gflop * params.frames.count * (params.frames.size / cost.pixels) ** 2
 
 
 def work(params: Params, planned: Planned) -> Work:
     """Of a run from extract to report in which nothing is restored. Downloading is left out: it depends on the network."""
-    clips, view, cost = planned.clips, view_gflop(params), COSTS[params.model.id]
+    clips, view, cost = planned.clips, view_gflop(params), params.model.cost(params.frames.count)
     held_out = clips["validation"] + clips["test"]
     efficiency = float(np.interp(params.frames.size, list(EFFICIENCY), list(EFFICIENCY.values())))
     decoding = planned.total * planned.seconds * DECODE
@@ -103,9 +67,9 @@ def work(params: Params, planned: Planned) -> Work:
 
 def memory(params: Params) -> tuple[int, str]:
     """Bytes at the peak of the largest stage, and what that is."""
-    cost, pixels = COSTS[params.model.id], params.frames.count * params.frames.size**2
+    cost, pixels = params.model.cost(params.frames.count), params.frames.count * params.frames.size**2
     if params.finetune.trainable == "head":
-        batch, each, doing = max(params.embed.batch_size, params.embed.views), cost.forward, "embed"
+        batch, each, doing = max(params.speed.inference_batch, params.embed.views), cost.forward, "embed"
     else:
         batch, each, doing = params.finetune.batch_size, cost.step, "finetune"
     wide = 0.6 if params.finetune.precision != "float32" and doing == "finetune" else 1.0  # of half-width activations
@@ -134,13 +98,13 @@ def room(params: Params, planned: Planned) -> Room:
     """At most; what earlier runs left is not subtracted."""
     frames = planned.total * math.ceil(planned.seconds * params.frames.fps)
     records = frames * frame_bytes(params.frames.size, planned.aspect, params.frames.quality)
-    layout, features = LAYOUTS[params.model.id], VARIANTS[params.model.id].features
-    weights = 4 * layout.parameters
+    cost = params.model.cost(params.frames.count)
+    weights = 4 * cost.parameters
     embedded = 0
     if params.finetune.trainable == "head":
         clips = planned.clips
         views = clips["train"] * params.embed.views + (clips["validation"] + clips["test"]) * params.evaluate.views
-        embedded = 4 * features * views + 2 * weights + GRAPH
+        embedded = 4 * cost.features * views + 2 * weights + GRAPH
     model = 2 * weights + GRAPH  # a checkpoint and a SavedModel
     # Weights, two moments and the best epoch, twice while a checkpoint is replaced.
     training = 0 if params.finetune.trainable == "head" else 8 * weights

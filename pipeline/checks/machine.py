@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import psutil
 
-from pipeline.checks.findings import Finding, listed, ok, problem, warning
+from pipeline.check_results import CheckResult, listed, ok, problem, warning
 
 LOCK = Path("requirements.lock")
 SUPPORTED = ((3, 11), (3, 12))
@@ -42,7 +42,7 @@ def locked_versions(text: str) -> dict[str, str]:
     return versions
 
 
-def check_versions() -> Finding:
+def check_versions() -> CheckResult:
     """Python's version, and every locked package beside what is installed."""
     python = platform.python_version()
     if sys.version_info[:2] not in SUPPORTED:
@@ -79,7 +79,7 @@ def find_gpus() -> list[Gpu]:
     return [Gpu(row[0], int(row[1]) << 20, int(row[2]) << 20) for row in rows if len(row) == 3 and row[1].isdigit()]
 
 
-def check_gpu(gpus: list[Gpu]) -> tuple[Finding, bool]:
+def check_gpu(gpus: list[Gpu]) -> tuple[CheckResult, bool]:
     """Whether TensorFlow uses a GPU. Its import is paid for only where there is one to be used."""
     if not gpus:
         return ok("gpu", f"none found; TensorFlow runs on {cores()} cores"), False
@@ -115,7 +115,7 @@ def existing(path: Path) -> Path:
     return path if path.exists() else next(folder for folder in path.parents if folder.exists())
 
 
-def check_disks(wanted: dict[Path, int]) -> list[Finding]:
+def check_disks(wanted: dict[Path, int]) -> list[CheckResult]:
     """Whether each file system has room for what goes to it. wanted: bytes by folder; folders of one file system are added up."""
     systems: dict[int, list[Path]] = {}
     for folder in wanted:

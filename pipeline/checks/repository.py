@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from pipeline.artifacts import CODE
-from pipeline.checks.findings import Finding, listed, ok, problem, refused, warning
+from pipeline.check_results import CheckResult, listed, ok, problem, refused, warning
 from pipeline.console import UserError
 from pipeline.params import PARAMS_FILE
 
@@ -34,7 +34,7 @@ def in_git(path: str) -> bool:
     return bool(_git("ls-files", "--", path))
 
 
-def check_git() -> list[Finding]:
+def check_git() -> list[CheckResult]:
     """Whether a commit says what will run.
 
     What DVC 3.67 does, seen by running it: `dvc repro` and a plain `dvc exp run` run the files as they are. `dvc exp run --temp`
@@ -116,7 +116,7 @@ def _hydra(value: Any) -> str:
     return "'" + re.sub(r"(\\*)(?='|$)", r"\1\1", value).replace("'", r"\'") + "'"  # backslashes count only before a quote
 
 
-def check_params(content: dict) -> Finding:
+def check_params(content: dict) -> CheckResult:
     """Whether `content`, of params.yaml, is what `dvc exp run` composes; else names what differs, and how to compose it."""
     try:
         default = composed()

@@ -2,29 +2,18 @@
 
 from collections.abc import Iterator
 
-from pipeline.checks.findings import Finding, ok, problem, refused, warning
-from pipeline.console import UserError
-from pipeline.models.movinet.layouts import LAYOUTS
-from pipeline.models.movinet.variants import variant_of
+from pipeline.check_results import CheckResult, ok, problem, warning
 from pipeline.params import Params
 
 
-def check_settings(params: Params, has_gpu: bool) -> Iterator[Finding]:
+def check_settings(params: Params, has_gpu: bool) -> Iterator[CheckResult]:
     """What `embed` and `finetune` would refuse once the clips are fetched and decoded."""
-    found = list(_findings(params, has_gpu))
+    found = list(_results(params, has_gpu))
     yield from found or [ok("settings", f"{params.model.id}, finetune.trainable = {params.finetune.trainable}: fit together")]
 
 
-def _findings(params: Params, has_gpu: bool) -> Iterator[Finding]:
+def _results(params: Params, has_gpu: bool) -> Iterator[CheckResult]:
     settings = params.finetune
-    try:
-        variant_of(params.model)
-    except UserError as error:
-        yield refused("settings", error)
-    blocks = LAYOUTS[params.model.id].blocks
-    if settings.trainable == "last_blocks" and settings.blocks > blocks:
-        message = f"finetune.blocks = {settings.blocks}, but {params.model.id} has {blocks} blocks"
-        yield problem("settings", message, f"set it to {blocks} at most, or finetune=full")
     if settings.precision != "float32" and settings.trainable == "head":
         message = f"finetune.precision = {settings.precision}, but a head on cached features trains in float32"
         yield problem("settings", message, "set finetune.precision=float32")

@@ -5,15 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.checks.findings import Finding, listed, ok, problem, refused, warning
+from pipeline.check_results import CheckResult, listed, ok, problem, refused, warning
 from pipeline.checks.repository import in_git
-from pipeline.console import UserError
-from pipeline.params import Data
+from pipeline.console import UserError, without_credentials
+from pipeline.settings import Data, Speed
 from pipeline.sources.folders import missing_advice
 from pipeline.sources.naming import Clip
 from pipeline.sources.plan import plan_clips
 from pipeline.sources.source import Source, open_source
-from pipeline.tracking.store import without_credentials
 
 PROBED = 5  # clips opened to learn how long and how large they are
 # UCF-101's (mean length from Soomro et al. 2012), taken where clips cannot be opened without fetching them.
@@ -76,12 +75,12 @@ def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def plan(data: Data, seed: int, image_rate: float | None = None) -> Planned:
-    """Finds, chooses and splits as `stages.download` does; one try, within data.timeout. Raises UserError as it does.
+def plan(data: Data, seed: int, speed: Speed, image_rate: float | None = None) -> Planned:
+    """Finds, chooses and splits as `stages.download` does; one try, within speed.download_timeout. Raises UserError as it does.
 
     image_rate: as frames.image_rate.
     """
-    with open_source(data, retries=0) as source:
+    with open_source(data, speed.model_copy(update={"download_retries": 0})) as source:
         planned = plan_clips(source, data, seed)
         measured = _measure(source, planned.clips, image_rate)
     return Planned(
@@ -97,14 +96,16 @@ def plan(data: Data, seed: int, image_rate: float | None = None) -> Planned:
     )
 
 
-def check_source(data: Data, seed: int, needed: bool, image_rate: float | None = None) -> tuple[list[Finding], Planned | None]:
+def check_source(
+    data: Data, seed: int, speed: Speed, needed: bool, image_rate: float | None = None
+) -> tuple[list[CheckResult], Planned | None]:
     """What is wrong with the source, and what it gives.
 
     needed: whether download has to run at all. image_rate: as frames.image_rate.
     """
     name = without_credentials(data.archive or data.folder)
     try:
-        planned = plan(data, seed, image_rate)
+        planned = plan(data, seed, speed, image_rate)
     except UserError as error:
         found = refused("data", error)
         if not needed:
@@ -117,7 +118,7 @@ def check_source(data: Data, seed: int, needed: bool, image_rate: float | None =
     return [*findings, *_paths(data), *check_flip(data, planned.classes)], planned
 
 
-def _understood(line: str) -> Finding:
+def _understood(line: str) -> CheckResult:
     """A line of the plan's; what is left out, or begins with `warning:`, is to be looked at."""
     if line.startswith("warning: "):
         message, _, advice = line.removeprefix("warning: ").rpartition("; ")
@@ -125,7 +126,7 @@ def _understood(line: str) -> Finding:
     return ok("data", line)
 
 
-def _contents(planned: Planned, image_rate: float | None) -> Iterator[Finding]:
+def _contents(planned: Planned, image_rate: float | None) -> Iterator[CheckResult]:
     """Whether the clips that were looked into can be decoded."""
     if planned.frames and image_rate is None:
         message = "the clips are folders of images, and frames.image_rate does not say how many a second"
@@ -136,7 +137,7 @@ def _contents(planned: Planned, image_rate: float | None) -> Iterator[Finding]:
         yield warning("data", message, "frames.on_error=skip leaves such clips out and names them, fail stops at one")
 
 
-def _paths(data: Data) -> Iterator[Finding]:
+def _paths(data: Data) -> Iterator[CheckResult]:
     """Local paths that some runs would not find, or whose changes DVC would not see."""
     listings = data.listing if isinstance(data.listing, list) else [data.listing]
     named = [("archive", data.archive), ("folder", data.folder), *(("listing", name) for name in listings)]
@@ -174,7 +175,7 @@ def _watched(path: Path, watched: Path) -> bool:
     return path.resolve().is_relative_to(watched.resolve())
 
 
-def check_flip(data: Data, classes: list[str]) -> list[Finding]:
+def check_flip(data: Data, classes: list[str]) -> list[CheckResult]:
     """Whether data.flip names the classes there are, and mirrors them both ways."""
     if isinstance(data.flip, bool):
         return []

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import requests
 
-from pipeline.checks.findings import Finding, ok, problem, refused, warning
-from pipeline.console import UserError
-from pipeline.tracking.store import is_database, tracking_uri, without_credentials
+from pipeline.check_results import CheckResult, ok, problem, refused, warning
+from pipeline.console import UserError, without_credentials
+from pipeline.tracking.store import is_database, tracking_uri
 
 TIMEOUT = 10  # seconds without a byte
 _REVISION = re.compile(r'^(revision|down_revision)\s*=\s*["\']?(\w+)', re.MULTILINE)
@@ -27,7 +27,7 @@ def _head_revisions() -> set[str]:
     return named["revision"] - named["down_revision"]
 
 
-def _server(uri: str) -> Finding:
+def _server(uri: str) -> CheckResult:
     where, variables = without_credentials(uri), os.environ
     session = requests.Session()
     if variables.get("MLFLOW_TRACKING_USERNAME"):
@@ -55,7 +55,7 @@ def _server(uri: str) -> Finding:
     return ok("tracking", f"MLflow at {where} answers")
 
 
-def _database(uri: str) -> Finding:
+def _database(uri: str) -> CheckResult:
     from sqlalchemy import create_engine, inspect, text
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -85,14 +85,14 @@ def _database(uri: str) -> Finding:
     return ok("tracking", f"MLflow's database {where} is usable")
 
 
-def _new_file(path: Path) -> Finding:
+def _new_file(path: Path) -> CheckResult:
     parent = next(folder for folder in path.parents if folder.exists())
     if os.access(parent, os.W_OK):
         return ok("tracking", f"MLflow's database {path} will be made")
     return problem("tracking", f"MLflow's database {path} cannot be made: {parent} cannot be written to", "make it writable")
 
 
-def check_tracking() -> Finding:
+def check_tracking() -> CheckResult:
     """Where runs will be kept, and whether they can be."""
     try:
         uri = tracking_uri()

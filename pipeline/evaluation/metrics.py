@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
+from pipeline.artifacts import Scores
 from pipeline.console import UserError
 from pipeline.evaluation.bootstrap import cluster_intervals
-from pipeline.params import Evaluate
+from pipeline.settings import Evaluate
 
 # Networks compute in float32, where a probability below this is indistinguishable from 0; a fixed number, so that the score
 # does not depend on the dtype the probabilities arrive in.
@@ -101,8 +102,8 @@ def _macro_f1(right: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> n
     return f1.sum(1) / np.maximum(present.sum(1), 1)
 
 
-def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray, settings: Evaluate, seed: int) -> dict:
-    """The scores of one split, as they stand in metrics.json.
+def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray, settings: Evaluate, seed: int) -> Scores:
+    """The scores of one split.
 
     Args:
       probabilities: float (N, C), each row sums to 1.
@@ -142,15 +143,16 @@ def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray, set
 
     point = scores(values.sum(0, keepdims=True))[0]
     intervals = cluster_intervals(values, groups, scores, resamples=settings.bootstrap, confidence=settings.confidence, seed=seed)
-    result: dict = {}
+    main: dict = {}
     for name, value, (low, high) in zip(("top1", "top5", "macro_f1"), point, intervals, strict=True):
-        result |= {name: float(value), f"{name}_low": low, f"{name}_high": high}
-    return result | {
-        "log_loss": log_loss(probabilities, labels),
-        "ece": expected_calibration_error(reliability(probabilities, labels, settings.bins)),
-        "clips": count,
-        "groups": len(np.unique(groups)),
-    }
+        main |= {name: float(value), f"{name}_low": low, f"{name}_high": high}
+    return Scores(
+        **main,
+        log_loss=log_loss(probabilities, labels),
+        ece=expected_calibration_error(reliability(probabilities, labels, settings.bins)),
+        clips=count,
+        groups=len(np.unique(groups)),
+    )
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:

@@ -13,11 +13,12 @@ from pipeline.console import without_chatter
 from pipeline.export.frame_model import converter_of, frame_model
 from pipeline.export.metadata import with_metadata
 from pipeline.export.quantise import quantised
-from pipeline.models.movinet.streaming import StreamingClassifier
-from pipeline.params import EXPORT_FORMATS
+from pipeline.inference.lite import LiteMetadata
+from pipeline.models.family import Stream
+from pipeline.settings import EXPORT_FORMATS
 
 
-def convert(classifier: StreamingClassifier, format: str, calibration: Iterable[np.ndarray] | None = None) -> bytes:
+def convert(classifier: Stream, format: str, calibration: Iterable[np.ndarray] | None = None) -> bytes:
     """The content of a .tflite file, with labels and metadata inside.
 
     Args:
@@ -46,14 +47,16 @@ def convert(classifier: StreamingClassifier, format: str, calibration: Iterable[
     return with_metadata(content, about(classifier, format))
 
 
-def about(classifier: StreamingClassifier, format: str) -> dict:
+def about(classifier: Stream, format: str) -> LiteMetadata:
     """What is said inside a file."""
-    return {
-        "model": classifier.variant.id,
-        "format": format,
-        "fps": float(classifier.fps),
-        "size": classifier.size,
-        "count": classifier.count,
-        "views": classifier.views,
-        "classes": list(classifier.classes),
-    }
+    sampling = classifier.sampling
+    fed = {} if sampling is None else {"count": sampling.count, "sampling": sampling.where, "short_clips": sampling.short_clips}
+    return LiteMetadata(
+        model=classifier.model,
+        format=format,
+        fps=classifier.fps,
+        size=classifier.size,
+        classes=classifier.classes,
+        views=classifier.views,
+        **fed,
+    )

@@ -8,15 +8,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import tensorflow as tf
 
-from pipeline.export.lite import IMAGE, LOGITS
-from pipeline.models.movinet.streaming import StreamingClassifier
+from pipeline.inference.lite import IMAGE, LOGITS
+from pipeline.models.family import Stream
 
 
 @contextmanager
-def frame_model(classifier: StreamingClassifier) -> Iterator[Path]:
+def frame_model(classifier: Stream) -> Iterator[Path]:
     """A SavedModel of one frame at the classifier's size, in a temporary folder: what converters read."""
     side = classifier.size
-    specs = {IMAGE: tf.TensorSpec([1, 1, side, side, 3], tf.float32, name=IMAGE)} | classifier.specs(side)
+    specs = {IMAGE: tf.TensorSpec([1, 1, side, side, 3], tf.float32, name=IMAGE)} | classifier.state_specs
 
     def call(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         image = inputs.pop(IMAGE)
@@ -36,7 +36,7 @@ def converter_of(folder: Path) -> tf.lite.TFLiteConverter:
     return converter
 
 
-def streamed(classifier: StreamingClassifier, clips: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+def streamed(classifier: Stream, clips: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
     """The inputs of every frame of clips float32 (T, size, size, 3): the image, and the states as they are by then."""
     for clip in clips:
         states = classifier.init_states()

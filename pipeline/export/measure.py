@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.console import progress
-from pipeline.export.stepper import Stepper, softmax
+from pipeline.inference.stepper import Stepper, softmax
 
 
 class Stream(Stepper, Protocol):

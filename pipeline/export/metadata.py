@@ -6,16 +6,15 @@ at the end of the model: Android's Task Library and Netron read both. `labels.tx
 """
 
 import io
-import json
 import zipfile
-from pathlib import Path
 
 import flatbuffers
 import numpy as np
 
 from pipeline.export.flatbuffer import packed, text, unpacked
+from pipeline.inference.lite import ABOUT, LiteMetadata
 
-LABELS, ABOUT = "labels.txt", "movinet.json"
+LABELS = "labels.txt"
 _BUFFER, _IDENTIFIER = "TFLITE_METADATA", b"M001"
 _TENSOR_AXIS_LABELS = 2  # AssociatedFileType in metadata_schema.fbs
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # equal content, equal file
@@ -38,7 +37,7 @@ def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:
     return builder.EndVector()
 
 
-def _described(inputs: list[str], outputs: list[str], about: dict) -> bytes:
+def _described(inputs: list[str], outputs: list[str], about: LiteMetadata) -> bytes:
     """The ModelMetadata table (metadata_schema.fbs; field numbers are the places of its fields there)."""
     builder = flatbuffers.Builder(1024)
 
@@ -54,10 +53,10 @@ def _described(inputs: list[str], outputs: list[str], about: dict) -> bytes:
     tensors = {2: _vector(builder, [tensor(name) for name in inputs]), 3: _vector(builder, [tensor(name) for name in outputs])}
     graphs = _vector(builder, [_table(builder, 7, tensors)])
     files = _vector(builder, [file(ABOUT, "How the network is to be fed.", 0)])
-    side = about["size"]
-    summary = f"Streaming video classifier: frames of {side} x {side} pixels in [0, 1], one at a time, {about['fps']:g} a second."
+    side = about.size
+    summary = f"Streaming video classifier: frames of {side} x {side} pixels in [0, 1], one at a time, {about.fps:g} a second."
     fields = {
-        0: builder.CreateString(f"MoViNet {about['model']}"),
+        0: builder.CreateString(about.model),
         1: builder.CreateString(summary),
         3: graphs,
         6: files,
@@ -67,8 +66,8 @@ def _described(inputs: list[str], outputs: list[str], about: dict) -> bytes:
     return bytes(builder.Output())
 
 
-def with_metadata(model: bytes, about: dict) -> bytes:
-    """The file with `about` inside it: a dictionary for JSON, with `classes`, `model`, `fps`, `size` at least."""
+def with_metadata(model: bytes, about: LiteMetadata) -> bytes:
+    """The file with `about` inside it."""
     from ai_edge_litert import schema_py_generated as schema
 
     content = unpacked(model)
@@ -88,15 +87,6 @@ def with_metadata(model: bytes, about: dict) -> bytes:
     file = io.BytesIO()
     file.write(packed(content))
     with zipfile.ZipFile(file, "a") as archive:
-        for name, lines in ((LABELS, "\n".join(about["classes"]) + "\n"), (ABOUT, json.dumps(about, ensure_ascii=False))):
+        for name, lines in ((LABELS, "\n".join(about.classes) + "\n"), (ABOUT, about.model_dump_json())):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), lines)
     return file.getvalue()
-
-
-def read_metadata(path: Path) -> dict | None:
-    """What `with_metadata` put into a file; None for a file that has none of ours."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(ABOUT))
-    except (zipfile.BadZipFile, KeyError):
-        return None

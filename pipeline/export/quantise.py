@@ -1,10 +1,7 @@
-"""int8 for a stream network, where it can bear it: chosen on validation clips, measured in docs/quantisation.md.
+"""int8 where a stream network can bear it: chosen on validation clips, measured in docs/quantisation.md.
 
-- Most convolutions, nearly all of the work, compute in int8, with ranges of activations from real clips that are streamed: empty
-  states or noise give wrong ones.
-- Sums, means and the pool's states stay in float: a running sum grows with the stream, and 8 bits of it are worth less and less.
-- Hard swish too: its int8 form is several times slower on x86.
-- So do the stem and the first two groups of blocks, which are few weights, and whose rounding all later layers inherit.
+Most convolutions, nearly all of the work, compute in int8, with ranges of activations from real clips that are streamed: empty
+states or noise give wrong ones. What stays in float is the family's to say (`Stream.float_operations`, `float_scopes`).
 """
 
 import warnings
@@ -16,19 +13,17 @@ import tensorflow as tf
 from pipeline.console import without_chatter
 from pipeline.export.flatbuffer import text, unpacked
 from pipeline.export.frame_model import converter_of, frame_model, streamed
-from pipeline.models.movinet.streaming import STEM, StreamingClassifier
+from pipeline.models.family import Stream
 
-FLOAT_OPERATIONS = ("ADD", "AVERAGE_POOL_2D", "CAST", "DIV", "HARD_SWISH", "MEAN", "MUL", "SUB", "SUM")
-FLOAT_SCOPES = (STEM, "block0_", "block1_")
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
-def quantised(classifier: StreamingClassifier, clips: Iterable[np.ndarray]) -> bytes:
+def quantised(classifier: Stream, clips: Iterable[np.ndarray]) -> bytes:
     """The network in int8, its ranges taken from the frames of clips float32 (T, size, size, 3) in [0, 1]."""
-    return quantised_from(calibrated(classifier, clips))
+    return quantised_from(calibrated(classifier, clips), classifier.float_operations, classifier.float_scopes)
 
 
-def calibrated(classifier: StreamingClassifier, clips: Iterable[np.ndarray]) -> bytes:
+def calibrated(classifier: Stream, clips: Iterable[np.ndarray]) -> bytes:
     """The float network with the range of every activation noted."""
     with frame_model(classifier) as folder:
         converter = converter_of(folder)
@@ -42,8 +37,8 @@ def calibrated(classifier: StreamingClassifier, clips: Iterable[np.ndarray]) -> 
 
 def quantised_from(
     model: bytes,
-    operations: Iterable[str] = FLOAT_OPERATIONS,
-    scopes: Iterable[str] = FLOAT_SCOPES,
+    operations: Iterable[str],
+    scopes: Iterable[str],
 ) -> bytes:
     """A calibrated network in int8, but for some of it.
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipeline.export.lite import IMAGE, LOGITS
-from pipeline.export.stepper import signature_call
 from pipeline.files import atomic_folder
-from pipeline.models.movinet.streaming import States, StreamingClassifier
+from pipeline.inference.lite import IMAGE, LOGITS
+from pipeline.models.family import Stream
 from pipeline.video.views import test_views
 
 
@@ -20,23 +19,23 @@ class Streaming(tf.Module):
     - signature `serving_default`: whole clips, `frames` uint8 (B, T, H, W, 3) -> `probabilities` float32 (B, N), as the
       classifier that finetune saves.
     - `classes`, `fps`: what the logits are of, and how many frames a second it was trained at.
-    - `count`, `views`: frames of a view, and views of a clip, of `serving_default`.
+    - `count`, `views`, `sampling`, `short_clips`: of `serving_default`; see `ClassifierDescription`.
     """
 
-    def __init__(self, classifier: StreamingClassifier, *, count: int, views: int):
+    def __init__(self, classifier: Stream):
         super().__init__()
-        size, classes = classifier.size, len(classifier.classes)
-        specs = classifier.specs(size)
+        size, classes, views = classifier.size, len(classifier.classes), classifier.views
+        specs = classifier.state_specs
         image = tf.TensorSpec([1, None, size, size, 3], tf.float32, name=IMAGE)
         states_of = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in specs.items()}
 
-        def start() -> States:
+        def start() -> dict[str, tf.Tensor]:
             return {name: tf.zeros(spec.shape, spec.dtype) for name, spec in specs.items()}
 
         run = tf.function(classifier.call.python_function, autograph=False).get_concrete_function(image, states_of)
 
         # Not `run` itself, with all weights in its graph: saving traces once more what is an attribute.
-        def call(image: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
+        def call(image: tf.Tensor, states: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             return run(image, states)
 
         def named(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -44,7 +43,8 @@ class Streaming(tf.Module):
             return {LOGITS: logits} | states
 
         def serve(frames: tf.Tensor) -> dict[str, tf.Tensor]:
-            clips = tf.reshape(test_views(frames, count=count, views=views, size=size), [-1, 1, count, size, size, 3])
+            chosen = test_views(frames, classifier.sampling, views)
+            clips = tf.reshape(chosen, [-1, 1, tf.shape(chosen)[2], size, size, 3])
             each = tf.map_fn(lambda clip: tf.nn.softmax(run(clip, start())[0][0]), clips)
             return {"probabilities": tf.reduce_mean(tf.reshape(each, [-1, views, classes]), axis=1)}
 
@@ -54,32 +54,15 @@ class Streaming(tf.Module):
         self.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, None, None, None, 3], tf.uint8, name="frames")])
         # Variables, because a constant that no function reads is not saved.
         self.classes, self.fps = tf.Variable(classifier.classes, trainable=False), tf.Variable(classifier.fps, trainable=False)
-        self.count, self.views = tf.Variable(count, trainable=False), tf.Variable(views, trainable=False)
+        self.count, self.views = tf.Variable(classifier.sampling.count, trainable=False), tf.Variable(views, trainable=False)
+        self.sampling = tf.Variable(classifier.sampling.where, trainable=False)
+        self.short_clips = tf.Variable(classifier.sampling.short_clips, trainable=False)
 
 
-def save_streaming(classifier: StreamingClassifier, folder: Path, *, count: int, views: int) -> None:
-    """Writes it to `folder`, whole; `count` frames a view and `views` of a clip are what `serving_default` uses."""
-    module = Streaming(classifier, count=count, views=views)
+def save_streaming(classifier: Stream, folder: Path) -> None:
+    """Writes it to `folder`, whole."""
+    module = Streaming(classifier)
     signatures = {"serving_default": module.serve, "call": module.named, "init_states": module.init_states}
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with atomic_folder(folder) as part:
         tf.saved_model.save(module, str(part), signatures=signatures, options=options)
-
-
-class SavedStream:
-    """The SavedModel in a folder with the interface of LiteClassifier, to be measured like the files beside it."""
-
-    def __init__(self, folder: Path):
-        self._model = tf.saved_model.load(str(folder))
-        self._call = signature_call(self._model)
-        self._start = self._model.init_states()
-        self.state_bytes = sum(state.numpy().nbytes for state in self._start.values())
-        self.reset()
-
-    def reset(self) -> None:
-        self._states = self._start
-
-    def step(self, image):
-        """As LiteClassifier.step."""
-        logits, self._states = self._call(tf.constant(image[None, None]), self._states)
-        return logits[0].numpy()

@@ -1,10 +1,12 @@
 """The exported files as a table to read at a terminal."""
 
+from pipeline.artifacts import ExportRow
+
 SAVED_MODEL = "saved_model"
 _COLUMNS = ("format", "size", "test top-1", "interval", "lost", "agreement", "at the end", "ms a frame", "state")
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[ExportRow]) -> str:
     """Rows of export.json as aligned lines; what a row does not have is a dash.
 
     Agreement is over all frames of all views; at the end, over their last ones.
@@ -18,16 +20,16 @@ def _padded(row: tuple[str, ...], widths: list[int]) -> list[str]:
     return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
 
 
-def _cells(row: dict) -> tuple[str, ...]:
-    low, high = row["test_top1_low"], row["test_top1_high"]
+def _cells(row: ExportRow) -> tuple[str, ...]:
+    low, high = row.test_top1_low, row.test_top1_high
     return (
-        row["format"],
-        f"{row['bytes'] / 1e6:.2f} MB",
-        f"{row['test_top1']:.3f}",
+        row.format,
+        f"{row.bytes / 1e6:.2f} MB",
+        f"{row.test_top1:.3f}",
         "–" if low is None else f"{low:.3f} to {high:.3f}",
-        f"{row['accuracy_drop']:+.3f}".replace("+0.000", "0.000").replace("-0.000", "0.000"),
-        f"{row['agreement']:.4f}",
-        f"{row['agreement_at_end']:.4f}" if "agreement_at_end" in row else "–",
-        f"{row['milliseconds_a_frame']:.2f}" if "milliseconds_a_frame" in row else "–",
-        f"{row['state_bytes'] / 1e6:.2f} MB" if "state_bytes" in row else "–",
+        f"{row.accuracy_drop:+.3f}".replace("+0.000", "0.000").replace("-0.000", "0.000"),
+        f"{row.agreement:.4f}",
+        "–" if row.agreement_at_end is None else f"{row.agreement_at_end:.4f}",
+        "–" if row.milliseconds_a_frame is None else f"{row.milliseconds_a_frame:.2f}",
+        "–" if row.state_bytes is None else f"{row.state_bytes / 1e6:.2f} MB",
     )

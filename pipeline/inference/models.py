@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pipeline.console import UserError
-from pipeline.export.stepper import Stepper, softmax
+from pipeline.inference.stepper import Stepper, softmax
+from pipeline.video.sampling import Sampling, uniform_indices
 
 CLIP_SECONDS = 10  # of a view where nothing else is known: published networks were trained and measured on clips of 10 s
 MAX_VIEWS = 10  # of a long clip, where the number is not the model's own
@@ -23,19 +24,32 @@ class Predictor:
     Attributes:
       about: what it is, for people.
       classes: N names in the order of its outputs. fps: frames a second. size: pixels of a side.
-      count: frames of a view, None: the whole clip up to CLIP_SECONDS. views: of a clip, None: as many as its length calls for.
+      sampling: how views are cut out of a clip; None: views of CLIP_SECONDS, or of the whole clip where it is shorter.
+      views: of a clip; None: as many as its length calls for.
     """
 
     def __init__(
-        self, about: str, classes: Sequence[str], *, fps: float, size: int, count: int | None = None, views: int | None = None
+        self,
+        about: str,
+        classes: Sequence[str],
+        *,
+        fps: float,
+        size: int,
+        sampling: Sampling | None = None,
+        views: int | None = None,
     ) -> None:
         self.about, self.classes = about, list(classes)
-        self.fps, self.size, self.count, self.views = fps, size, count, views
+        self.fps, self.size, self.sampling, self.views = fps, size, sampling, views
 
-    def plan(self, total: int) -> tuple[int, int]:
-        """Frames of a view, and views, for a clip of `total` frames."""
-        count = self.count or min(total, round(CLIP_SECONDS * self.fps))
-        return count, self.views or min(MAX_VIEWS, math.ceil(total / count))
+    def view_indices(self, total: int) -> np.ndarray:
+        """The frames of each view of a clip of `total` frames: int (views, count)."""
+        if self.sampling is None:
+            count = min(total, round(CLIP_SECONDS * self.fps))
+            return uniform_indices(total, count, self.views or self._views_for(total, count))
+        return self.sampling.indices(total, self.views or self._views_for(total, self.sampling.count))
+
+    def _views_for(self, total: int, count: int) -> int:
+        return min(MAX_VIEWS, math.ceil(total / count))
 
     def stream(self) -> Stepper:
         """The same network frame by frame. Raises UserError where this is not possible."""

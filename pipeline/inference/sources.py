@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import pipeline.video.decode  # noqa: F401  # isort: skip  before OpenCV, which reads what this sets when it loads
 import cv2
 import numpy as np
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.export.stepper import Stepper, softmax
 from pipeline.inference.models import Predictor
 from pipeline.inference.sources import Source, limited
+from pipeline.inference.stepper import Stepper, softmax
 from pipeline.inference.views import square
 from pipeline.video.decode import MICROSECONDS
 

@@ -32,18 +32,12 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
     return image[top : top + size, left : left + size].astype(np.float32) / np.float32(255)
 
 
-def view_indices(total: int, count: int, views: int) -> np.ndarray:
-    """Frame indices of evenly spaced views, int (views, count); see `pipeline.video.views.uniform_clip_indices`."""
-    starts = (2 * np.arange(views) + 1) * max(total - count, 0) // (2 * views)
-    return (starts[:, None] + np.arange(count)[None, :]) % total
-
-
-def read_views(frames: Callable[[], Iterator[Frame]], fps: float, size: int, plan: Callable[[int], tuple[int, int]]) -> Clip:
+def read_views(frames: Callable[[], Iterator[Frame]], fps: float, size: int, choose: Callable[[int], np.ndarray]) -> Clip:
     """Reads a clip and cuts out its views, in memory that does not grow with the clip.
 
     Args:
-      frames: starts the clip's frames anew each time it is called.
-      plan: the clip's number of frames -> frames of a view, and views.
+      frames: iterates over the clip's frames from the first one, each time it is called.
+      choose: the clip's number of frames -> the frames of each view, int (views, count).
     """
     kept: dict[int, np.ndarray] = {}
     total = end = 0
@@ -52,8 +46,7 @@ def read_views(frames: Callable[[], Iterator[Frame]], fps: float, size: int, pla
         total += 1
         if total > KEPT:
             kept.clear()
-    count, views = plan(total)
-    indices = view_indices(total, count, views)
+    indices = choose(total)
     if total > KEPT:
         wanted = set(indices.ravel().tolist())
         kept = {number: image for number, (_, image) in enumerate(frames()) if number in wanted}

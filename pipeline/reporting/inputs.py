@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.artifacts import ExportRow, FramesSummary, Metrics, RunRecord, read_export
 from pipeline.console import UserError, say
 from pipeline.evaluation.predictions import Predictions, read_predictions
-from pipeline.files import read_json
 from pipeline.sources.manifest import read_manifest
 
 _HISTORY = (
@@ -24,8 +24,6 @@ _HISTORY = (
     "learning_rate",
     "seconds",
 )
-_SCORES = ("top1", "top1_low", "top1_high", "top5", "top5_low", "top5_high")
-_SCORES += ("macro_f1", "macro_f1_low", "macro_f1_high", "log_loss", "ece", "clips", "groups")
 
 
 @dataclass(frozen=True)
@@ -33,13 +31,13 @@ class Inputs:
     """What earlier stages left behind."""
 
     manifest: pd.DataFrame
-    frames: dict  # frames.json
-    metrics: dict  # metrics.json
+    frames: FramesSummary
+    metrics: Metrics
     history: pd.DataFrame  # a row an epoch
-    run: dict  # results/run.json
+    run: RunRecord
     test: Predictions
     validation: Predictions  # may be empty
-    export: list[dict] = field(default_factory=list)  # rows of export.json; none without an export of this run
+    export: list[ExportRow] = field(default_factory=list)  # none without an export of this run
 
     @property
     def classes(self) -> list[str]:
@@ -60,14 +58,8 @@ def _read_csv(path: Path, columns: tuple[str, ...], **options) -> pd.DataFrame:
     return frame
 
 
-def _require(content: dict, keys: tuple[str, ...], path: Path, where: str = "") -> None:
-    missing = [key for key in keys if key not in content]
-    if missing:
-        raise UserError(f"{path}: lacks {where}{missing[0]}", advice="run `dvc repro`")
-
-
 def _check_belongs_together(inputs: Inputs, predictions: Predictions, results: Path, data: Path) -> None:
-    if inputs.frames["classes"] != predictions.classes:
+    if inputs.frames.classes != predictions.classes:
         raise UserError(
             f"{results}/predictions.csv: its classes are not those of {data}/frames/frames.json: they come from different runs",
             advice="run `dvc repro`",
@@ -79,7 +71,8 @@ def _check_belongs_together(inputs: Inputs, predictions: Predictions, results: P
             advice="run `dvc repro`",
         )
     for split, part in (("test", inputs.test), ("validation", inputs.validation)):
-        claimed = inputs.metrics.get(split, {}).get("clips", 0)
+        scores = getattr(inputs.metrics, split)
+        claimed = 0 if scores is None else scores.clips
         if claimed != len(part):
             raise UserError(
                 f"{results}/metrics.json: {split} rests on {claimed} clips, predictions.csv has {len(part)}",
@@ -87,16 +80,14 @@ def _check_belongs_together(inputs: Inputs, predictions: Predictions, results: P
             )
 
 
-def _read_export(path: Path, run_id: str) -> list[dict]:
+def _read_export(path: Path, run_id: str) -> list[ExportRow]:
     """The rows that `export` wrote, if it has run and they are of this run; the page does without them otherwise."""
     if not path.exists():
         return []
-    rows = read_json(path)
-    if any(row.get("run_id") != run_id for row in rows):
+    rows = read_export(path)
+    if any(row.run_id != run_id for row in rows):
         say(f"{path}: of another run, so the page leaves the exported files out; `dvc repro export`, then report again")
         return []
-    for row in rows:
-        _require(row, ("format", "file", "bytes", "test_top1", "test_top1_low", "test_top1_high", "agreement"), path)
     return rows
 
 
@@ -109,20 +100,14 @@ def read_inputs(data: Path, results: Path) -> Inputs:
     """
     data, results = Path(data), Path(results)
     manifest = read_manifest(data / "manifest.csv")
-    frames = read_json(data / "frames/frames.json")
-    _require(frames, ("classes", "fps", "size", "quality", "splits", "skipped", "damaged"), data / "frames/frames.json")
-    metrics = read_json(results / "metrics.json")
-    _require(metrics, ("test",), results / "metrics.json")
-    for split in ("test", "validation"):
-        if split in metrics:
-            _require(metrics[split], _SCORES, results / "metrics.json", f"{split}.")
+    frames = FramesSummary.of(data / "frames")
+    metrics = Metrics.read(results / "metrics.json")
     history = _read_csv(results / "history.csv", _HISTORY)
     if history.empty:
         raise UserError(f"{results}/history.csv: no epochs", advice="run `dvc repro finetune`")
-    run = read_json(results / "run.json")
-    _require(run, ("run_id",), results / "run.json")
+    run = RunRecord.read(results / "run.json")
     predictions = read_predictions(results / "predictions.csv")
-    export = _read_export(results / "export.json", run["run_id"])
+    export = _read_export(results / "export.json", run.run_id)
     inputs = Inputs(manifest, frames, metrics, history, run, predictions.of("test"), predictions.of("validation"), export)
     _check_belongs_together(inputs, predictions, results, data)
     return inputs

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.artifacts import RunRecord, Scores
+from pipeline.console import without_credentials
 from pipeline.params import Params
 from pipeline.reporting.tables import Leaks
 from pipeline.tracking.environment import differences, environment, shown
-from pipeline.tracking.store import without_credentials
 
 # Below about this many clusters, resampling them gives intervals that are too narrow (Cameron, Gelbach & Miller 2008).
 FEW_GROUPS = 30
@@ -57,12 +58,12 @@ def _shareable(value: Any) -> Any:
     return without_credentials(value) if isinstance(value, str) else value
 
 
-def certainty(test: dict, confidence: float, resamples: int) -> list[str]:
+def certainty(test: Scores, confidence: float, resamples: int) -> list[str]:
     """How sure the test top-1 is, in sentences a reader can act on: the interval and what it leaves out."""
-    level, groups, clips = f"{100 * confidence:g}%", test["groups"], test["clips"]
-    if test["top1_low"] is None:
+    level, groups, clips = f"{100 * confidence:g}%", test.groups, test.clips
+    if test.top1_low is None:
         sentences = ["All test clips come from one group, so there is no telling how the score would vary: it has no interval."]
-    elif test["top1"] == 1:
+    elif test.top1 == 1:
         bound = 1 - (1 - confidence) ** (1 / groups)
         sentences = [
             "No test clip was mistaken, so resampling gives an interval without width; that is not certainty. "
@@ -72,7 +73,7 @@ def certainty(test: dict, confidence: float, resamples: int) -> list[str]:
     else:
         sentences = [
             f"We are {level} sure, as far as these clips can tell, that the accuracy on new videos of the same kind lies between "
-            f"{percent(test['top1_low'])} and {percent(test['top1_high'])}: that is how far the score moved when the {groups:,} "
+            f"{percent(test.top1_low)} and {percent(test.top1_high)}: that is how far the score moved when the {groups:,} "
             f"test groups were drawn again {resamples:,} times. Clips of one group stand or fall together, so groups are drawn, "
             "not clips."
         ]
@@ -113,9 +114,8 @@ class MadeWith(NamedTuple):
     differences: list[tuple[str, str, str]]
 
 
-def made_with(run: dict) -> MadeWith:
-    """run: the content of run.json, into which training notes its environment."""
-    trained, here = run.get("environment"), environment()
+def made_with(run: RunRecord) -> MadeWith:
+    trained, here = run.environment, environment()
     if trained is None:
         return MadeWith(None, shown(here), [])
     return MadeWith(shown(trained), shown(here), differences(trained, here))

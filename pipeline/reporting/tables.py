@@ -29,11 +29,11 @@ def best_epoch(history: pd.DataFrame) -> int:
 
 def split_table(inputs: Inputs) -> pd.DataFrame:
     """One row a split: split, clips (in the manifest), skipped, groups, frames, seconds (frames at the stored rate)."""
-    skipped = pd.Series([entry["split"] for entry in inputs.frames["skipped"]], dtype=str).value_counts()
+    skipped = pd.Series([entry.split for entry in inputs.frames.skipped], dtype=str).value_counts()
     rows = []
     for split in SPLITS:
         part = inputs.manifest[inputs.manifest["split"] == split]
-        frames = int(inputs.frames["splits"].get(split, {}).get("frames", 0))
+        frames = inputs.frames.splits[split].frames if split in inputs.frames.splits else 0
         rows.append(
             {
                 "split": split,
@@ -41,7 +41,7 @@ def split_table(inputs: Inputs) -> pd.DataFrame:
                 "skipped": int(skipped.get(split, 0)),
                 "groups": part["group"].nunique(),
                 "frames": frames,
-                "seconds": frames / inputs.frames["fps"],
+                "seconds": frames / inputs.frames.fps,
             }
         )
     return pd.DataFrame(rows)

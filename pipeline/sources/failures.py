@@ -78,7 +78,7 @@ def _http_problem(status: int) -> Problem:
         what = "the server refused the byte range (HTTP 416): the file is empty, too small for a zip, or was replaced meanwhile"
         return Problem(what, "check data.archive")
     if status in (429, 503):
-        return Problem(f"the server is busy (HTTP {status})", "run again later, or with fewer data.workers")
+        return Problem(f"the server is busy (HTTP {status})", "run again later, or with fewer speed.download_connections")
     return Problem(f"the server answered HTTP {status}", "check data.archive, or run again later")
 
 
@@ -103,7 +103,9 @@ def describe(error: BaseException, timeout: float, index: bool = False) -> Probl
     if status is not None:
         return _http_problem(status)
     if isinstance(error, http.Timeout | urllib3.exceptions.TimeoutError) or "Read timed out" in str(error):
-        return Problem(f"no byte came within data.timeout = {timeout:g} s", "check the network, or raise data.timeout")
+        return Problem(
+            f"no byte came within speed.download_timeout = {timeout:g} s", "check the network, or raise speed.download_timeout"
+        )
     if isinstance(error, http.SSLError):
         return Problem(
             "the server's certificate could not be verified", "check data.archive and the certificates of this machine"

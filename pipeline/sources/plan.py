@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from pipeline.console import UserError
-from pipeline.params import Data, Split
+from pipeline.settings import Data, Split
 from pipeline.sources.class_names import name_classes
 from pipeline.sources.classes import choose_classes
 from pipeline.sources.left_out import few

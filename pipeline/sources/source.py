@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pipeline.console import UserError
 from pipeline.files import content_key, scratch, sha256
-from pipeline.params import Data
+from pipeline.settings import Data, Speed
 from pipeline.sources.archives import Archive, archive_clips
 from pipeline.sources.folders import existing_folder, folder_clips, links_may_be_shared
 from pipeline.sources.listed import listed_clips, listings_in
@@ -37,7 +37,7 @@ class Source(Protocol):
     def fingerprints(self, clips: Sequence[Clip]) -> dict[str, object]:
         """By `Clip.source` what is equal for equal contents, without fetching any."""
 
-    def fetch(self, clips: Sequence[Clip], workers: int) -> Stored:
+    def fetch(self, clips: Sequence[Clip]) -> Stored:
         """Makes the clips' files lie below `Stored.folder`."""
 
     def sample(self, clips: Sequence[Clip], folder: Path) -> list[Path]:
@@ -65,8 +65,9 @@ def _ends(path: Path) -> str:
 
 
 class _FolderSource:
-    def __init__(self, data: Data):
+    def __init__(self, data: Data, workers: int):
         self.name = data.folder
+        self._workers = workers
         self.tries = 0
         self._data = data
         self._hashes: dict[str, str] = {}
@@ -82,10 +83,10 @@ class _FolderSource:
 
     def fingerprints(self, clips: Sequence[Clip]) -> dict[str, object]:
         """SHA-256, but only of clips whose ends are equal too: of videos that differ, a few kilobytes tell."""
-        ends = in_threads(lambda clip: self._digest(clip, _ends), clips, self._data.workers)
+        ends = in_threads(lambda clip: self._digest(clip, _ends), clips, self._workers)
         shared = Counter(ends.values())
         same = [clip for clip in clips if shared[ends[clip]] > 1]
-        whole = in_threads(lambda clip: self._digest(clip, sha256), same, self._data.workers)
+        whole = in_threads(lambda clip: self._digest(clip, sha256), same, self._workers)
         self._hashes |= {clip.source: digest for clip, digest in whole.items()}
         return {clip.source: whole.get(clip, ends[clip]) for clip in clips}
 
@@ -96,7 +97,7 @@ class _FolderSource:
             message = f"data.folder = {self.name}: {clip.source}: {error.strerror}"
             raise UserError(message, advice="mend it, or take it out") from error
 
-    def fetch(self, clips: Sequence[Clip], workers: int) -> Stored:
+    def fetch(self, clips: Sequence[Clip]) -> Stored:
         return Stored(self._root, links_may_be_shared(), dict(self._hashes))
 
     def sample(self, clips: Sequence[Clip], folder: Path) -> list[Path]:
@@ -104,8 +105,9 @@ class _FolderSource:
 
 
 class _ArchiveSource:
-    def __init__(self, archive: Archive):
+    def __init__(self, archive: Archive, workers: int):
         self.name = archive.location
+        self._workers = workers
         self._archive = archive
 
     @property
@@ -125,8 +127,8 @@ class _ArchiveSource:
             for clip in clips
         }
 
-    def fetch(self, clips: Sequence[Clip], workers: int) -> Stored:
-        return fetch_clips(self._archive, clips, scratch("clips", content_key(self.name)), workers)
+    def fetch(self, clips: Sequence[Clip]) -> Stored:
+        return fetch_clips(self._archive, clips, scratch("clips", content_key(self.name)), self._workers)
 
     def sample(self, clips: Sequence[Clip], folder: Path) -> list[Path]:
         if self._archive.remote:
@@ -138,10 +140,10 @@ class _ArchiveSource:
 
 
 @contextmanager
-def open_source(data: Data, retries: int | None = None) -> Iterator[Source]:
-    """The source that `data` names. retries: in place of `data.retries`. Raises UserError where it cannot be opened."""
+def open_source(data: Data, speed: Speed) -> Iterator[Source]:
+    """The source that `data` names. Raises UserError where it cannot be opened."""
     if data.archive is None:
-        yield _FolderSource(data)
+        yield _FolderSource(data, speed.download_connections)
     else:
-        with Archive(data.archive, data.retries if retries is None else retries, data.timeout) as archive:
-            yield _ArchiveSource(archive)
+        with Archive(data.archive, speed.download_retries, speed.download_timeout) as archive:
+            yield _ArchiveSource(archive, speed.download_connections)

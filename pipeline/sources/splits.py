@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 from pipeline.console import UserError
-from pipeline.params import Split
+from pipeline.settings import Split
 from pipeline.sources.naming import Clip
 
 __all__ = ["OFFICIAL_TEST_GROUPS", "hold_out", "limited", "split_clips"]

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from pipeline.artifacts import CLASSIFIER, HISTORY
+from pipeline.artifacts import CLASSIFIER, HISTORY, ClassifierDescription
 from pipeline.console import progress, say
 from pipeline.files import content_key, read_json, sha256, write_json
 from pipeline.params import parse_params
@@ -22,8 +22,8 @@ from pipeline.tracking.environment import environment
 
 STORE = Path(".cache/sweeps/costs")
 # The code that decides what a SavedModel computes, as it was in a trial's commit, and the code that measures it here.
-MAKING = ("pipeline/models/movinet", "pipeline/training", "pipeline/embedding", "stages/embed.py", "stages/finetune.py")
-MEASURING = (Path("pipeline/models/movinet"), Path("pipeline/sweeping/measuring.py"))
+MAKING = ("pipeline/models", "pipeline/training", "pipeline/embedding", "stages/embed.py", "stages/finetune.py")
+MEASURING = (Path("pipeline/sweeping/arithmetic.py"), Path("pipeline/sweeping/measuring.py"))
 SECONDS = 1800  # after which a measurement has gone wrong
 
 
@@ -56,22 +56,23 @@ def measure(trials: list[Trial]) -> dict[str, Cost]:
     return costs
 
 
-def _key(description: dict, commit: str) -> str:
+def _key(description: ClassifierDescription, commit: str) -> str:
     """What a measurement is kept under: another network, code that makes or measures it, library or machine is another one.
 
     description: classifier.json of the trial of `commit`; what training makes different in it costs nothing.
     """
-    kind = {key: value for key, value in description.items() if key not in ("classes", "best_epoch")}
+    kind = description.model_dump(exclude={"classes", "best_epoch"})
     made_by = [git("rev-parse", f"{commit}:{path}") for path in MAKING]
     measured_by = [sha256(path) for where in MEASURING for path in sorted(where.rglob("*.py") if where.is_dir() else [where])]
     here = environment()
     machine = [platform.node(), *(here[name] for name in ("processor", "cores", "python"))]
     libraries = [here["packages"].get(name) for name in ("tensorflow", "tf-keras", "tf-models-official", "numpy")]
-    return content_key(kind, len(description["classes"]), made_by, measured_by, machine, libraries)
+    return content_key(kind, len(description.classes), made_by, measured_by, machine, libraries)
 
 
 def _network_cost(files, commit: str) -> dict[str, float]:
-    description = json.loads(files.read_text(f"{CLASSIFIER}/classifier.json"))
+    path = CLASSIFIER / "classifier.json"
+    description = ClassifierDescription.from_text(files.read_text(str(path)), path)
     note = STORE / f"{_key(description, commit)}.json"
     if note.exists():
         return read_json(note)
@@ -82,7 +83,7 @@ def _network_cost(files, commit: str) -> dict[str, float]:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             last = (error.stderr or "").strip().splitlines()[-1:] or [str(error)]
-            say(f"could not measure {description['model']}: {last[0][:200]}")
+            say(f"could not measure {description.model}: {last[0][:200]}")
             return {}
     cost = json.loads(done.stdout.splitlines()[-1])
     write_json(note, cost)

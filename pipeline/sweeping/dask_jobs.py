@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline.cluster import Call, open_cluster
 from pipeline.console import UserError, say
-from pipeline.params import Cluster
+from pipeline.settings import Cluster
 from pipeline.sweeping.guard import GRACE, LOOK
 from pipeline.sweeping.job import JOB, RESULT, Job
 from pipeline.sweeping.trial import PROCESS_VARIABLE, STATE_VARIABLE

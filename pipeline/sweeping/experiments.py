@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import METRICS
+from pipeline.artifacts import METRICS, RunRecord
 from pipeline.console import UserError
 from pipeline.sweeping.guard import await_guard
 from pipeline.sweeping.identity import git
@@ -53,7 +53,7 @@ def open_files(commit: str):
 
 def read_run_id(files, path: str) -> str:
     """The MLflow run that a stage of the experiment noted in `path` (models/run.json or results/run.json)."""
-    return json.loads(files.read_text(path))["run_id"]
+    return RunRecord.from_text(files.read_text(path), Path(path)).run_id
 
 
 def run_experiment(

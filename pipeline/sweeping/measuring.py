@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.artifacts import ClassifierDescription
+
 WARM_UP = 2
 LEAST_CALLS, LEAST_SECONDS = 5, 3.0
 ONE_THREAD = {
@@ -38,8 +40,8 @@ def latency(folder: Path) -> dict[str, float]:
     """Classifies one clip again and again: median milliseconds, and the peak memory in MiB."""
     import tensorflow as tf
 
-    description = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
-    size, count = description["size"], description["count"]
+    description = ClassifierDescription.of(folder)
+    size, count = description.size, description.count
     clip = tf.constant(np.random.default_rng(1).integers(0, 256, (1, count, size, size, 3), np.uint8))
     model = tf.saved_model.load(str(folder / "saved_model"))
     serve = model.signatures["serving_default"]
@@ -56,13 +58,13 @@ def arithmetic(folder: Path) -> dict[str, int]:
     """Parameters of the classifier, and the floating point operations with which it classifies one clip, all its views."""
     import tensorflow as tf
 
-    from pipeline.models.movinet.arithmetic import flops, parameters
+    from pipeline.sweeping.arithmetic import flops
 
-    description = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
-    size, count, views = description["size"], description["count"], description["views"]
+    description = ClassifierDescription.of(folder)
+    size, count, views = description.size, description.count, description.views
     model = tf.saved_model.load(str(folder / "saved_model"))
     spec = tf.TensorSpec([views, count, size, size, 3], tf.float32)
-    return {"parameters": parameters(folder / "ckpt-1"), "flops": flops(model.probabilities, spec)}
+    return {"parameters": description.parameters, "flops": flops(model.probabilities, spec)}
 
 
 def main() -> None:

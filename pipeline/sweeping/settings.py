@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
 from pipeline.console import UserError
-from pipeline.params import Section
+from pipeline.settings import Section
 
 LARGER_IS_BETTER = {"top1": True, "top5": True, "macro_f1": True, "log_loss": False, "ece": False}
 OURS = ("sweep", "hydra")  # parts of the configuration that are not parameters of the pipeline

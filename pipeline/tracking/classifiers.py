@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tenacity import retry, retry_if_exception_message, stop_after_attempt, wait_random
 
-from pipeline.files import write_json
+from pipeline.artifacts import ClassifierDescription
 from pipeline.params import Params
 from pipeline.tracking.runs import Run
 from pipeline.tracking.store import already_exists, readable_errors
@@ -33,7 +33,7 @@ class LoggedClassifier(NamedTuple):
     version: str | None
 
 
-def log_classifier(run: Run, saved_model: Path, description: dict, params: Params) -> LoggedClassifier:
+def log_classifier(run: Run, saved_model: Path, description: ClassifierDescription, params: Params) -> LoggedClassifier:
     """Logs a SavedModel on the run and, with tracking.register_model, as a new version of `<data>-<model>`.
 
     saved_model: a folder whose signature `serving_default` takes `frames`, uint8 (B, T, H, W, 3), and returns `probabilities`,
@@ -50,7 +50,7 @@ def log_classifier(run: Run, saved_model: Path, description: dict, params: Param
     return LoggedClassifier(uri, name, version)
 
 
-def _log(run: Run, saved_model: Path, description: dict) -> tuple[str, str]:
+def _log(run: Run, saved_model: Path, description: ClassifierDescription) -> tuple[str, str]:
     import mlflow
     import numpy as np
     from mlflow.models import Model, ModelSignature
@@ -59,7 +59,7 @@ def _log(run: Run, saved_model: Path, description: dict) -> tuple[str, str]:
     signature = ModelSignature(
         # A signature cannot say "uint8 frames, or a column of videos": this one lets all pass, and the model's code checks.
         inputs=Schema([TensorSpec(np.dtype("object"), (-1,))]),
-        outputs=Schema([ColSpec("float", name) for name in description["classes"]]),
+        outputs=Schema([ColSpec("float", name) for name in description.classes]),
     )
     stored = run.client.get_run(run.run_id)
     # Made here because left to itself MLflow puts the model into the experiment that the environment names.
@@ -68,7 +68,7 @@ def _log(run: Run, saved_model: Path, description: dict) -> tuple[str, str]:
     )
     with TemporaryDirectory() as folder:
         described = Path(folder) / "classifier.json"
-        write_json(described, description)
+        description.write(described)
         decoder = _copy_decoder(Path(folder) / "decoder")
         info = Model.log(
             artifact_path=None,
@@ -79,7 +79,7 @@ def _log(run: Run, saved_model: Path, description: dict) -> tuple[str, str]:
             artifacts={"saved_model": str(saved_model), "description": str(described), "decoder": str(decoder)},
             signature=signature,
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
-            metadata=description,
+            metadata=description.model_dump(),
         )
     return info.model_uri, model.model_id
 

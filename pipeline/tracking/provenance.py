@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import CODE, MANIFEST
-from pipeline.console import UserError
+from pipeline.console import UserError, without_credentials
 from pipeline.files import content_key, repository_root
 from pipeline.params import Params
-from pipeline.tracking.store import without_credentials
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput

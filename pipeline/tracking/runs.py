@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.console import UserError, say, uninterrupted
-from pipeline.files import read_json, write_json
+from pipeline.artifacts import RunRecord
+from pipeline.console import UserError, say, uninterrupted, without_credentials
 from pipeline.params import Params
 from pipeline.processes import identity
 from pipeline.tracking.environment import environment
@@ -28,7 +28,7 @@ from pipeline.tracking.provenance import (
     param_values,
     run_tags,
 )
-from pipeline.tracking.store import experiment_id, open_client, readable_errors, without_credentials
+from pipeline.tracking.store import experiment_id, open_client, readable_errors
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -136,10 +136,10 @@ def begin_run(params: Params, run_file: Path, note: Path | None = None, gpus: Se
     client = open_client()
     inputs = data_inputs(params)
     with readable_errors(client.tracking_uri):
-        old = find_run(client, read_json(note)["run_id"]) if note is not None and note.exists() else None
+        old = find_run(client, RunRecord.read(note).run_id) if note is not None and note.exists() else None
         run = _create(params, "finetune", "begun", {}) if old is None else _continue(client, old)
     if note is not None:
-        write_json(note, {"run_id": run.run_id})
+        RunRecord(run_id=run.run_id).write(note)
     made_with = environment(gpus)
     with _stage(run, "finetune", run_file, made_with), _system_metrics(run, params.tracking.system_metrics):
         if run.origin == "begun":
@@ -163,23 +163,23 @@ def stage_run(
       new one with the parameters (tag `restored_from`).
     The stage's own section of the parameters is logged when it succeeds, for it may fail and be run again with other values.
     """
-    told = read_json(run_file)
+    told = RunRecord.read(run_file)
     client = open_client()
     with ExitStack() as held:
         with readable_errors(client.tracking_uri):
-            known = run_to_continue(client, params, stage, told["run_id"], held)
-            old = find_run(client, told["run_id"]) if known is None else None
+            known = run_to_continue(client, params, stage, told.run_id, held)
+            old = find_run(client, told.run_id) if known is None else None
             if known is not None:
                 run = _continue(client, known)
             else:
                 run = _create(params, stage, "restored" if old is None else "copied", {})
-        with _stage(run, stage, new_run_file, told.get("environment")):
+        with _stage(run, stage, new_run_file, told.environment):
             if run.origin == "restored":
                 run.log_params(_params_before(params, stage))
-                run.set_tags({RESTORED_FROM: told["run_id"]})
+                run.set_tags({RESTORED_FROM: told.run_id})
             elif run.origin == "copied":
                 _copy(old, run)
-                run.set_tags({COPIED_FROM: told["run_id"]})
+                run.set_tags({COPIED_FROM: told.run_id})
             yield run
             if stage == "evaluate":
                 run.log_params(evaluation_params(params))
@@ -243,8 +243,8 @@ def _stage(run: Run, stage: str, new_run_file: Path | None, made_with: dict | No
         yield
         if new_run_file is not None:
             uri = without_credentials(run.tracking_uri)
-            known = {} if made_with is None else {"environment": made_with}
-            write_json(new_run_file, {"run_id": run.run_id, "experiment": run.experiment, "tracking_uri": uri} | known)
+            record = RunRecord(run_id=run.run_id, experiment=run.experiment, tracking_uri=uri, environment=made_with)
+            record.write(new_run_file)
         run.set_tags({f"stage.{stage}": "done"})
         with readable_errors(run.tracking_uri):
             run.client.set_terminated(run.run_id, "FINISHED")

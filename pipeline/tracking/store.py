@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 from filelock import FileLock, Timeout
 
-from pipeline.console import UserError, quiet_libraries
+from pipeline.console import UserError, quiet_libraries, without_credentials
 from pipeline.files import repository_root
 
 if TYPE_CHECKING:
@@ -91,14 +90,6 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 def artifact_root() -> str:
     """`<root>/mlartifacts` as a file URI."""
     return (repository_root() / "mlartifacts").as_uri()
-
-
-def without_credentials(uri: str) -> str:
-    """The URI without user, password and query, for files and messages that others read."""
-    if not re.match(r"[\w+.-]+://[^/]", uri):  # no host, so none of these: a path, sqlite:///...
-        return uri
-    parts = urlsplit(uri)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def already_exists(error: Exception) -> bool:

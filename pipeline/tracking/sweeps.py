@@ -6,11 +6,12 @@ Invariants: a trial stands under each sweep that has it exactly once. Its stages
 
 from typing import Any
 
+from pipeline.console import without_credentials
 from pipeline.params import Params
 from pipeline.tracking.lookup import SWEEP, find_run
 from pipeline.tracking.provenance import param_values, run_tags
 from pipeline.tracking.runs import AS_TAGS, STAGES, Run, _continue
-from pipeline.tracking.store import experiment_id, not_found, open_client, readable_errors, without_credentials
+from pipeline.tracking.store import experiment_id, not_found, open_client, readable_errors
 
 SWEEP_KEY, TRIAL, RESTORED = "sweep.key", "sweep.trial", "sweep.restored_from"
 CHAMPION = "champion"

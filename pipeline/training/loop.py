@@ -19,9 +19,10 @@ import tf_keras
 
 from pipeline.console import UserError, progress, say
 from pipeline.files import atomic_file
-from pipeline.models.movinet.random_layers import draw_from_steps
-from pipeline.params import Finetune
+from pipeline.models.family import ModelSettings
+from pipeline.settings import Finetune
 from pipeline.training.optimizer import build_optimizer, schedule
+from pipeline.training.random_layers import draw_from_steps
 from pipeline.training.replicas import SAVE, Replicas
 
 OnEpoch = Callable[[pd.DataFrame], None]  # given the history so far
@@ -155,31 +156,41 @@ class _Batches(tf_keras.callbacks.Callback):
             self.saver.save(self.reached)
 
 
-def train(
-    model: tf_keras.Model,
-    task: Task,
-    settings: Finetune,
-    *,
-    seed: int,
-    folder: Path,
-    on_epoch: OnEpoch = lambda history: None,
-    replicas: Replicas | None = None,
-) -> tuple[pd.DataFrame, int]:
+@dataclass(frozen=True)
+class Training:
+    """How to train, whatever is trained.
+
+    Attributes:
+      seed: of the order, augmentation and dropout.
+      folder: scratch folder of the training; a checkpoint found there is resumed.
+      checkpoint_minutes: a killed training loses at most this much.
+      on_epoch: called with the history so far after each epoch, and when an earlier training is resumed.
+    """
+
+    model: ModelSettings
+    finetune: Finetune
+    seed: int
+    folder: Path
+    checkpoint_minutes: float = 1.0
+    on_epoch: OnEpoch = lambda history: None
+
+
+def train(model: tf_keras.Model, task: Task, how: Training, replicas: Replicas | None = None) -> tuple[pd.DataFrame, int]:
     """Trains `model`, which gives logits, and leaves the weights of the best epoch in it.
 
     Args:
-      folder: scratch folder of the training; a checkpoint found there is resumed.
-      on_epoch: called with the history so far after each epoch, and when an earlier training is gone on from.
       replicas: in whose scope `model` was built; None trains on one device.
 
     Returns:
       The history, a row an epoch (columns HISTORY; losses are cross entropies in nats, without label smoothing; the learning rate
-      is that of the epoch's last step), and the best
-      epoch, counted from 1: that with the lowest validation loss, the earliest of equals.
+      is that of the epoch's last step), and the best epoch, counted from 1: that with the lowest validation loss, the earliest of
+      equals.
 
     Raises:
       UserError: the loss is no longer a number.
     """
+    settings, on_epoch = how.finetune, how.on_epoch
+    interval = how.checkpoint_minutes * 60
     steps = -(-task.examples // settings.batch_size)
     rates = schedule(settings, steps * settings.epochs)
     with nullcontext() if replicas is None else replicas.strategy.scope():
@@ -192,8 +203,8 @@ def train(
             ],
         )
         model.optimizer.build(model.trainable_variables)  # else Keras traces the whole step a second time
-    draw_from_steps(model, seed, model.optimizer.iterations)
-    saver = _Saver(model, model.optimizer, folder, replicas)
+    draw_from_steps(model, how.seed, model.optimizer.iterations)
+    saver = _Saver(model, model.optimizer, how.folder, replicas)
     reached = saver.restore()
     if replicas is not None:
         replicas.take_over(model, settings.label_smoothing)
@@ -207,7 +218,7 @@ def train(
     with progress(total=settings.epochs * task.examples, initial=done, describe="training", unit="clip") as bar:
         while reached.epoch < settings.epochs and not _is_over(reached, settings):
             bar.set_description(f"epoch {reached.epoch + 1}/{settings.epochs}", refresh=False)
-            batches = _Batches(saver, reached, task.examples, settings.batch_size, settings.checkpoint_minutes * 60, bar)
+            batches = _Batches(saver, reached, task.examples, settings.batch_size, interval, bar)
             if reached.examples < task.examples:
                 # Told nothing, Keras finds the end by one step more, which still counts as one of the optimizer's.
                 left = -(-(task.examples - reached.examples) // settings.batch_size)
@@ -235,7 +246,7 @@ def train(
                 reached.best_epoch, saver.best = best, model.get_weights()
             reached.epoch, reached.examples, reached.loss, reached.accuracy, reached.seconds = reached.epoch + 1, 0, 0.0, 0.0, 0.0
             on_epoch(_table(reached))
-            if saver.is_due(settings.checkpoint_minutes * 60) or reached.epoch == settings.epochs:
+            if saver.is_due(interval) or reached.epoch == settings.epochs:
                 saver.save(reached)
     model.set_weights(saver.best)
     return _table(reached), reached.best_epoch

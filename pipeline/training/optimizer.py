@@ -2,7 +2,7 @@
 
 import tf_keras
 
-from pipeline.params import Finetune
+from pipeline.settings import Finetune
 
 NOT_DECAYED = ["bias", "gamma", "beta", "scale"]  # biases, batch norm and residual scales
 

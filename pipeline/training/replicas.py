@@ -14,9 +14,9 @@ import tf_keras
 
 from pipeline.console import UserError, say
 from pipeline.files import content_key
-from pipeline.models.movinet.random_layers import rows_of_batch
-from pipeline.params import Finetune
+from pipeline.settings import Finetune
 from pipeline.training.batch_shards import BatchShard
+from pipeline.training.random_layers import rows_of_batch
 from pipeline.training.tf_config import is_chief, place_in_cluster
 
 SAVE = "save"  # among a step's results: above 0 when the chief wants the training saved

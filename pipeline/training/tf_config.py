@@ -4,7 +4,7 @@ import json
 import os
 
 from pipeline.console import UserError
-from pipeline.params import Finetune
+from pipeline.settings import Finetune
 
 
 def place_in_cluster() -> tuple[str, int, list[str]]:

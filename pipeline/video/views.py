@@ -2,14 +2,15 @@
 
 The same functions serve embed, finetune, evaluate and the exported model, so that all of them see the same pixels. All of it is
 TensorFlow, so that it runs inside tf.data and in a SavedModel. A view is `count` consecutive frames at the model's frame rate,
-cropped to a square of `size` pixels, float32 in [0, 1]. A clip shorter than a view starts again from its first frame.
+cropped to a square of `size` pixels, float32 in [0, 1]; see `sampling`.
 """
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from pipeline.params import Augment
+from pipeline.settings import Augment
+from pipeline.video.sampling import Sampling
 
 
 class TrainView(NamedTuple):
@@ -19,21 +20,22 @@ class TrainView(NamedTuple):
     label: tf.Tensor
 
 
-def uniform_clip_indices(total: tf.Tensor, count: int, views: int) -> tf.Tensor:
+def uniform_clip_indices(total: tf.Tensor, sampling: Sampling, views: int) -> tf.Tensor:
     """Frame indices of `views` evenly spaced views: int32 (views, count).
 
-    View k starts at the middle of the k-th of `views` equal parts of the possible starts; one view is the clip's middle.
+    View k starts at the middle of the k-th of `views` equal parts of the possible starts; one view is the clip's middle. With
+    `sampling.where = first` all views are the clip's first frames.
 
     Args:
       total: int scalar, the clip's number of frames (at least 1).
     """
     total = tf.cast(total, tf.int32)
-    spare = tf.maximum(total - count, 0)
+    spare = tf.maximum(total - sampling.count, 0) if sampling.where == "uniform" else tf.zeros_like(total)
     starts = (2 * tf.range(views) + 1) * spare // (2 * views)
-    return (starts[:, None] + tf.range(count)[None, :]) % total
+    return _inside(starts[:, None] + tf.range(sampling.count)[None, :], total, sampling)
 
 
-def random_clip_indices(total: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
+def random_clip_indices(total: tf.Tensor, sampling: Sampling, seed: tf.Tensor) -> tf.Tensor:
     """Frame indices of one view that starts anywhere in the clip: int32 (count,).
 
     Args:
@@ -41,9 +43,19 @@ def random_clip_indices(total: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Ten
       seed: int (2,), as for `tf.random.stateless_uniform`.
     """
     total = tf.cast(total, tf.int32)
-    starts = tf.maximum(total - count, 0) + 1
+    starts = tf.maximum(total - sampling.count, 0) + 1
     start = tf.random.stateless_uniform([], seed, minval=0, maxval=starts, dtype=tf.int32)
-    return (start + tf.range(count)) % total
+    return _inside(start + tf.range(sampling.count), total, sampling)
+
+
+def _inside(positions: tf.Tensor, total: tf.Tensor, sampling: Sampling) -> tf.Tensor:
+    """Positions beyond the last frame of a short clip, as indices of its frames."""
+    return tf.minimum(positions, total - 1) if sampling.pads else positions % total
+
+
+def frame_mask(total: tf.Tensor, count: int) -> tf.Tensor:
+    """Which frames of a padded view are the clip's: bool (count,); the same for all its views, as only a short clip is padded."""
+    return tf.range(count) < tf.cast(total, tf.int32)
 
 
 def _resize(frames: tf.Tensor, size: int) -> tf.Tensor:
@@ -125,9 +137,18 @@ def train_view(
     return TrainView(_random_colour(frames, augment, colour_seed), label)
 
 
-def test_views(frames: tf.Tensor, *, count: int, views: int, size: int) -> tf.Tensor:
-    """The evenly spaced, centred views of clips: uint8 (B, T, H, W, 3) -> float32 (B, views, count, size, size, 3) in [0, 1]."""
-    shape = tf.shape(frames)
-    indices = uniform_clip_indices(shape[1], count, views)
+def test_views(frames: tf.Tensor, sampling: Sampling, views: int) -> tf.Tensor:
+    """The evenly spaced, centred views of clips: uint8 (B, T, H, W, 3) -> float32 (B, views, count, size, size, 3) in [0, 1].
+
+    These clips are equally long, so that where short clips would be padded the views are as short as the clips.
+    """
+    shape, size = tf.shape(frames), sampling.size
+    if sampling.pads:
+        count = tf.minimum(shape[1], sampling.count)
+        spare = shape[1] - count if sampling.where == "uniform" else 0
+        starts = (2 * tf.range(views) + 1) * spare // (2 * views)
+        indices = starts[:, None] + tf.range(count)[None, :]
+    else:
+        count, indices = sampling.count, uniform_clip_indices(shape[1], sampling, views)
     chosen = tf.reshape(tf.gather(frames, tf.reshape(indices, [-1]), axis=1), [-1, shape[2], shape[3], 3])
     return tf.reshape(centre_square(chosen, size), [-1, views, count, size, size, 3])

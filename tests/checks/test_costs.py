@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.checks.costs import COSTS, WITHIN, frame_bytes, memory, room, view_gflop, work
 from pipeline.checks.source import Planned
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.variants import VARIANTS
 from tests.checks.conftest import params_of
 
 CLIPS = Planned(["a", "b"], {"train": 100, "validation": 20, "test": 30}, bytes=50_000_000)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.checks.source import USUAL_SECONDS, check_flip, check_source, plan
-from pipeline.params import Data
+from pipeline.settings import Data
 from tests.range_server import RangeServer
 from tests.sources.clips import archive, data, split, ucf_members
 

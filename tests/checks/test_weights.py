@@ -14,11 +14,11 @@ import pytest
 from pipeline.checks import weights
 from pipeline.checks.weights import check_weights
 from pipeline.models.movinet import layouts as movinet_layouts
-from pipeline.models.movinet.bundle import VALUE, read_shapes
-from pipeline.models.movinet.layouts import contents_of, layout_of
-from pipeline.models.movinet.published import cached_file
-from pipeline.models.movinet.variants import PUBLISHED_ROOT, VARIANTS
-from pipeline.params import Model
+from pipeline.models.movinet.network.variants import PUBLISHED_ROOT, VARIANTS
+from pipeline.models.movinet.network.weights.bundle import VALUE, read_shapes
+from pipeline.models.movinet.network.weights.layouts import contents_of, layout_of
+from pipeline.models.movinet.network.weights.published import cached_file
+from pipeline.models.movinet.settings import Settings
 from tests.range_server import RangeServer
 
 TRUNK, LAST = "model/layer_with_weights-0", "model/layer_with_weights-1/_classifier/_conv"
@@ -57,8 +57,8 @@ def saved(tmp_path_factory):
     return root
 
 
-def model(weights: str, name: str = "a0") -> Model:
-    return Model(id=name, fps=5, resolution=172, weights=weights, convolutions="auto")
+def model(weights: str, name: str = "a0") -> Settings:
+    return Settings.of_id(name).model_copy(update={"weights": weights})
 
 
 def check(path: object, needed: bool = True):

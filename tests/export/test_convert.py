@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.export.convert import convert
-from pipeline.export.lite import LiteClassifier
 from pipeline.export.measure import logits_of
 from pipeline.export.metadata import read_metadata
-from pipeline.params import EXPORT_FORMATS
+from pipeline.inference.lite import LiteClassifier
+from pipeline.settings import EXPORT_FORMATS
 
 pytestmark = pytest.mark.xdist_group("exporting")
 SIZE, FRAMES = 32, 5
@@ -31,8 +31,8 @@ def clips(count: int, seed: int) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def network():
-    from pipeline.models.movinet.streaming import StreamingClassifier
-    from pipeline.models.movinet.variants import VARIANTS
+    from pipeline.models.movinet.network.variants import VARIANTS
+    from pipeline.models.movinet.stream import StreamingClassifier
     from tests.models.movinet.test_streaming import lively
 
     variant_id = "a0_stream_relu6"
@@ -205,7 +205,7 @@ def test_the_saved_model_answers_alike_frame_by_frame_and_for_whole_clips(networ
 
 def test_opening_a_file_prints_nothing(files):
     """In a process of its own, as LiteRT writes its notice once."""
-    program = "import sys; from pipeline.export.lite import LiteClassifier; LiteClassifier(sys.argv[1]).reset()"
+    program = "import sys; from pipeline.inference.lite import LiteClassifier; LiteClassifier(sys.argv[1]).reset()"
     command = [sys.executable, "-c", program, str(files / "float32.tflite")]
     shown = subprocess.run(command, check=True, capture_output=True, text=True)
     assert (shown.stdout, shown.stderr) == ("", "")

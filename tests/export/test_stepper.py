@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.export.stepper import softmax
+from pipeline.inference.stepper import softmax
 
 VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 PROGRAM = """
-from pipeline.export.stepper import one_thread
+from pipeline.inference.stepper import one_thread
 
 one_thread()
 import psutil

@@ -24,10 +24,10 @@ def test_every_format_of_a_network_gives_the_same_answer(tmp_path):
 
     from pipeline.export.convert import convert
     from pipeline.export.saved import save_streaming
-    from pipeline.models.movinet.head import read_head
-    from pipeline.models.movinet.serving import Classifier, FrozenBackbone, save_classifier
-    from pipeline.models.movinet.streaming import load_streaming
-    from pipeline.models.movinet.variants import VARIANTS
+    from pipeline.models.movinet.network.head import read_head
+    from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
+    from pipeline.models.movinet.network.variants import VARIANTS
+    from pipeline.models.movinet.stream import load_streaming
     from tests.models.movinet.test_streaming import CLASSES as NAMES
     from tests.models.movinet.test_streaming import lively
 
@@ -77,8 +77,8 @@ def test_published_weights_of_a_base_network_see_whole_clips(tmp_path):
 
     from pipeline.inference.sources import find_sources
     from pipeline.inference.views import square
-    from pipeline.models.movinet.build import build_backbone, build_classifier, set_rezero
-    from pipeline.models.movinet.variants import VARIANTS
+    from pipeline.models.movinet.network.build import build_backbone, build_classifier, set_rezero
+    from pipeline.models.movinet.network.variants import VARIANTS
 
     tf_keras.utils.set_random_seed(1)
     network = build_classifier(VARIANTS["a0"], build_backbone(VARIANTS["a0"]))

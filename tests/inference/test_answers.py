@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.export.stepper import softmax
 from pipeline.inference.answers import Answer, Moment, Ranked, header, rank, show_answer, show_moment
+from pipeline.inference.stepper import softmax
 
 ANSWER = Answer("a, b/clip.mp4", (Ranked("throwing ball (not baseball)", 0.9), Ranked('a "b"', 0.0512345678)), 23, 4.6)
 

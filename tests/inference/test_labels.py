@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-import pipeline.inference.labels as labels
+import pipeline.models.class_names as labels
 from pipeline.console import UserError
-from pipeline.inference.labels import kinetics_labels, labels_cache, read_labels
+from pipeline.models.class_names import kinetics_labels, labels_cache, read_labels
 
 NAMES = [f"class {number}" for number in range(600)]
 CONTENT = ("\n".join(NAMES) + "\n").encode()

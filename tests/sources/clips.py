@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.params import Data, Split
+from pipeline.settings import Data, Split
 from pipeline.sources.naming import Clip, ucf_group, ucf_name
 
 # The beginning of an MP4 file, which says what it is.

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.console import UserError
-from pipeline.params import Finetune
+from pipeline.settings import Finetune
 from pipeline.training.datasets import feature_epoch
 from pipeline.training.loop import HISTORY, Task, train
 from pipeline.training.optimizer import build_optimizer, schedule

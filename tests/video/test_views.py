@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.params import Augment
+from pipeline.settings import Augment
 from pipeline.video.views import centre_square, mirrored_labels, random_clip_indices, test_views, train_view, uniform_clip_indices
 
 uniform_clip_indices.__test__ = test_views.__test__ = False

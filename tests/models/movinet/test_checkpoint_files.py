@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.models.movinet import checkpoint_files
-from pipeline.models.movinet.bundle import VALUE, NotAnIndexError, read_shapes
-from pipeline.models.movinet.checkpoint_files import local_prefix, prefix_in, read_checkpoint
+from pipeline.models.movinet.network.weights.bundle import VALUE, NotAnIndexError, read_shapes
+from pipeline.models.movinet.network.weights.checkpoint_files import local_prefix, prefix_in, read_checkpoint
 
 KEYS = {f"model/layer-{number}/kernel{VALUE}": (2, 3) for number in range(3)}
 

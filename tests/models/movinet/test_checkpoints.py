@@ -11,10 +11,16 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.console import UserError
-from pipeline.models.movinet.bundle import VALUE
-from pipeline.models.movinet.checkpoint_files import read_prefix
-from pipeline.models.movinet.checkpoints import find_weights, replace_values, restore, variable_keys, weights_digest
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.models.movinet.network.weights.bundle import VALUE
+from pipeline.models.movinet.network.weights.checkpoint_files import read_prefix
+from pipeline.models.movinet.network.weights.checkpoints import (
+    find_weights,
+    replace_values,
+    restore,
+    variable_keys,
+    weights_digest,
+)
 from tests.models.movinet.small import WITHOUT_GRADIENTS, HubLayer, saved, small_model, small_movinet, tarball
 
 A0 = VARIANTS["a0"]

@@ -7,10 +7,9 @@ import tf_keras
 from official.projects.movinet.modeling import movinet
 from official.vision.modeling.layers import nn_layers
 
-from pipeline.models.movinet.build import build_backbone, freeze, set_rezero
-from pipeline.models.movinet.fast_conv import use_fast_convolutions
-from pipeline.models.movinet.variants import VARIANTS
-from pipeline.params import BASE_IDS
+from pipeline.models.movinet.network.build import build_backbone, freeze, set_rezero
+from pipeline.models.movinet.network.fast_conv import use_fast_convolutions
+from pipeline.models.movinet.network.variants import BASE_IDS, VARIANTS
 
 TOLERANCE = 1e-3  # of a tensor's largest value: float32 sums in another order, through up to 100 layers
 

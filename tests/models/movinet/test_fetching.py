@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.models.movinet import fetching
-from pipeline.models.movinet.fetching import Expected, download, shown
+from pipeline.models.movinet.network.weights.fetching import Expected, download, shown
 from tests.range_server import RangeServer
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB

@@ -13,8 +13,8 @@ import requests
 
 from pipeline.console import UserError
 from pipeline.models.movinet import checkpoints
-from pipeline.models.movinet.checkpoints import find_weights
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.models.movinet.network.weights.checkpoints import find_weights
 from tests.models.movinet.small import saved, small_model, tarball
 from tests.range_server import RangeServer
 
@@ -105,7 +105,7 @@ def test_kaggles_versions_are_pinned():
 def test_a_published_file_that_is_another_is_refused_and_the_next_source_tried(tmp_path, monkeypatch, capsys, kaggle):
     archive = tarball(tmp_path / "w.tar.gz", saved(tmp_path / "w", small_model())).read_bytes()
     known = {A0.checkpoint: (len(archive), hashlib.sha256(archive).hexdigest())}
-    monkeypatch.setattr("pipeline.models.movinet.published.PUBLISHED_FILES", known)
+    monkeypatch.setattr("pipeline.models.movinet.network.weights.published.PUBLISHED_FILES", known)
     with RangeServer({A0.checkpoint: archive[:-1] + b"x"}) as server:
         monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", server.url("").rstrip("/"))
         assert "kaggle" in str(find_weights("pretrained", A0))
@@ -122,7 +122,7 @@ def test_a_published_file_that_is_another_is_refused_and_the_next_source_tried(t
 
 def test_all_sources_failing_says_why_each_did(monkeypatch, kaggle):
     kaggle.failures = [OSError("no route to Kaggle")]
-    monkeypatch.setattr("pipeline.models.movinet.fetching.WAITS", ())
+    monkeypatch.setattr("pipeline.models.movinet.network.weights.fetching.WAITS", ())
     monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"cannot be fetched.*no route to Kaggle.*; fetch movinet_a0_base.tar.gz by other means"):
         find_weights("pretrained", A0)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.models.movinet.head import ACTIVATIONS, apply_head, build_head, values_of
-from pipeline.models.movinet.head_values import HeadValues, head_probabilities, load_head, save_head
+from pipeline.models.movinet.apply import HeadValues, head_probabilities, load_head, save_head
+from pipeline.models.movinet.network.head import ACTIVATIONS, apply_head, build_head, values_of
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))

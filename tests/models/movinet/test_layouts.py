@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.models.movinet.bundle import VALUE, Index, NotAnIndexError, Tensor, masked_crc32c, read_index
-from pipeline.models.movinet.layouts import (
+from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.models.movinet.network.weights.bundle import VALUE, Index, NotAnIndexError, Tensor, masked_crc32c, read_index
+from pipeline.models.movinet.network.weights.layouts import (
     LAYOUTS,
     are_published_values,
     contents_of,
@@ -17,8 +18,7 @@ from pipeline.models.movinet.layouts import (
     other_types,
     variants_like,
 )
-from pipeline.models.movinet.saved_model_names import checkpoint_keys, name_in_key
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.weights.saved_model_names import checkpoint_keys, name_in_key
 
 BACKBONE = "model/layer_with_weights-0"
 

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from pipeline.console import UserError
-from pipeline.models.movinet.build import build_backbone, build_classifier
-from pipeline.models.movinet.checkpoint_files import read_prefix
-from pipeline.models.movinet.checkpoints import find_weights, restore, variable_keys
-from pipeline.models.movinet.layouts import contents_of
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.build import build_backbone, build_classifier
+from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.models.movinet.network.weights.checkpoint_files import read_prefix
+from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore, variable_keys
+from pipeline.models.movinet.network.weights.layouts import contents_of
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from pipeline.console import UserError
-from pipeline.models.movinet.checkpoint_files import read_checkpoint
-from pipeline.models.movinet.checkpoints import find_weights, restore
-from pipeline.models.movinet.pytorch import is_pytorch, read_pytorch
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.models.movinet.network.weights.checkpoint_files import read_checkpoint
+from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
+from pipeline.models.movinet.network.weights.pytorch import is_pytorch, read_pytorch
 from tests.models.movinet.small import small_movinet
 
 PARTS = {"expansion": "expand", "feature": "deep", "projection": "project", "skip/skip_project": "res.1"}

@@ -9,9 +9,9 @@ import tf_keras
 
 from pipeline.console import UserError
 from pipeline.files import write_json
-from pipeline.models.movinet.build import batch_norm_layers, build_backbone, build_classifier, set_rezero
-from pipeline.models.movinet.streaming import StreamingClassifier, load_streaming, pretrained_streaming
-from pipeline.models.movinet.variants import VARIANTS
+from pipeline.models.movinet.network.build import batch_norm_layers, build_backbone, build_classifier, set_rezero
+from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.models.movinet.stream import StreamingClassifier, load_streaming, pretrained_streaming
 
 SIZE, FRAMES = 48, 6
 CLASSES = ["one", "two", "three"]

@@ -7,13 +7,20 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from pipeline.models.movinet.build import batch_norm_layers, build_backbone, build_classifier, freeze, hard_sigmoid, set_rezero
-from pipeline.models.movinet.bundle import VALUE, read_shapes
-from pipeline.models.movinet.checkpoints import restore, variable_keys
-from pipeline.models.movinet.head import build_head, head_keys, read_head
-from pipeline.models.movinet.layouts import LAYOUTS, contents_of, layout_of
-from pipeline.models.movinet.serving import FrozenBackbone
-from pipeline.models.movinet.variants import KINETICS_CLASSES, VARIANTS
+from pipeline.models.movinet.network.build import (
+    batch_norm_layers,
+    build_backbone,
+    build_classifier,
+    freeze,
+    hard_sigmoid,
+    set_rezero,
+)
+from pipeline.models.movinet.network.head import build_head, head_keys, read_head
+from pipeline.models.movinet.network.serving import FrozenBackbone
+from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS
+from pipeline.models.movinet.network.weights.bundle import VALUE, read_shapes
+from pipeline.models.movinet.network.weights.checkpoints import restore, variable_keys
+from pipeline.models.movinet.network.weights.layouts import LAYOUTS, contents_of, layout_of
 
 # Kondratyuk et al. 2021 and the Model Garden's results tables, Kinetics-600: top-1, top-5, frames, resolution.
 PUBLISHED = {
@@ -138,7 +145,7 @@ def test_freezing_leaves_the_last_blocks_to_train():
 
 @pytest.mark.slow
 def test_a_backbone_gives_the_same_features_after_saving(tmp_path):
-    from pipeline.models.movinet.serving import save_backbone
+    from pipeline.models.movinet.network.serving import save_backbone
 
     variant = VARIANTS["a0_stream_relu6"]
     tf_keras.utils.set_random_seed(1)

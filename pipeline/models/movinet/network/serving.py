@@ -12,9 +12,10 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.files import atomic_folder
-from pipeline.models.movinet.checkpoints import VALUE, replace_values
-from pipeline.models.movinet.head import apply_head
-from pipeline.models.movinet.head_values import HeadValues
+from pipeline.models.movinet.apply import HeadValues
+from pipeline.models.movinet.network.head import apply_head
+from pipeline.models.movinet.network.weights.checkpoints import VALUE, replace_values
+from pipeline.video.sampling import Sampling
 from pipeline.video.views import test_views
 
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # it is only ever run forwards
@@ -53,13 +54,14 @@ class FrozenBackbone(tf.Module):
     It holds the values that the backbone had when it was made, and computes with fast convolutions on every machine.
     """
 
-    def __init__(self, backbone: tf_keras.Model, features: int, *, count: int, size: int):
-        from pipeline.models.movinet.fast_conv import (
+    def __init__(self, backbone: tf_keras.Model, features: int, sampling: Sampling):
+        from pipeline.models.movinet.network.fast_conv import (
             use_fast_convolutions,  # imports the Model Garden, which a backbone's user may not need
         )
 
         super().__init__()
         use_fast_convolutions(backbone)
+        count, size = sampling.count, sampling.size
         spec = tf.TensorSpec([None, count, size, size, 3], tf.float32, name="views")
 
         def compute(views: tf.Tensor) -> tf.Tensor:
@@ -85,8 +87,9 @@ class Classifier(tf.Module):
     - `probabilities`: views float32 (N, count, size, size, 3) -> float32 (N, classes).
     """
 
-    def __init__(self, backbone, head: HeadValues, *, activation: str, count: int, views: int, size: int):
+    def __init__(self, backbone, head: HeadValues, sampling: Sampling, *, activation: str, views: int):
         super().__init__()
+        count, size = sampling.count, sampling.size
         self.backbone = backbone
         self.head_variables = [tf.Variable(getattr(head, field), trainable=False) for field in HEAD_FIELDS]
 
@@ -94,7 +97,7 @@ class Classifier(tf.Module):
             return apply_head(self.backbone.features(batch), HeadValues(*self.head_variables), activation)
 
         def serve(frames: tf.Tensor) -> dict[str, tf.Tensor]:
-            batch = tf.reshape(test_views(frames, count=count, views=views, size=size), [-1, count, size, size, 3])
+            batch = tf.reshape(test_views(frames, sampling, views), [-1, count, size, size, 3])
             each = probabilities(batch)
             return {"probabilities": tf.reduce_mean(tf.reshape(each, [-1, views, each.shape[-1]]), axis=1)}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.console import UserError
-from pipeline.models.movinet.saved_model_names import checkpoint_keys
+from pipeline.models.movinet.network.weights.saved_model_names import checkpoint_keys
 
 _STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 _MOST_BYTES = 1 << 30  # of a storage; the largest published network has 0.13 GB in all

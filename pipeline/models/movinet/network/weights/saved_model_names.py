@@ -10,7 +10,7 @@ is which. They too changed: blocks were `b0/l2`, then `block0_layer2`; convoluti
 import re
 from collections.abc import Mapping
 
-from pipeline.models.movinet.bundle import VALUE
+from pipeline.models.movinet.network.weights.bundle import VALUE
 
 _BACKBONE, _HEAD = "model/layer_with_weights-0", "model/layer_with_weights-1"
 _BLOCK = re.compile(r"(?:b(\d+)/l(\d+)|block(\d+)_layer(\d+))/(.+)")

@@ -5,6 +5,7 @@ in order, and what is fetched is kept in `.cache/weights`.
 """
 
 import hashlib
+import math
 import os
 import time
 from pathlib import Path
@@ -15,11 +16,12 @@ import tensorflow as tf
 
 from pipeline.console import UserError, say
 from pipeline.files import atomic_folder, repository_root, sha256
-from pipeline.models.movinet.bundle import VALUE
-from pipeline.models.movinet.checkpoint_files import local_prefix, opened_tarball, prefix_in, read_prefix
-from pipeline.models.movinet.fetching import WAITS, download
-from pipeline.models.movinet.layouts import Contents, contents_of, layout_of, misfit, other_types
-from pipeline.models.movinet.published import (
+from pipeline.models.movinet.network.variants import PUBLISHED_ROOT, Variant
+from pipeline.models.movinet.network.weights.bundle import VALUE
+from pipeline.models.movinet.network.weights.checkpoint_files import local_prefix, opened_tarball, prefix_in, read_prefix
+from pipeline.models.movinet.network.weights.fetching import WAITS, download
+from pipeline.models.movinet.network.weights.layouts import Contents, contents_of, layout_of, misfit, other_types
+from pipeline.models.movinet.network.weights.published import (
     cached_file,
     cached_kaggle_folder,
     expected,
@@ -28,8 +30,7 @@ from pipeline.models.movinet.published import (
     kaggle_cache,
     weights_cache,
 )
-from pipeline.models.movinet.pytorch import is_pytorch, read_pytorch
-from pipeline.models.movinet.variants import PUBLISHED_ROOT, Variant
+from pipeline.models.movinet.network.weights.pytorch import is_pytorch, read_pytorch
 
 
 def _fetched(url: str) -> Path:
@@ -227,6 +228,22 @@ def restore(classifier: tf.Module, prefix: Path, source: str) -> int:
     return len(values)
 
 
+STATISTICS = ("moving_mean", "moving_variance")  # of batch norm: not learnt by gradients, and folded away where it is served
+
+
+def count_parameters(prefix: Path) -> int:
+    """Weights in a checkpoint of the published layout, without the moving statistics of batch norm."""
+    shapes = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
+    kept = [key for key in shapes if key.endswith(VALUE) and key.removesuffix(VALUE).rsplit("/", 1)[-1] not in STATISTICS]
+    return sum(math.prod(shapes[key]) for key in kept if not key.startswith(("save_counter", "_CHECKPOINTABLE")))
+
+
+def write_checkpoint_state(prefix: Path) -> None:
+    """Writes the file `checkpoint` next to a checkpoint, which names it as the latest one."""
+    line = f'model_checkpoint_path: "{prefix.name}"\nall_model_checkpoint_paths: "{prefix.name}"\n'
+    (prefix.parent / "checkpoint").write_text(line)
+
+
 def replace_values(prefix: Path, target: Path, values: dict[str, "tf.Tensor"]) -> None:
     """Writes a copy of a checkpoint with some variables' values replaced, without building the model it belongs to.
 
@@ -245,6 +262,4 @@ def replace_values(prefix: Path, target: Path, values: dict[str, "tf.Tensor"]) -
     tensors = [values.get(name, reader.get_tensor(name)) for name in names]
     target.parent.mkdir(parents=True, exist_ok=True)
     tf.raw_ops.SaveV2(prefix=str(target), tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
-    (target.parent / "checkpoint").write_text(
-        f'model_checkpoint_path: "{target.name}"\nall_model_checkpoint_paths: "{target.name}"\n'
-    )
+    write_checkpoint_state(target)

@@ -6,14 +6,13 @@ import tf_keras
 from official.projects.movinet.modeling.movinet_model import MovinetClassifier
 
 from pipeline.console import say
-from pipeline.models.movinet.build import KERAS_BATCH_NORM_MOMENTUM, build_backbone, build_classifier, set_rezero
-from pipeline.models.movinet.checkpoints import find_weights, restore
-from pipeline.models.movinet.variants import variant_of
-from pipeline.params import Model
+from pipeline.models.movinet.network.build import KERAS_BATCH_NORM_MOMENTUM, build_backbone, build_classifier, set_rezero
+from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
+from pipeline.models.movinet.settings import Settings
 
 
 def initial_classifier(
-    model: Model,
+    model: Settings,
     num_classes: int,
     *,
     seed: int,
@@ -33,7 +32,7 @@ def initial_classifier(
     Raises:
       UserError: weights that cannot be had, or do not fit completely.
     """
-    variant = variant_of(model)
+    variant = model.variant
     prefix = find_weights(model.weights, variant)
     tf_keras.utils.set_random_seed(seed)
     backbone = build_backbone(

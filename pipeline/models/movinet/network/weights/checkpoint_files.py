@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pipeline.console import UserError
-from pipeline.models.movinet.bundle import FLOAT32, Index, NotAnIndexError, Tensor, read_index, read_names
-from pipeline.models.movinet.file_kinds import ADVICE, not_weights
-from pipeline.models.movinet.pytorch import is_pytorch, read_pytorch
+from pipeline.models.movinet.network.weights.bundle import FLOAT32, Index, NotAnIndexError, Tensor, read_index, read_names
+from pipeline.models.movinet.network.weights.file_kinds import ADVICE, not_weights
+from pipeline.models.movinet.network.weights.pytorch import is_pytorch, read_pytorch
 
 MOST_BYTES = 4 << 30  # unpacked; the largest published weights are 130 MB, and a training's optimizer triples that
 MOST_FILES = 10_000

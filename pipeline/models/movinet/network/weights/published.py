@@ -7,8 +7,8 @@ from urllib.parse import urlparse
 
 from pipeline.console import UserError
 from pipeline.files import repository_root, sha256
-from pipeline.models.movinet.fetching import Expected
-from pipeline.models.movinet.variants import PUBLISHED_FILES, PUBLISHED_ROOT
+from pipeline.models.movinet.network.variants import PUBLISHED_FILES, PUBLISHED_ROOT
+from pipeline.models.movinet.network.weights.fetching import Expected
 
 
 def is_url(weights: str) -> bool:

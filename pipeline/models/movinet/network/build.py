@@ -9,8 +9,8 @@ import tf_keras
 from official.projects.movinet.modeling import movinet, movinet_model
 from official.vision.modeling.layers import nn_layers
 
-from pipeline.models.movinet.fast_conv import use_fast_convolutions
-from pipeline.models.movinet.variants import KINETICS_CLASSES, Variant
+from pipeline.models.movinet.network.fast_conv import use_fast_convolutions
+from pipeline.models.movinet.network.variants import KINETICS_CLASSES, Variant
 
 logging.getLogger("absl").setLevel(logging.ERROR)
 

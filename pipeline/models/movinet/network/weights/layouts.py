@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import prod
 
-from pipeline.models.movinet.bundle import FLOAT32, VALUE, Index
-from pipeline.models.movinet.saved_model_names import checkpoint_keys, name_in_key
+from pipeline.models.movinet.network.weights.bundle import FLOAT32, VALUE, Index
+from pipeline.models.movinet.network.weights.saved_model_names import checkpoint_keys, name_in_key
 
 LAST_LAYER = "/_classifier/"  # in the keys of what depends on the number of classes
 # Parts of keys of what a training program keeps next to a network: compile()'s metrics, optimizers, counters.

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from pipeline.models.movinet.checkpoints import VALUE
-from pipeline.models.movinet.head_values import HeadValues
-from pipeline.models.movinet.variants import HEAD_FILTERS
+from pipeline.models.movinet.apply import HeadValues
+from pipeline.models.movinet.network.variants import HEAD_FILTERS
+from pipeline.models.movinet.network.weights.checkpoints import VALUE
 
 CLASSIFIER_STDDEV = 0.01  # of the last layer's initial values, as in the Model Garden
 

@@ -9,7 +9,7 @@ Status = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """check: its name, the same each time. message: what was found, one line. advice: what to do; empty where nothing is."""
 
     check: str
@@ -26,19 +26,19 @@ class Finding:
         return f"{line}\n{'':<21}-> {self.advice}" if self.advice else line
 
 
-def ok(check: str, message: str) -> Finding:
-    return Finding(check, "ok", message)
+def ok(check: str, message: str) -> CheckResult:
+    return CheckResult(check, "ok", message)
 
 
-def warning(check: str, message: str, advice: str = "") -> Finding:
-    return Finding(check, "warning", message, advice)
+def warning(check: str, message: str, advice: str = "") -> CheckResult:
+    return CheckResult(check, "warning", message, advice)
 
 
-def problem(check: str, message: str, advice: str = "") -> Finding:
-    return Finding(check, "problem", message, advice)
+def problem(check: str, message: str, advice: str = "") -> CheckResult:
+    return CheckResult(check, "problem", message, advice)
 
 
-def refused(check: str, error: UserError) -> Finding:
+def refused(check: str, error: UserError) -> CheckResult:
     """A stage's own message, found early."""
     return problem(check, error.message, error.advice)
 

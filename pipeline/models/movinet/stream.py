@@ -15,12 +15,13 @@ import tensorflow as tf
 from official.projects.movinet.modeling import movinet_layers
 from official.projects.movinet.modeling.movinet_model import MovinetClassifier
 
-from pipeline.artifacts import CLASSIFIER
+from pipeline.artifacts import ClassifierDescription
 from pipeline.console import UserError
-from pipeline.files import read_json
-from pipeline.models.movinet.build import build_backbone, build_classifier
-from pipeline.models.movinet.checkpoints import find_weights, restore
-from pipeline.models.movinet.variants import KINETICS_CLASSES, VARIANTS, Variant
+from pipeline.models.movinet.network.build import build_backbone, build_classifier
+from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS, Variant
+from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
+from pipeline.models.movinet.settings import Settings
+from pipeline.video.sampling import Sampling
 
 States = dict[str, tf.Tensor]
 STEM, HEAD, TOP = "stem", "head", "top"  # name scopes of a frame's graph; between stem and head are block0_layer0 and so on
@@ -153,30 +154,33 @@ class _Block:
 
 
 class StreamingClassifier(tf.Module):
-    """`call(image, states)`: float32 (1, T, size, size, 3) in [0, 1] and the states -> logits float32 (1, N) and the next states.
+    """A MoViNet as `family.Stream` has it. Its values are constants of its graphs: those of the classifier when this was made."""
 
-    A tf.function, traced for each T. The values are constants of its graphs: those that the classifier had when this was made.
+    # Sums and means grow with the stream, and 8 bits of them are worth less and less; hard swish in int8 is several times slower
+    # on x86. The stem and the first two groups of blocks are few weights, and all later layers inherit their rounding.
+    float_operations = ("ADD", "AVERAGE_POOL_2D", "CAST", "DIV", "HARD_SWISH", "MEAN", "MUL", "SUB", "SUM")
+    float_scopes = (STEM, "block0_", "block1_")
 
-    Attributes:
-      classes: names, in the order of the logits.
-      fps: frames a second that it was trained at.
-      size: pixels of a side.
-      variant: the network.
-      count, views: frames of a view and views of a clip, by which a fine-tuned classifier was evaluated; else None.
-      state_specs: name, shape and type of each state.
-    """
-
-    def __init__(self, classifier: MovinetClassifier, variant: Variant, classes: list[str], *, fps: float, size: int):
-        """Takes a built and restored classifier.
+    def __init__(
+        self,
+        classifier: MovinetClassifier,
+        variant: Variant,
+        classes: list[str],
+        *,
+        fps: float,
+        size: int,
+        sampling: Sampling | None = None,
+        views: int | None = None,
+    ):
+        """Takes a built and restored classifier. sampling, views: of whole clips, by which it was evaluated.
 
         Raises:
           UserError: not a stream variant.
         """
         super().__init__()
         _check_stream(variant)
-        self.classes, self.fps, self.size, self.variant = classes, fps, size, variant
-        self.count: int | None = None
-        self.views: int | None = None
+        self.model, self.classes, self.fps, self.size = variant.id, classes, fps, size
+        self.sampling, self.views = sampling, views
         backbone, top = classifier.backbone, classifier.layers[-1]
         (stem,) = [layer._stem for layer in backbone.layers if isinstance(layer, movinet_layers.Stem)]
         (head,) = [layer for layer in backbone.layers if isinstance(layer, movinet_layers.Head)]
@@ -191,7 +195,7 @@ class StreamingClassifier(tf.Module):
         def run(image: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
             states = dict(states)
             _, frames, height, width, channels = image.shape
-            # The scopes' names are those of the layers; what quantises the network chooses by them.
+            # The scopes' names are those of the layers: `float_scopes` refers to them.
             with tf.name_scope(STEM):
                 x = first(tf.reshape(image, [-1 if frames is None else frames, height, width, channels]))
             for block in blocks:
@@ -217,39 +221,48 @@ class StreamingClassifier(tf.Module):
 def _check_stream(variant: Variant) -> None:
     if not variant.stream:
         raise UserError(
-            f"{variant.id} sees whole clips and cannot run frame by frame; fine-tune a stream network, "
-            f"such as `dvc exp run -S model={variant.family}_stream`"
+            f"{variant.id} sees whole clips and cannot run frame by frame", advice=Settings.of_id(variant.id).to_stream
         )
 
 
-def _restored(variant: Variant, prefix: Path, source: str, classes: list[str], *, fps: float, size: int) -> StreamingClassifier:
+def _restored(
+    variant: Variant,
+    prefix: Path,
+    source: str,
+    classes: list[str],
+    *,
+    fps: float,
+    size: int,
+    sampling: Sampling | None = None,
+    views: int | None = None,
+) -> StreamingClassifier:
     classifier = build_classifier(variant, build_backbone(variant), len(classes))
     restore(classifier, prefix, source)
-    return StreamingClassifier(classifier, variant, classes, fps=fps, size=size)
+    return StreamingClassifier(classifier, variant, classes, fps=fps, size=size, sampling=sampling, views=views)
 
 
-def load_streaming(classifier: Path = CLASSIFIER) -> StreamingClassifier:
-    """The fine-tuned classifier in a folder that `finetune` wrote, at the size it was trained at.
-
-    Raises:
-      UserError: no classifier there, one of a base network, or one whose network computed otherwise when it was trained.
-    """
-    described = read_json(classifier / "classifier.json")
-    variant = VARIANTS[described["model"]]
+def open_stream(classifier: Path, description: ClassifierDescription) -> StreamingClassifier:
+    """See `family.open_stream`. Raises UserError also for a network whose activation was another when it was trained."""
+    variant = VARIANTS[description.model]
     _check_stream(variant)
-    if described.get("activation", variant.activation) != variant.activation:
-        message = f"{classifier}: trained when {variant.id} had {described['activation']} in its head, not {variant.activation}"
+    if description.activation not in (None, variant.activation):
+        message = f"trained when {variant.id} had {description.activation} in its head, not {variant.activation}"
         raise UserError(message, advice="train it again, or run its SavedModel on whole clips")
-    network = _restored(
+    if not (classifier / "checkpoint").exists():
+        raise UserError(
+            "without its checkpoint it takes whole clips only",
+            advice="to run it frame by frame, name models/classifier or a file of models/export",
+        )
+    return _restored(
         variant,
         classifier / "ckpt-1",
         str(classifier),
-        described["classes"],
-        fps=described["fps"],
-        size=described["size"],
+        description.classes,
+        fps=description.fps,
+        size=description.size,
+        sampling=Sampling.of(description),
+        views=description.views,
     )
-    network.count, network.views = described.get("count"), described.get("views")
-    return network
 
 
 def pretrained_streaming(variant_id: str, weights: str, classes: list[str], size: int | None = None) -> StreamingClassifier:
@@ -261,9 +274,9 @@ def pretrained_streaming(variant_id: str, weights: str, classes: list[str], size
     variant = VARIANTS[variant_id]
     _check_stream(variant)
     if len(classes) != KINETICS_CLASSES:
-        raise UserError(f"{len(classes)} names of classes given; the Kinetics-600 weights have {KINETICS_CLASSES}")
+        raise UserError(f"{len(classes)} names of classes given, but the Kinetics-600 weights have {KINETICS_CLASSES}")
     prefix = find_weights(weights, variant)
     if prefix is None:
-        raise UserError("model.weights = random has no pretrained classes; name a checkpoint, or pretrained")
+        raise UserError("model.weights = random has no pretrained classes", advice="name a checkpoint, or pretrained")
     size = size or variant.resolution
     return _restored(variant, prefix, weights, classes, fps=float(variant.fps), size=size)

@@ -1,4 +1,4 @@
-"""The names of a model's classes where the model does not carry them: the Kinetics-600 classes of the published weights.
+"""The names of the Kinetics-600 classes, which published weights do not carry.
 
 The list is the Model Garden's, fetched once into `.cache/labels`; it is no part of this repository.
 """
@@ -10,7 +10,8 @@ import requests
 
 from pipeline.console import UserError
 from pipeline.files import atomic_file, repository_root
-from pipeline.models.movinet.variants import KINETICS_CLASSES
+from pipeline.models.class_names import read_labels
+from pipeline.models.movinet.network.variants import KINETICS_CLASSES
 
 # One name a line, in the order of the logits of the published weights.
 LABELS_URL = (
@@ -19,28 +20,6 @@ LABELS_URL = (
 )
 LABELS_SHA256 = "8dfca4202520ea8291ce0242ef33b006d0a0772b409663c090a2876bc1978dcf"
 TIMEOUT = 30  # seconds without a byte
-ADVICE = "it should hold one class a line, in the order of the model's outputs"
-
-
-def read_labels(path: Path) -> list[str]:
-    """The names in a text file, one a line; a blank line is an error, as it would shift all that follow.
-
-    Raises:
-      UserError: cannot be read, is not UTF-8 text (a byte order mark may be there), is empty, or has a blank line.
-    """
-    try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(f"--labels {path}: cannot be read ({reason})", advice=ADVICE) from None
-    names = [line.strip() for line in lines]
-    while names and not names[-1]:
-        names.pop()
-    if not names:
-        raise UserError(f"--labels {path}: is empty", advice=ADVICE)
-    if "" in names:
-        raise UserError(f"--labels {path}: line {names.index('') + 1} is blank", advice=ADVICE)
-    return names
 
 
 def labels_cache() -> Path:

@@ -1,26 +1,11 @@
-"""What a network costs: its parameters and the arithmetic of a forward pass, counted in what is saved, not estimated.
-
-One way for every variant: a checkpoint lists the values, and a traced graph lists the operations with their shapes. No network is
-built for it.
-"""
+"""The arithmetic of a forward pass, counted in the traced graph of a SavedModel, whatever network it holds."""
 
 import math
-from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from pipeline.models.movinet.checkpoints import VALUE
-
-STATISTICS = ("moving_mean", "moving_variance")  # of batch norm: not learnt by gradients, and folded away where it is served
 CALLS = ("PartitionedCall", "StatefulPartitionedCall", "If", "While", "StatelessIf", "StatelessWhile")
-
-
-def parameters(prefix: Path) -> int:
-    """Weights in a checkpoint of the published layout, without the moving statistics of batch norm."""
-    shapes = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
-    kept = [key for key in shapes if key.endswith(VALUE) and key.removesuffix(VALUE).rsplit("/", 1)[-1] not in STATISTICS]
-    return sum(math.prod(shapes[key]) for key in kept if not key.startswith(("save_counter", "_CHECKPOINTABLE")))
 
 
 def flops(function, *specs: tf.TensorSpec) -> int:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.export.lite import IMAGE, LOGITS
+from pipeline.inference.lite import IMAGE, LOGITS
 
 
 def one_thread() -> None:

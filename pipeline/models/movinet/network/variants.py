@@ -6,9 +6,6 @@ the Model Garden's MoViNet project (Kinetics-600, single clip). Pure data: nothi
 
 from dataclasses import dataclass
 
-from pipeline.console import UserError
-from pipeline.params import Model
-
 PUBLISHED_ROOT = "https://storage.googleapis.com/tf_model_garden/vision/movinet"
 # Bytes and SHA-256 of tarballs there, as downloaded in April 2026. The others have not been seen since the bucket refused access.
 PUBLISHED_FILES = {
@@ -18,6 +15,8 @@ PUBLISHED_FILES = {
     "movinet_a2_stream.tar.gz": (29_624_320, "611af11e3d32c254477206165b8fdd5735fd94bea23bb5362ca9906909b08449"),
 }
 KINETICS_CLASSES = 600
+BASE_IDS = ("a0", "a1", "a2", "a3", "a4", "a5")
+MODEL_IDS = (*BASE_IDS, *(f"{name}_stream" for name in BASE_IDS), "a0_stream_relu6")
 HEAD_FILTERS = 2048  # of the head's first layer, in every variant
 
 
@@ -162,14 +161,3 @@ _A0_STREAM_RELU6 = Variant(
 VARIANTS: dict[str, Variant] = {
     variant.id: variant for variant in (*map(_base, _FAMILIES), *map(_stream, _FAMILIES), _A0_STREAM_RELU6)
 }
-
-
-def variant_of(model: Model) -> Variant:
-    """The variant `model.id` names; raises UserError where params state another frame rate or resolution than it has."""
-    variant = VARIANTS[model.id]
-    for key, stated, actual in (("fps", model.fps, variant.fps), ("resolution", model.resolution, variant.resolution)):
-        if stated != actual:
-            raise UserError(
-                f"model.{key} = {stated}, but {variant.id} was made for {actual}", advice="to use another, set frames.*"
-            )
-    return variant

@@ -1,6 +1,6 @@
 """A head's values as arrays, and what it makes of cached features: NumPy alone, as importing TensorFlow would take far longer.
 
-`head.apply_head` computes the same in TensorFlow; a test holds them together.
+`network.head.apply_head` computes the same in TensorFlow; a test holds them together.
 """
 
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.artifacts import ClassifierDescription
 from pipeline.files import atomic_file
 
 
@@ -48,3 +49,8 @@ def head_probabilities(features: np.ndarray, values: HeadValues, activation: str
     logits = hidden @ values.classifier + values.classifier_bias
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def predict(classifier: Path, description: ClassifierDescription, features: np.ndarray, mask: None) -> np.ndarray:
+    """See `family.predict`."""
+    return head_probabilities(features, load_head(classifier / "head.npz"), description.activation)

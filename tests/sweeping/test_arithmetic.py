@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.models.movinet.arithmetic import flops, parameters
+from pipeline.sweeping.arithmetic import flops, parameters
 
 
 class Small(tf.Module):
@@ -44,8 +44,8 @@ def test_a0_costs_what_its_layers_say(tmp_path):
     """Layer by layer, less the products with frames beyond the clip's ends, which our convolutions leave out."""
     from official.vision.modeling.layers import nn_layers
 
-    from pipeline.models.movinet.build import build_backbone, build_classifier
-    from pipeline.models.movinet.variants import VARIANTS
+    from pipeline.models.movinet.network.build import build_backbone, build_classifier
+    from pipeline.models.movinet.network.variants import VARIANTS
 
     classifier = build_classifier(VARIANTS["a0"], build_backbone(VARIANTS["a0"], convolutions="fast"), 600, convolutions="fast")
     counted = flops(lambda x: classifier({"image": x}, training=False), tf.TensorSpec([1, 8, 64, 64, 3], tf.float32))

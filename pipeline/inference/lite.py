@@ -3,14 +3,44 @@
 Labels, frame rate and the rest are read from inside the file, so that a file is all that has to be handed on.
 """
 
+import zipfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.console import UserError, without_chatter
-from pipeline.export.metadata import read_metadata
 
 IMAGE, LOGITS = "image", "logits"
+ABOUT = "movinet.json"  # in the zip archive at the end of a file
+
+
+class LiteMetadata(BaseModel):
+    """What a file of ours says about itself; see `ClassifierDescription`. None: files of earlier versions did not say."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    model: str
+    format: str
+    fps: float
+    size: int
+    classes: list[str]
+    count: int | None = None
+    views: int | None = None
+    sampling: Literal["uniform", "first"] = "uniform"
+    short_clips: Literal["repeat", "pad"] = "repeat"
+
+
+def read_metadata(path: Path) -> LiteMetadata | None:
+    """What a file says about itself; None for a file that has none of ours."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return LiteMetadata.model_validate_json(archive.read(ABOUT))
+    except (zipfile.BadZipFile, KeyError):
+        return None
+    except ValidationError as error:
+        raise UserError(f"{path}: its {ABOUT} cannot be read ({error.errors()[0]['msg']})", advice="export it again") from error
 
 
 class LiteClassifier:
@@ -35,7 +65,7 @@ class LiteClassifier:
 
         path = Path(path)
         if not path.is_file():
-            raise UserError(f"{path}: not found; `dvc repro export` makes models/export/*.tflite of a stream network")
+            raise UserError(f"{path}: not found", advice="`dvc exp run -S export=tflite` makes models/export/*.tflite")
         try:
             with without_chatter():
                 self._interpreter = Interpreter(str(path), num_threads=threads)
@@ -52,13 +82,14 @@ class LiteClassifier:
             raise UserError(f"{path}: takes images {shape} of {np.dtype(inputs[IMAGE]['dtype'])}, not one square float32 frame")
         about = read_metadata(path)
         if about is None and labels is None:
-            raise UserError(f"{path}: holds no labels; name the file that lists its {outputs[LOGITS]['shape'][-1]} classes")
-        about = about or {}
-        self.classes: list[str] = list(labels if labels is not None else about["classes"])
+            advice = f"name the file that lists its {outputs[LOGITS]['shape'][-1]} classes"
+            raise UserError(f"{path}: holds no labels", advice=advice)
+        self.classes: list[str] = list(labels if labels is not None else about.classes)
         if len(self.classes) != outputs[LOGITS]["shape"][-1]:
             raise UserError(f"{path}: has {outputs[LOGITS]['shape'][-1]} classes, but {len(self.classes)} labels are given")
-        self.fps: float | None = fps if fps is not None else about.get("fps")
-        self.size, self.format, self.model = int(shape[2]), about.get("format"), about.get("model")
+        self.fps: float | None = fps if fps is not None or about is None else about.fps
+        self.size = int(shape[2])
+        self.format, self.model = (None, None) if about is None else (about.format, about.model)
         self._image, self._logits = inputs[IMAGE]["index"], outputs[LOGITS]["index"]
         names = sorted(set(inputs) - {IMAGE})
         # Where a network leaves a state alone, what goes in and what comes out are one tensor.

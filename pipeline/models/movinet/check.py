@@ -1,0 +1,96 @@
+"""Whether `model.weights` can be had and fits `model.id`, found without TensorFlow and without fetching anything.
+
+The order of looking is that of `network/weights/checkpoints.py`, which fetches and restores.
+"""
+
+from pathlib import Path
+
+import requests
+
+from pipeline.check_results import CheckResult, listed, ok, problem, warning
+from pipeline.console import UserError, without_credentials
+from pipeline.files import repository_root
+from pipeline.models.movinet.network.variants import PUBLISHED_ROOT, Variant
+from pipeline.models.movinet.network.weights.checkpoint_files import read_checkpoint
+from pipeline.models.movinet.network.weights.layouts import (
+    LAYOUTS,
+    are_published_values,
+    contents_of,
+    layout_of,
+    misfit,
+    other_types,
+)
+from pipeline.models.movinet.network.weights.published import cached_file, cached_kaggle_folder, is_published_file, is_url
+from pipeline.models.movinet.settings import Settings
+
+KAGGLE = "https://www.kaggle.com"
+TIMEOUT = 10  # seconds without a byte
+ADVICE = "set model.weights to a tarball, folder or checkpoint prefix that is there, or to random"
+
+
+def _answers(url: str) -> str | None:
+    """None where a GET of `url` would bring its content, else why not. The content is not read."""
+    try:
+        with requests.get(url, stream=True, timeout=TIMEOUT) as response:
+            return None if response.status_code == 200 else f"the server answers {response.status_code} {response.reason}"
+    except requests.RequestException as error:
+        return f"no answer ({type(error).__name__})"
+
+
+def _fits(path: Path, model: Settings) -> CheckResult:
+    """Compares a checkpoint's variables with those of `model.id`."""
+    try:
+        checkpoint = read_checkpoint(path)
+    except UserError as error:
+        return problem("weights", f"model.weights: {error.message}", error.advice)
+    contents = contents_of(checkpoint.index.shapes, checkpoint.names)
+    found = layout_of(contents)
+    difference = misfit(found, LAYOUTS[model.id])
+    if difference:
+        message, advice = difference
+        return problem("weights", f"model.weights: {checkpoint.where}: {message}", advice)
+    other = other_types(contents, checkpoint.index)
+    if other:
+        return problem("weights", f"model.weights: {checkpoint.where}: {listed(other)}: not float32", "give float32 weights")
+    kind = "the SavedModel holds" if contents.saved_model else "holds"
+    remarks = ", the published values" if are_published_values(contents, checkpoint.index) else ""
+    if is_published_file(path) is False:
+        remarks += f" (the file is not the published {path.name}: its size or SHA-256 is another)"
+    return ok("weights", f"{checkpoint.where}: {kind} all {found.variables} variables of {model.id}, in name and shape{remarks}")
+
+
+def _published(variant: Variant, model: Settings) -> CheckResult:
+    if variant.checkpoint is None:
+        return problem("weights", f"no weights of {variant.id} are published", ADVICE)
+    url = f"{PUBLISHED_ROOT}/{variant.checkpoint}"
+    there = cached_file(url) if cached_file(url).is_file() else cached_kaggle_folder(variant.kaggle)
+    if there is not None:
+        return _fits(there, model)
+    failure = _answers(url)
+    if failure is None:
+        return ok("weights", f"{url} answers")
+    other = _answers(KAGGLE)
+    if other is None:
+        message = f"{url}: {failure}; Kaggle Models answers, and `embed` or `finetune` will try {variant.kaggle} there"
+        return warning("weights", message, f"to be sure, fetch {variant.checkpoint} yourself and set model.weights to its path")
+    message = f"the published weights of {variant.id} cannot be had: {url}: {failure}; Kaggle Models: {other}"
+    return problem(
+        "weights", message, f"fetch {variant.checkpoint} yourself and set model.weights to its path, or set it to random"
+    )
+
+
+def check_weights(model: Settings) -> CheckResult:
+    """See `family.check_weights`."""
+    if model.weights == "random":
+        return ok("weights", f"{model.id} starts from random weights")
+    if model.weights == "pretrained":
+        return _published(model.variant, model)
+    if not is_url(model.weights):
+        path = Path(model.weights).expanduser()
+        return _fits(path if path.is_absolute() else repository_root() / path, model)
+    if cached_file(model.weights).is_file():
+        return _fits(cached_file(model.weights), model)
+    failure = _answers(model.weights)
+    if failure is None:
+        return ok("weights", f"{without_credentials(model.weights)} answers")
+    return problem("weights", f"model.weights = {without_credentials(model.weights)}: {failure}", ADVICE)

@@ -1,0 +1,1 @@
+"""The network: how it is built, restored and served, with everything that decides its numbers."""

@@ -1,0 +1,1 @@
+"""Published weights and those of others: found, fetched, recognised, verified, restored."""

@@ -1,0 +1,109 @@
+"""The section `model` of a MoViNet, and what its variants cost. Nothing here imports TensorFlow."""
+
+from typing import Literal, NamedTuple, Self
+
+from pydantic import model_validator
+
+from pipeline.console import UserError
+from pipeline.models.family import Cost, ModelSettings
+from pipeline.models.movinet.network.variants import MODEL_IDS, VARIANTS, Variant
+from pipeline.models.movinet.network.weights.layouts import LAYOUTS
+from pipeline.settings import Finetune
+
+
+class Settings(ModelSettings):
+    """`weights`: pretrained, random, a tarball, folder, checkpoint prefix or PyTorch state dict, or a URL.
+
+    convolutions: of training; see `network.fast_conv`.
+    """
+
+    family: Literal["movinet"]
+    id: Literal[MODEL_IDS]
+    convolutions: Literal["auto", "fast", "stock"]
+
+    PRETRAINED = MODEL_IDS
+
+    @property
+    def variant(self) -> Variant:
+        return VARIANTS[self.id]
+
+    @classmethod
+    def of_id(cls, name: str) -> Self:
+        variant = VARIANTS[name]
+        return cls(
+            family="movinet",
+            id=name,
+            fps=float(variant.fps),
+            resolution=variant.resolution,
+            weights="pretrained",
+            watch="",
+            convolutions="auto",
+        )
+
+    @model_validator(mode="after")
+    def _as_pretrained(self) -> Self:
+        for key, stated, actual in (
+            ("fps", self.fps, self.variant.fps),
+            ("resolution", self.resolution, self.variant.resolution),
+        ):
+            if stated != actual:
+                message = f"model.{key} = {stated}, but {self.id} was made for {actual}"
+                raise UserError(message, advice="to use another, set frames.*")
+        return self
+
+    @property
+    def activation(self) -> str:
+        return self.variant.activation
+
+    @property
+    def streams(self) -> bool:
+        return self.variant.stream
+
+    @property
+    def to_stream(self) -> str:
+        return f"fine-tune a stream network (model={self.variant.family}_stream)"
+
+    def check_training(self, finetune: Finetune) -> None:
+        blocks = LAYOUTS[self.id].blocks
+        if finetune.trainable == "last_blocks" and finetune.blocks > blocks:
+            message = f"finetune.blocks = {finetune.blocks}, but {self.id} has {blocks} blocks"
+            raise UserError(message, advice=f"set it to {blocks} at most, or finetune=full")
+
+    def cost(self, frames: int) -> Cost:
+        measured = _COSTS[self.id]
+        return Cost(
+            gflop=measured.gflop,
+            pixels=self.variant.resolution,
+            start=measured.start,
+            forward=measured.forward,
+            step=measured.step,
+            parameters=LAYOUTS[self.id].parameters,
+            features=self.variant.features,
+        )
+
+
+class _Measured(NamedTuple):
+    gflop: float
+    start: int
+    forward: int
+    step: int
+
+
+# A frame at the variant's own resolution, with fast convolutions on the processor: TensorFlow's profiler, 8 frames; 2 cores of a
+# Xeon at 2.5 GHz with TensorFlow 2.20, 8 frames, 1 to 8 clips a batch. `forward` of a3 to a5 is at most that, and `step` of
+# a4_stream and a5_stream is their base's and a tenth.
+_COSTS = {
+    "a0": _Measured(0.112, 30, 260, 1000),
+    "a1": _Measured(0.243, 40, 230, 2000),
+    "a2": _Measured(0.482, 80, 350, 2100),
+    "a3": _Measured(0.952, 120, 720, 3000),
+    "a4": _Measured(2.644, 130, 790, 4800),
+    "a5": _Measured(4.696, 175, 720, 6800),
+    "a0_stream": _Measured(0.106, 40, 210, 1100),
+    "a1_stream": _Measured(0.238, 80, 470, 2400),
+    "a2_stream": _Measured(0.461, 105, 420, 2300),
+    "a3_stream": _Measured(0.924, 60, 880, 3500),
+    "a4_stream": _Measured(2.558, 155, 1230, 5200),
+    "a5_stream": _Measured(4.567, 200, 1260, 7500),
+    "a0_stream_relu6": _Measured(0.099, 20, 150, 600),
+}

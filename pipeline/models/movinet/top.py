@@ -1,0 +1,32 @@
+"""A MoViNet's head, trained on cached features without the Model Garden."""
+
+from pathlib import Path
+
+import tf_keras
+
+from pipeline.artifacts import ClassifierDescription
+from pipeline.models.movinet.apply import save_head
+from pipeline.models.movinet.network.head import build_head, head_checkpoint_values, read_head, values_of
+from pipeline.models.movinet.network.serving import replace_head
+from pipeline.models.movinet.network.weights.checkpoints import count_parameters, replace_values
+from pipeline.models.movinet.settings import Settings
+from pipeline.settings import Finetune
+
+
+def build_top(model: Settings, finetune: Finetune, embeddings: Path, num_classes: int, seed: int) -> tf_keras.Model:
+    variant = model.variant
+    dropout = variant.dropout if finetune.dropout is None else finetune.dropout
+    head = build_head(variant.features, num_classes, activation=variant.activation, dropout=dropout, seed=seed)
+    if finetune.reuse_projection:
+        start = read_head(embeddings / "ckpt-1")
+        head.get_layer("projection").set_weights([start.projection, start.projection_bias])
+    return head
+
+
+def save_top(top: tf_keras.Model, embeddings: Path, folder: Path, description: ClassifierDescription) -> int:
+    """Copies the checkpoint and the SavedModel of the embeddings with the head's values; and `head.npz`, for `apply`."""
+    values, prefix = values_of(top), folder / "ckpt-1"
+    replace_values(embeddings / "ckpt-1", prefix, head_checkpoint_values(embeddings / "ckpt-1", values))
+    save_head(values, folder / "head.npz")
+    replace_head(embeddings / "saved_model", values, folder / "saved_model")
+    return count_parameters(prefix)

@@ -1,0 +1,69 @@
+"""A MoViNet trained beyond its head: the last blocks or the whole network."""
+
+from pathlib import Path
+
+import tensorflow as tf
+import tf_keras
+
+from pipeline.artifacts import ClassifierDescription
+from pipeline.console import UserError
+from pipeline.models.movinet.apply import save_head
+from pipeline.models.movinet.network.build import build_backbone, build_classifier, freeze
+from pipeline.models.movinet.network.classifier import initial_classifier
+from pipeline.models.movinet.network.head import read_head
+from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
+from pipeline.models.movinet.network.weights.checkpoints import (
+    count_parameters,
+    find_weights,
+    variable_keys,
+    weights_digest,
+    write_checkpoint_state,
+)
+from pipeline.models.movinet.settings import Settings
+from pipeline.settings import Finetune
+from pipeline.video.sampling import Sampling
+
+
+def initial_weights_digest(model: Settings) -> str | None:
+    return weights_digest(find_weights(model.weights, model.variant))
+
+
+def build_network(model: Settings, finetune: Finetune, num_classes: int, seed: int) -> tf_keras.Model:
+    classifier, _ = initial_classifier(
+        model,
+        num_classes,
+        seed=seed,
+        reuse_projection=finetune.reuse_projection,
+        stochastic_depth=finetune.stochastic_depth,
+        batch_norm_momentum=finetune.batch_norm_momentum,
+        dropout=finetune.dropout,
+        rezero=finetune.rezero,
+    )
+    blocks = finetune.blocks if finetune.trainable == "last_blocks" else None
+    train_batch_norm = finetune.batch_norm == "trained" or (finetune.batch_norm == "auto" and model.weights == "random")
+    try:
+        freeze(classifier.backbone, trainable_blocks=blocks, batch_norm=train_batch_norm)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return classifier
+
+
+def save_network(network: tf_keras.Model, folder: Path, description: ClassifierDescription, *, portable: bool) -> int:
+    """Writes the checkpoint, in the published layout and float32, `head.npz`, which `apply` reads, and the SavedModel."""
+    model = Settings.model_validate(description.settings)
+    variant, num_classes = model.variant, len(description.classes)
+    backbone = network.backbone if portable else build_backbone(variant, convolutions=model.convolutions)
+    plain = build_classifier(variant, backbone, num_classes, convolutions=model.convolutions)
+    trained = variable_keys(model=network)
+    for key, variable in variable_keys(model=plain).items():
+        variable.assign(trained[key])
+    prefix = folder / "ckpt-1"
+    tf.train.Checkpoint(model=plain).write(str(prefix))
+    write_checkpoint_state(prefix)
+    head = read_head(prefix)
+    save_head(head, folder / "head.npz")
+    sampling = Sampling.of(description)
+    frozen = FrozenBackbone(plain.backbone, variant.features, sampling)
+    served = Classifier(frozen, head, sampling, activation=variant.activation, views=description.views)
+    save_classifier(served, folder / "saved_model")
+    return count_parameters(prefix)

@@ -1,0 +1,149 @@
+"""The sections of params.yaml that are the same for every model: their keys, types and allowed values.
+
+A function takes the section, or the values, that it needs; only stages and commands see all of them (`pipeline.params`). What
+each key means, its unit and the reason for its default stand in `conf/`.
+"""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: closed (no unknown keys), strict about types, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Split(Section):
+    scheme: Literal["auto", "official", "grouped", "random", "given"]
+    fold: Annotated[int, Field(ge=1, le=3)]
+    test: Fraction
+    validation: Fraction
+    train_per_class: PositiveInt | None
+    test_per_class: PositiveInt | None
+
+
+class Data(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    archive: str | None
+    folder: str | None
+    listing: str | list[str] | None
+    class_names: str | None
+    watch: str
+    num_classes: PositiveInt | None
+    classes: list[str] | None
+    flip: bool | dict[str, str]
+    split: Split
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Data":
+        if (self.archive is None) == (self.folder is None):
+            raise ValueError("give one of data.archive (a zip: https URL or local path) and data.folder, not both or neither")
+        if self.num_classes is not None and self.classes is not None:
+            raise ValueError("give data.num_classes (the first N by name) or data.classes (names), not both")
+        if self.listing is not None and self.folder is None:
+            raise ValueError("data.listing names files relative to data.folder, so it needs data.folder")
+        return self
+
+
+class Frames(Section):
+    fps: Annotated[float, Field(gt=0, le=120)]
+    size: Annotated[int, Field(ge=32, le=1024)]
+    count: PositiveInt
+    sampling: Literal["uniform", "first"]
+    quality: Annotated[int, Field(ge=1, le=100)]
+    shards: PositiveInt
+    on_error: Literal["keep", "skip", "fail"]
+    image_rate: Annotated[float, Field(gt=0, le=1000)] | None
+
+
+class Augment(Section):
+    crop: Annotated[float, Field(gt=0, le=1)]
+    flip: bool
+    brightness: UnitInterval
+    contrast: UnitInterval
+    saturation: UnitInterval
+    jitter: bool
+
+
+class Embed(Section):
+    views: PositiveInt
+
+
+class Finetune(Section):
+    trainable: Literal["head", "last_blocks", "full"]
+    blocks: PositiveInt
+    reuse_projection: bool
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: Annotated[float, Field(gt=0, le=10)]
+    warmup: UnitInterval
+    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    clip_norm: Annotated[float, Field(gt=0)] | None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None
+    stochastic_depth: Annotated[float, Field(ge=0, lt=1)]
+    batch_norm: Literal["auto", "frozen", "trained"]
+    batch_norm_momentum: Fraction
+    rezero: UnitInterval
+    patience: PositiveInt | None
+    distribute: Literal["none", "mirrored", "multi_worker"]
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+
+class Cluster(Section):
+    engine: Literal["local", "dask"]
+    address: str | None
+    workers: PositiveInt | None
+
+    @model_validator(mode="after")
+    def _one_engine(self) -> "Cluster":
+        if self.engine == "local" and (self.address is not None or self.workers is not None):
+            raise ValueError("cluster.address and cluster.workers are for cluster.engine = dask; choose it (-S cluster=dask)")
+        if self.address is not None and self.workers is not None:
+            raise ValueError("the scheduler at cluster.address has its own workers; leave cluster.workers null")
+        return self
+
+
+class Speed(Section):
+    """What decides how fast a run is and never what it gives: no stage depends on it."""
+
+    download_connections: PositiveInt
+    download_retries: Annotated[int, Field(ge=0)]
+    download_timeout: Annotated[float, Field(gt=0)]
+    decode_workers: PositiveInt | None
+    inference_batch: PositiveInt
+    checkpoint_minutes: Annotated[float, Field(gt=0)]
+
+
+class Evaluate(Section):
+    views: PositiveInt
+    bootstrap: Annotated[int, Field(ge=100)]
+    confidence: Fraction
+    bins: PositiveInt
+
+
+class Report(Section):
+    confused_pairs: PositiveInt
+
+
+ExportFormat = Literal["float32", "float16", "dynamic", "int8"]
+EXPORT_FORMATS: tuple[str, ...] = get_args(ExportFormat)
+
+
+class Export(Section):
+    formats: list[ExportFormat]
+    calibration_clips: PositiveInt
+    max_accuracy_drop: Annotated[float, Field(ge=0, le=1)]
+
+
+class Tracking(Section):
+    experiment: str | None
+    register_model: bool
+    system_metrics: bool
