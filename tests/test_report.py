@@ -227,6 +227,9 @@ def test_main_logs_the_folder_and_prints_the_page_last(tmp_path, monkeypatch, ca
 EXPORTED = {"format": "int8", "file": "int8.tflite", "bytes": 3_140_000, "test_top1": 0.875, "test_top1_low": 0.8}
 EXPORTED |= {
     "test_top1_high": 0.95,
+    "clips": 140,
+    "groups": 35,
+    "accuracy_drop": 0.0,
     "agreement": 0.98765,
     "agreement_at_end": 0.99,
     "milliseconds_a_frame": 2.345,
@@ -249,7 +252,10 @@ def test_exported_files_stand_on_the_page_of_their_own_run_only(tmp_path, capsys
 
 def test_a_base_networks_export_has_its_note_on_the_page(tmp_path):
     data, results = write_results(tmp_path, CLASSES)
-    bare = {key: EXPORTED[key] for key in ("bytes", "test_top1", "agreement")} | {"test_top1_low": None, "test_top1_high": None}
+    bare = {key: EXPORTED[key] for key in ("bytes", "test_top1", "clips", "groups", "accuracy_drop", "agreement")} | {
+        "test_top1_low": None,
+        "test_top1_high": None,
+    }
     note, run_id = "a0 sees whole clips", read_json(results / "run.json")["run_id"]
     row = bare | {"format": "saved_model", "file": "saved_model", "run_id": run_id, "note": note}
     write_json(results / "export.json", [row])

@@ -39,15 +39,15 @@ def test_scores_equal_scikit_learns():
     chances, labels, groups = _made()
     result = score(chances, labels, groups, SETTINGS, seed=1)
     predicted = chances.argmax(1)
-    assert result["top1"] == pytest.approx(reference.accuracy_score(labels, predicted))
-    assert result["top5"] == pytest.approx(reference.top_k_accuracy_score(labels, chances, k=5))
-    assert result["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
-    assert result["log_loss"] == pytest.approx(reference.log_loss(labels, chances))
-    assert (result["clips"], result["groups"]) == (240, 40)
+    assert result.top1 == pytest.approx(reference.accuracy_score(labels, predicted))
+    assert result.top5 == pytest.approx(reference.top_k_accuracy_score(labels, chances, k=5))
+    assert result.macro_f1 == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert result.log_loss == pytest.approx(reference.log_loss(labels, chances))
+    assert (result.clips, result.groups) == (240, 40)
 
 
 def test_score_has_the_keys_of_metrics_json_as_plain_numbers():
-    result = score(*_made(), SETTINGS, seed=1)
+    result = score(*_made(), SETTINGS, seed=1).model_dump()
     intervals = [f"{name}{end}" for name in ("top1", "top5", "macro_f1") for end in ("", "_low", "_high")]
     assert list(result) == [*intervals, "log_loss", "ece", "clips", "groups"]
     assert json.loads(json.dumps(result)) == result
@@ -59,14 +59,14 @@ def test_score_has_the_keys_of_metrics_json_as_plain_numbers():
 def test_score_follows_the_seed():
     made = _made()
     assert score(*made, SETTINGS, seed=1) == score(*made, SETTINGS, seed=1)
-    assert score(*made, SETTINGS, seed=1)["top1_low"] != score(*made, SETTINGS, seed=3)["top1_low"]
+    assert score(*made, SETTINGS, seed=1).top1_low != score(*made, SETTINGS, seed=3).top1_low
 
 
 def test_clips_that_stand_and_fall_together_widen_the_interval():
     chances, labels, _ = _made(clips=60)
     chances, labels = np.repeat(chances, 6, axis=0), np.repeat(labels, 6)
-    by_group = score(chances, labels, np.repeat(np.arange(60), 6).astype(str), SETTINGS, seed=1)
-    by_clip = score(chances, labels, np.arange(360).astype(str), SETTINGS, seed=1)
+    by_group = score(chances, labels, np.repeat(np.arange(60), 6).astype(str), SETTINGS, seed=1).model_dump()
+    by_clip = score(chances, labels, np.arange(360).astype(str), SETTINGS, seed=1).model_dump()
     for name in ("top1", "macro_f1"):
         assert by_group[name] == by_clip[name]
         ratio = (by_group[f"{name}_high"] - by_group[f"{name}_low"]) / (by_clip[f"{name}_high"] - by_clip[f"{name}_low"])
@@ -75,7 +75,7 @@ def test_clips_that_stand_and_fall_together_widen_the_interval():
 
 def test_one_group_has_scores_but_no_interval():
     chances, labels, _ = _made()
-    result = score(chances, labels, np.full(len(labels), "only"), SETTINGS, seed=1)
+    result = score(chances, labels, np.full(len(labels), "only"), SETTINGS, seed=1).model_dump()
     assert result["top1"] > 0.5
     assert [result[f"{name}_{end}"] for name in ("top1", "top5", "macro_f1") for end in ("low", "high")] == [None] * 6
 
@@ -83,14 +83,14 @@ def test_one_group_has_scores_but_no_interval():
 def test_top5_of_fewer_classes_is_always_right():
     chances, labels, groups = _made(classes=3)
     result = score(chances, labels, groups, SETTINGS, seed=1)
-    assert (result["top5"], result["top5_low"], result["top5_high"]) == (1, 1, 1)
+    assert (result.top5, result.top5_low, result.top5_high) == (1, 1, 1)
 
 
 def test_macro_f1_is_over_the_classes_that_have_clips():
     """Class 2 has no clips and draws one wrong prediction: F1 is 2/3 for class 0, 1 for class 1, and class 2 has no say."""
     chances = np.eye(3)[[0, 2, 1, 1]]
     result = score(chances, np.array([0, 0, 1, 1]), np.array(["a", "b", "c", "d"]), SETTINGS, seed=1)
-    assert result["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
+    assert result.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_ties_go_to_the_lower_label():

@@ -10,6 +10,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from pipeline.artifacts import Metrics
 from pipeline.evaluation.metrics import score
 from pipeline.evaluation.predictions import predictions_frame, write_predictions
 from pipeline.files import write_json
@@ -96,6 +97,8 @@ def write_results(
                     "clips": len(part),
                     "frames": 40 * len(part),
                     "groups": part["group"].nunique(),
+                    "bytes": 1000 * len(part),
+                    "frames_per_clip": {"min": 40, "median": 40, "max": 40} if len(part) else None,
                     "per_class": part["class"].value_counts().sort_index().to_dict(),
                     "files": [],
                 }
@@ -107,16 +110,16 @@ def write_results(
             "skipped": [{"clip": clip, "split": "train", "reason": "no frame could be decoded"} for clip in lost["clip"]],
         },
     )
-    metrics, frames = {}, []
+    scores, frames = {}, []
     for split in ("test", "validation"):
         part = parts[split]
         if len(part):
             labels = part["label"].to_numpy()
             chances = _distributions(random, labels, len(classes), skill)
             frames.append(predictions_frame(part["clip"], part["group"], split, labels, chances, classes))
-            metrics[split] = score(chances, labels, part["group"].to_numpy(dtype=str), params.evaluate, params.seed)
+            scores[split] = score(chances, labels, part["group"].to_numpy(dtype=str), params.evaluate, params.seed)
     write_predictions(results / "predictions.csv", *frames)
-    write_json(results / "metrics.json", metrics)
+    Metrics(**scores).write(results / "metrics.json")
     epochs = np.arange(1, 13)
     history = pd.DataFrame(
         {

@@ -2,16 +2,23 @@
 
 import pytest
 
+from pipeline.artifacts import RunRecord, Scores
 from pipeline.reporting import page
 from pipeline.reporting.tables import Leaks
 from pipeline.tracking.environment import environment
 from tests.reporting.results import some_params
 
-TEST = {"top1": 0.9, "top1_low": 0.85, "top1_high": 0.94, "clips": 400, "groups": 60}
+TEST = dict.fromkeys(Scores.model_fields, 0.5) | {
+    "top1": 0.9,
+    "top1_low": 0.85,
+    "top1_high": 0.94,
+    "clips": 400,
+    "groups": 60,
+}
 
 
 def _said(confidence: float = 0.95, **values) -> str:
-    return " ".join(page.certainty(TEST | values, confidence, 2000))
+    return " ".join(page.certainty(Scores(**TEST | values), confidence, 2000))
 
 
 def test_the_interval_is_worded_with_its_confidence():
@@ -64,12 +71,12 @@ def test_the_configuration_is_whole_but_for_credentials():
 
 def test_the_environment_is_trainings_and_says_where_the_reports_differs():
     trained = environment() | {"processor": "of training", "commit": "abc", "changed": False}
-    found = page.made_with({"run_id": "1", "environment": trained})
+    found = page.made_with(RunRecord(run_id="1", environment=trained))
     assert found.trained["code"] == "commit abc" and found.trained["processor"].startswith("of training, ")
     assert [name for name, *_ in found.differences] == ["code", "processor"]
-    assert page.made_with({"environment": environment()}).differences == []
+    assert page.made_with(RunRecord(run_id="1", environment=environment())).differences == []
 
 
 def test_of_a_training_that_noted_nothing_nothing_is_claimed():
-    found = page.made_with({"run_id": "1"})
+    found = page.made_with(RunRecord(run_id="1"))
     assert found.trained is None and found.report["tensorflow"].startswith("2.")
