@@ -1,5 +1,6 @@
 """dvc.yaml names all the code that can change what a stage makes, and none that cannot."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -42,23 +43,18 @@ def is_neutral(module: str) -> bool:
 
 def has_code(path: Path) -> bool:
     """Not a package's face with a docstring alone."""
-    return path.name != "__init__.py" or path.read_text().count("\n") > 1
-
-
-def whole(family: str, paths: set[str]) -> set[str]:
-    """`paths`; what builds a family's network counts as one."""
-    network = f"pipeline/models/{family}/network/"
-    if any(path.startswith(network) for path in paths):
-        paths = paths | {path.relative_to(ROOT).as_posix() for path in (ROOT / network).rglob("*.py") if has_code(path)}
-    return paths
+    return path.name != "__init__.py" or len(ast.parse(path.read_text()).body) > 1
 
 
 def deciding(stage: str, family: str) -> set[str]:
-    """Paths of the files whose code decides what a stage makes of a family's model."""
+    """Paths of the files whose code decides what a stage makes of a family's model. A family's `network` counts as one."""
+    network = f"pipeline.models.{family}.network."
     names = closure(f"stages.{stage}", family, through=lambda name: not is_neutral(name))
+    if any(name.startswith(network) for name in names):
+        for part in [name for name in modules() if name.startswith(network)]:
+            names |= closure(part, family, through=lambda name: not is_neutral(name))
     paths = {modules()[name] for name in names if not is_neutral(name)}
-    found = {path.relative_to(ROOT).as_posix() for path in paths if has_code(path)} | COPIED.get(stage, set())
-    return whole(family, found)
+    return {path.relative_to(ROOT).as_posix() for path in paths if has_code(path)} | COPIED.get(stage, set())
 
 
 def listed(stage: str, family: str) -> set[str]:

@@ -1,8 +1,7 @@
 """The backbone and the finished classifier as SavedModels that need neither Keras nor the Model Garden to run.
 
-The backbone's values are constants of its graph: handing TensorFlow the Keras model would trace each of its layers, for minutes,
-and its variables take longer to save and to load than all else. The head's values are variables, so that one SavedModel serves
-every head on a backbone: `replace_head` writes another one's values into a copy.
+The backbone's values are constants of its graph. The head's values are variables, so that one SavedModel serves every head on a
+backbone: `replace_head` writes another one's values into a copy.
 """
 
 import shutil
@@ -12,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.files import atomic_folder
+from pipeline.models.constants import with_constants
 from pipeline.models.movinet.apply import HeadValues
 from pipeline.models.movinet.network.head import apply_head
 from pipeline.models.movinet.network.weights.checkpoints import VALUE, replace_values
@@ -20,32 +20,6 @@ from pipeline.video.views import test_views
 
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # it is only ever run forwards
 HEAD_FIELDS = tuple(HeadValues.__dataclass_fields__)
-
-
-def _with_constants(function: tf.types.experimental.ConcreteFunction) -> tf.compat.v1.GraphDef:
-    """The function's graph with the values of the variables that it reads in place of them.
-
-    Raises:
-      ValueError: it does more with a variable than read it.
-    """
-    variables = {id(variable.handle): variable for variable in function.variables}
-    captured = {place.op.name: variables[id(handle)] for handle, place in function.graph.captures if id(handle) in variables}
-    source = function.graph.as_graph_def()
-    frozen = tf.compat.v1.GraphDef(versions=source.versions, library=source.library)
-    for node in source.node:
-        if node.name in captured:
-            continue
-        if node.op == "ReadVariableOp" and node.input[0] in captured:
-            value = tf.make_tensor_proto(captured[node.input[0]].numpy())
-            constant = frozen.node.add(name=node.name, op="Const")
-            constant.attr["dtype"].type = value.dtype
-            constant.attr["value"].tensor.CopyFrom(value)
-            continue
-        used = [name for name in node.input if name in captured]
-        if used:
-            raise ValueError(f"{node.name} ({node.op}) does more with {captured[used[0]].name} than read it")
-        frozen.node.add().CopyFrom(node)
-    return frozen
 
 
 class FrozenBackbone(tf.Module):
@@ -68,13 +42,7 @@ class FrozenBackbone(tf.Module):
             endpoints, _ = backbone({"image": views}, training=False)
             return tf.reshape(tf.cast(endpoints["head"], tf.float32), [-1, features])
 
-        traced = tf.function(compute, autograph=False).get_concrete_function(spec)
-        graph, result = _with_constants(traced), traced.outputs[0].name
-
-        def imported(views: tf.Tensor) -> tf.Tensor:
-            return tf.import_graph_def(graph, {"views": views}, [result], name="")[0]
-
-        frozen = tf.compat.v1.wrap_function(imported, [spec])
+        frozen = with_constants(compute, spec)
         self.width = features
         self.features = tf.function(lambda views: frozen(views), input_signature=[spec], autograph=False)
 

@@ -1,0 +1,92 @@
+"""The recurrent top's values as arrays, and what it makes of cached features: NumPy alone, to spare importing TensorFlow.
+
+`network.recurrent.RecurrentTop` computes the same in TensorFlow, and Keras trains it; a test holds the three together.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.artifacts import ClassifierDescription
+from pipeline.files import atomic_file
+
+TOP_FILE = "top.npz"
+
+
+@dataclass(frozen=True)
+class TopValues:
+    """Values float32 of a recurrent top.
+
+    Attributes:
+      recurrent: of each GRU, Keras's kernel (inputs, 3 units), recurrent kernel (units, 3 units) and bias (2, 3 units); gates in
+        the order update, reset, candidate, and the reset gate applied after the product (Cho et al. 2014, as cuDNN has it).
+      dense: of each dense layer, kernel and bias; all but the last are followed by a rectifier.
+    """
+
+    recurrent: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
+    dense: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    @classmethod
+    def from_weights(cls, weights: list[np.ndarray], layers: int) -> "TopValues":
+        """Of a Keras model's `get_weights()`, with so many recurrent layers."""
+        recurrent = tuple(tuple(weights[3 * layer : 3 * layer + 3]) for layer in range(layers))
+        rest = weights[3 * layers :]
+        return cls(recurrent, tuple(zip(rest[0::2], rest[1::2], strict=True)))
+
+    @property
+    def parameters(self) -> int:
+        return sum(array.size for layer in (*self.recurrent, *self.dense) for array in layer)
+
+    def save(self, path: Path) -> None:
+        arrays = {f"gru{layer}_{part}": array for layer, gru in enumerate(self.recurrent) for part, array in enumerate(gru)}
+        arrays |= {f"dense{layer}_{part}": array for layer, dense in enumerate(self.dense) for part, array in enumerate(dense)}
+        with atomic_file(path) as part, open(part, "wb") as file:
+            np.savez(file, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "TopValues":
+        with np.load(path) as arrays:
+            layers = {name.split("_")[0] for name in arrays.files}
+            grus, denses = (sorted(name for name in layers if name.startswith(kind)) for kind in ("gru", "dense"))
+            recurrent = tuple(tuple(arrays[f"{name}_{part}"] for part in range(3)) for name in grus)
+            dense = tuple(tuple(arrays[f"{name}_{part}"] for part in range(2)) for name in denses)
+        return cls(recurrent, dense)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 0.5 * np.tanh(x / 2) + 0.5  # in a form that never overflows
+
+
+def _gru(inputs: np.ndarray, mask: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """States after each step, float32 (N, T, units); a masked step leaves the state as it was."""
+    units = len(recurrent)
+    projected = inputs @ kernel + bias[0]
+    state = np.zeros((len(inputs), units), np.float32)
+    states = np.empty((*inputs.shape[:2], units), np.float32)
+    for step in range(inputs.shape[1]):
+        gates = state @ recurrent + bias[1]
+        update = _sigmoid(projected[:, step, :units] + gates[:, :units])
+        reset = _sigmoid(projected[:, step, units : 2 * units] + gates[:, units : 2 * units])
+        candidate = np.tanh(projected[:, step, 2 * units :] + reset * gates[:, 2 * units :])
+        state = np.where(mask[:, step, None], update * state + (1 - update) * candidate, state)
+        states[:, step] = state
+    return states
+
+
+def top_probabilities(values: TopValues, features: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Probabilities float32 (N, C) of features float32 (N, T, P); mask: bool (N, T)."""
+    x = features
+    for gru in values.recurrent:
+        x = _gru(x, mask, *gru)
+    x = x[:, -1]
+    for number, (kernel, bias) in enumerate(values.dense, 1):
+        x = x @ kernel + bias
+        x = np.maximum(x, 0) if number < len(values.dense) else x
+    powers = np.exp(x - x.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def predict(classifier: Path, description: ClassifierDescription, features: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """See `family.predict`."""
+    return top_probabilities(TopValues.load(classifier / TOP_FILE), features, mask)

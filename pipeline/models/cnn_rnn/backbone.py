@@ -1,0 +1,41 @@
+"""A CNN-RNN's frozen image network as embed runs it."""
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.models.cnn_rnn.network.image_features import (
+    ImageFeatures,
+    build_image_network,
+    save_image_features,
+    values_digest,
+)
+from pipeline.models.cnn_rnn.settings import Settings
+from pipeline.video.sampling import Sampling
+
+
+class ImageBackbone:
+    """See `family.Backbone`: one vector a frame."""
+
+    def __init__(self, model: Settings, sampling: Sampling, seed: int):
+        built = build_image_network(model, sampling.size, seed)
+        self._module = ImageFeatures(built, model.image_network, sampling.size)
+        self.shape = (sampling.count, model.image_network.features)
+        self.digest = None if model.weights == "random" else values_digest(built)
+        self.made_with: dict[str, Any] = {}
+
+    def features(self, views: tf.Tensor) -> tf.Tensor:
+        # One view at a time: a larger batch is no faster on a CPU, and the feature maps of many frames take gigabytes.
+        return tf.concat([self._module.features(view[tf.newaxis]) for view in views], axis=0)
+
+    def save(self, folder: Path) -> None:
+        save_image_features(self._module, folder)
+
+    def save_initial(self, folder: Path, views: int) -> None:
+        """The image network, which every classifier on these features is saved with."""
+        self.save(folder / "image_network")
+
+
+def open_backbone(model: Settings, num_classes: int, sampling: Sampling, seed: int) -> ImageBackbone:
+    return ImageBackbone(model, sampling, seed)

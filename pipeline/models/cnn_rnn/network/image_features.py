@@ -1,0 +1,86 @@
+"""The frozen image network: built, restored, and saved as a function of views."""
+
+import hashlib
+from pathlib import Path
+
+import tensorflow as tf
+import tf_keras
+
+from pipeline.console import UserError, say
+from pipeline.files import atomic_folder
+from pipeline.models.cnn_rnn.network.image_networks import ImageNetwork
+from pipeline.models.cnn_rnn.network.weights_file import weights_file
+from pipeline.models.cnn_rnn.settings import Settings
+from pipeline.models.constants import with_constants
+
+_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # it is only ever run forwards
+
+
+def build_image_network(model: Settings, size: int, seed: int) -> tf_keras.Model:
+    """The image network, restored: float32 (B, size, size, 3), preprocessed -> float32 (B, features).
+
+    seed: of random weights.
+
+    Raises:
+      UserError: weights that cannot be had or do not fit, a size that the network cannot take.
+    """
+    network = model.image_network
+    tf_keras.utils.set_random_seed(seed)
+    builder = getattr(getattr(tf_keras.applications, network.module), network.builder)
+    published = model.weights == "imagenet"
+    options = {"include_top": False, "pooling": "avg", "input_shape": (size, size, 3)}
+    try:
+        built = builder(weights="imagenet" if published else None, **options)
+    except ValueError as error:
+        raise UserError(f"{model.network}: frames.size = {size}: {_line(error)}", advice="set frames.size") from error
+    except Exception as error:  # what Keras raises when it fetches is a plain Exception
+        if not published:
+            raise
+        advice = "fetch the file by other means and set model.weights to its path"
+        raise UserError(f"the ImageNet weights of {model.network} cannot be had: {_line(error)}", advice=advice) from error
+    if model.weights not in ("imagenet", "random"):
+        _load(built, weights_file(model.weights), model)
+        say(f"restored all {len(built.weights)} variables of {model.network} from {model.weights}")
+    return built
+
+
+def _load(built: tf_keras.Model, path: Path, model: Settings) -> None:
+    try:
+        built.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        advice = f"give weights of {model.network} without its classifier (no top), as Keras saves them"
+        raise UserError(f"model.weights: {model.weights}: does not fit {model.network}: {_line(error)}", advice=advice) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def values_digest(built: tf_keras.Model) -> str:
+    """SHA-256 of all values, so that the same weights are the same wherever they came from."""
+    digest = hashlib.sha256()
+    for value in built.get_weights():
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+class ImageFeatures(tf.Module):
+    """`features`: views float32 (N, T, size, size, 3) in [0, 1] -> float32 (N, T, P), for any T."""
+
+    def __init__(self, built: tf_keras.Model, network: ImageNetwork, size: int):
+        super().__init__()
+        preprocess = getattr(tf_keras.applications, network.module).preprocess_input
+        images = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
+        frozen = with_constants(lambda images: built(preprocess(images * 255.0), training=False), images)
+
+        def compute(views: tf.Tensor) -> tf.Tensor:
+            shape = tf.shape(views)
+            return tf.reshape(frozen(tf.reshape(views, [-1, size, size, 3])), [shape[0], shape[1], network.features])
+
+        spec = tf.TensorSpec([None, None, size, size, 3], tf.float32, name="views")
+        self.features = tf.function(compute, input_signature=[spec], autograph=False)
+
+
+def save_image_features(module: tf.Module, folder: Path) -> None:
+    with atomic_folder(folder) as part:
+        tf.saved_model.save(module, str(part), options=_OPTIONS)

@@ -1,0 +1,18 @@
+"""The file that `model.weights` names. Nothing here imports TensorFlow."""
+
+from pathlib import Path
+
+from pipeline.console import UserError
+from pipeline.files import repository_root
+
+
+def weights_file(weights: str) -> Path:
+    """The file that `model.weights` names. Raises UserError for what no network of Keras Applications can be restored from."""
+    path = Path(weights).expanduser()
+    path = path if path.is_absolute() else repository_root() / path
+    advice = "set model.weights to imagenet, random, or an .h5 file of the network without its classifier"
+    if "://" in weights or not path.exists():
+        raise UserError(f"model.weights: {weights}: not found", advice=advice)
+    if path.is_dir() or path.open("rb").read(8) != b"\x89HDF\r\n\x1a\n":
+        raise UserError(f"model.weights: {weights}: not an HDF5 file of Keras", advice=advice)
+    return path

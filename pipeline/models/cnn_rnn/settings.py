@@ -1,0 +1,67 @@
+"""The section `model` of a CNN-RNN. Nothing here imports TensorFlow."""
+
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.console import UserError
+from pipeline.models.cnn_rnn.network.image_networks import NETWORKS, ImageNetwork
+from pipeline.models.family import Cost, ModelSettings
+from pipeline.settings import Finetune, PositiveInt
+
+# Bytes of memory a pixel of a batch in embed, beyond those of the built network.
+_FORWARD_BYTES = 400
+
+
+class Settings(ModelSettings):
+    """`weights`: imagenet, random, or a path to the network's weights without its classifier, as Keras saves them (.h5).
+
+    Attributes:
+      network: the image network.
+      units: of the recurrent layers (GRU), first to last.
+      hidden: units of the dense layer after them; None leaves it out.
+      dropout: before that layer, where finetune.dropout is null.
+    """
+
+    family: Literal["cnn_rnn"]
+    network: Literal[tuple(NETWORKS)]
+    units: Annotated[list[PositiveInt], Field(min_length=1)]
+    hidden: PositiveInt | None
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+    short_clips: ClassVar[Literal["repeat", "pad"]] = "pad"
+
+    @property
+    def image_network(self) -> ImageNetwork:
+        return NETWORKS[self.network]
+
+    @model_validator(mode="after")
+    def _as_pretrained(self) -> Self:
+        if self.resolution != self.image_network.size:
+            message = f"model.resolution = {self.resolution}, but {self.network} was trained at {self.image_network.size}"
+            raise UserError(message, advice=f"choose model=cnn_rnn_{self.network}; to use another size, set frames.size")
+        return self
+
+    @property
+    def streams(self) -> bool:
+        return True
+
+    def check_training(self, finetune: Finetune) -> None:
+        if finetune.trainable != "head":
+            message = f"finetune.trainable = {finetune.trainable}, but the image network of a CNN-RNN stays frozen"
+            raise UserError(message, advice="set finetune=head")
+
+    def cost(self, frames: int) -> Cost:
+        network = self.image_network
+        sizes = [network.features, *self.units]
+        recurrent = sum(3 * units * (before + units + 2) for before, units in pairwise(sizes))
+        return Cost(
+            gflop=network.gflop,
+            pixels=network.size,
+            start=10,
+            forward=_FORWARD_BYTES,
+            step=0,
+            parameters=network.parameters + recurrent,
+            features=frames * network.features,
+        )

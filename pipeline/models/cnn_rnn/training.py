@@ -1,0 +1,25 @@
+"""A CNN-RNN trains its top alone: what `family` offers for training whole networks is refused, with a clear line."""
+
+from pathlib import Path
+from typing import NoReturn
+
+from pipeline.artifacts import ClassifierDescription
+from pipeline.console import UserError
+from pipeline.models.cnn_rnn.settings import Settings
+from pipeline.settings import Finetune
+
+
+def _refuse() -> NoReturn:
+    raise UserError("the image network of a CNN-RNN stays frozen", advice="set finetune=head")
+
+
+def initial_weights_digest(model: Settings) -> str | None:
+    _refuse()
+
+
+def build_network(model: Settings, finetune: Finetune, num_classes: int, seed: int) -> NoReturn:
+    _refuse()
+
+
+def save_network(network, folder: Path, description: ClassifierDescription, *, portable: bool) -> NoReturn:
+    _refuse()

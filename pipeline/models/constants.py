@@ -1,0 +1,47 @@
+"""A traced function with the values that it reads as constants of its graph.
+
+Handing TensorFlow a Keras model to save would trace each of its layers, for minutes, and variables take longer to save and to
+load than all else.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+def with_constants(compute: Callable[[tf.Tensor], tf.Tensor], spec: tf.TensorSpec) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The same function of one tensor, with the values that its variables have now.
+
+    spec: of the argument; it must have a name.
+
+    Raises:
+      ValueError: it does more with a variable than read it.
+    """
+    traced = tf.function(compute, autograph=False).get_concrete_function(spec)
+    graph, result = _frozen_graph(traced), traced.outputs[0].name
+
+    def imported(argument: tf.Tensor) -> tf.Tensor:
+        return tf.import_graph_def(graph, {spec.name: argument}, [result], name="")[0]
+
+    return tf.compat.v1.wrap_function(imported, [spec])
+
+
+def _frozen_graph(function: tf.types.experimental.ConcreteFunction) -> tf.compat.v1.GraphDef:
+    variables = {id(variable.handle): variable for variable in function.variables}
+    captured = {place.op.name: variables[id(handle)] for handle, place in function.graph.captures if id(handle) in variables}
+    source = function.graph.as_graph_def()
+    frozen = tf.compat.v1.GraphDef(versions=source.versions, library=source.library)
+    for node in source.node:
+        if node.name in captured:
+            continue
+        if node.op == "ReadVariableOp" and node.input[0] in captured:
+            value = tf.make_tensor_proto(captured[node.input[0]].numpy())
+            constant = frozen.node.add(name=node.name, op="Const")
+            constant.attr["dtype"].type = value.dtype
+            constant.attr["value"].tensor.CopyFrom(value)
+            continue
+        used = [name for name in node.input if name in captured]
+        if used:
+            raise ValueError(f"{node.name} ({node.op}) does more with {captured[used[0]].name} than read it")
+        frozen.node.add().CopyFrom(node)
+    return frozen
