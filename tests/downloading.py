@@ -5,8 +5,10 @@ from pathlib import Path
 import pandas
 import pytest
 
+from pipeline.settings import Data
 from pipeline.sources import archives
-from tests.sources.clips import digest
+from stages.download import Downloaded, run
+from tests.sources.clips import digest, speed
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +18,11 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setattr(archives, "FIRST_WAIT", 0.01)
     return tmp_path
+
+
+def download(source: Data, **paths: Path) -> Downloaded:
+    """The stage, with seed 1. paths: `clips` and `manifest`, if other than the default."""
+    return run(source, 1, speed(), **paths)
 
 
 def check_clips(manifest: pandas.DataFrame, folder: Path = Path("data/clips")) -> None:

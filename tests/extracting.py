@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.artifacts import FramesSummary
 from pipeline.files import sha256
 from pipeline.settings import Frames
 from pipeline.sources.manifest import read_manifest, write_manifest
+from stages import extract
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +28,15 @@ def settings(**changes) -> Frames:
         "quality": 95,
         "shards": 2,
         "on_error": "keep",
+        "sampling": "uniform",
         "image_rate": None,
-        "workers": 1,
     }
     return Frames(**(values | changes))
+
+
+def extract_clips(manifest: pd.DataFrame, clips: Path, out: Path, workers: int = 1, **changes) -> FramesSummary:
+    """Runs the stage. changes: of `settings`."""
+    return extract.run(settings(**changes), manifest, clips, out, workers)
 
 
 def write_clip(path: Path, level: int, frames: int) -> None:

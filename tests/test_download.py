@@ -12,12 +12,12 @@ import yaml
 from pipeline.settings import Data
 from pipeline.sources import archives
 from pipeline.sources.manifest import duplicated_across, leaking_groups, read_manifest
-from stages import download
-from stages.download import run, summary
-from tests.downloading import check_clips, workspace  # noqa: F401
+from stages.download import summary
+from tests.downloading import check_clips, download, workspace  # noqa: F401
 from tests.range_server import RangeServer, wait_until
-from tests.sources.clips import CLASSES, archive, data, digest, directory_start, split, ucf_members
+from tests.sources.clips import CLASSES, archive, data, digest, directory_start, speed, split, ucf_members
 
+ROOT = Path(__file__).parent.parent
 MEMBERS = ucf_members()
 CONTENT = archive(MEMBERS)
 
@@ -33,7 +33,7 @@ def served_members(server: RangeServer) -> int:
 
 
 def test_a_subset_of_a_remote_archive(server):
-    done = run(data(archive=server.url("a.zip"), num_classes=2, split=split(train_per_class=10, test_per_class=4)), seed=1)
+    done = download(data(archive=server.url("a.zip"), num_classes=2, split=split(train_per_class=10, test_per_class=4)))
     manifest = read_manifest("data/manifest.csv")
     pandas.testing.assert_frame_equal(manifest, done.manifest)
     check_clips(manifest)
@@ -53,13 +53,13 @@ def test_a_subset_of_a_remote_archive(server):
 
 def test_a_second_run_fetches_only_what_is_new_and_gives_the_same_bytes(server):
     one = data(archive=server.url("a.zip"), split=split(train_per_class=10, test_per_class=4))
-    run(one, seed=1)
+    download(one)
     first = Path("data/manifest.csv").read_bytes()
     server.reset_counts()
-    again = run(one, seed=1)
+    again = download(one)
     assert Path("data/manifest.csv").read_bytes() == first
     assert served_members(server) == 0 and again.fetched == 0
-    bigger = run(data(archive=server.url("a.zip")), seed=1)
+    bigger = download(data(archive=server.url("a.zip")))
     assert served_members(server) == 150 - 3 * 14
     assert (len(bigger.manifest), bigger.reused) == (150, 3 * 14 * 3000)
     check_clips(bigger.manifest)
@@ -67,26 +67,26 @@ def test_a_second_run_fetches_only_what_is_new_and_gives_the_same_bytes(server):
 
 def test_clips_are_links_into_the_store_and_a_changed_clip_is_fetched_again(server):
     source = data(archive=server.url("a.zip"), num_classes=2)
-    done = run(source, seed=1)
+    done = download(source)
     clip = Path("data/clips") / done.manifest["clip"][0]
     assert clip.stat().st_nlink == 2
     clip.write_bytes(b"edited in place, and so in the store")
     server.reset_counts()
-    check_clips(run(source, seed=1).manifest)
+    check_clips(download(source).manifest)
     assert served_members(server) == 1
 
 
 def test_local_archive_and_remote_archive_agree(server, tmp_path):
     (tmp_path / "a.zip").write_bytes(CONTENT)
-    local = run(data(archive="a.zip"), seed=1, clips=tmp_path / "l/clips", manifest=tmp_path / "l/m.csv")
-    remote = run(data(archive=server.url("a.zip")), seed=1, clips=tmp_path / "r/clips", manifest=tmp_path / "r/m.csv")
+    local = download(data(archive="a.zip"), clips=tmp_path / "l/clips", manifest=tmp_path / "l/m.csv")
+    remote = download(data(archive=server.url("a.zip")), clips=tmp_path / "r/clips", manifest=tmp_path / "r/m.csv")
     pandas.testing.assert_frame_equal(local.manifest, remote.manifest)
     check_clips(local.manifest, tmp_path / "l/clips")
 
 
 @pytest.mark.parametrize("scheme", ["official", "grouped", "random"])
 def test_schemes_leak_or_do_not(server, scheme):
-    manifest = run(data(archive=server.url("a.zip"), split=split(scheme=scheme)), seed=1).manifest
+    manifest = download(data(archive=server.url("a.zip"), split=split(scheme=scheme))).manifest
     assert bool(leaking_groups(manifest)) == (scheme == "random")
     assert set(manifest["split"]) == {"train", "validation", "test"}
 
@@ -94,7 +94,7 @@ def test_schemes_leak_or_do_not(server, scheme):
 def test_identical_clips_on_both_sides_are_reported(server):
     members = {**MEMBERS, "UCF101/v_Archery_g20_c01.avi": MEMBERS["UCF101/v_Archery_g03_c01.avi"]}
     server.files["b.zip"] = archive(members)
-    done = run(data(archive=server.url("b.zip")), seed=1)
+    done = download(data(archive=server.url("b.zip")))
     assert duplicated_across(done.manifest) == [("Archery/v_Archery_g20_c01.avi", "Archery/v_Archery_g03_c01.avi")]
     assert "training or validation: 1 (Archery/v_Archery_g20_c01.avi = Archery/v_Archery_g03_c01.avi)" in summary(done)
 
@@ -103,7 +103,7 @@ def test_identical_clips_on_both_sides_are_reported(server):
 def test_manifests_of_ucf_101_and_of_the_sample_are_what_they_were(real_archive, workspace):
     """SHA-256 of the manifests that the rules for names made before folders had layouts."""
     (workspace / "a.zip").write_bytes(real_archive)
-    sample = Path(download.__file__).parents[1] / "data/sample.zip"
+    sample = ROOT / "data/sample.zip"
     for changes, expected in (
         ({"archive": str(sample)}, "bdf97c8ba17004e2ef25566b016e312d71f028f5ec3c999320408087dd5cf792"),
         ({"archive": "a.zip"}, "46a1ffaa1aa8e4f0f0e3375b3c236e43a4cb74920c8d795d53fbd7004d30a98c"),
@@ -113,22 +113,23 @@ def test_manifests_of_ucf_101_and_of_the_sample_are_what_they_were(real_archive,
             "bebd5e530d41b637a2fff026c893ad9a196c178f413b0a79173bcab3a606e231",
         ),
     ):
-        run(data(**changes), seed=1)
+        download(data(**changes))
         assert digest(Path("data/manifest.csv").read_bytes()) == expected
 
 
-def start(workspace: Path, source: Data) -> subprocess.Popen:
+def start(workspace: Path, source: Data, **speeds) -> subprocess.Popen:
     """The stage as DVC starts it: with the configuration in params.yaml."""
-    root = Path(download.__file__).parents[1]
     code = (
         "import sys, yaml; from stages import download; from pipeline.console import run_command\n"
-        "from pipeline.params import Data, Params\n"
+        "from pipeline.params import Params\n"
+        "from pipeline.settings import Data, Speed\n"
         "content = yaml.safe_load(open('params.yaml'))\n"
-        "download.load_params = lambda: Params.model_construct(seed=1, data=Data(**content))\n"
+        "sections = {'data': Data(**content['data']), 'speed': Speed(**content['speed'])}\n"
+        "download.load_params = lambda: Params.model_construct(seed=1, **sections)\n"
         "sys.argv = ['download']; run_command(download.main)"
     )
-    (workspace / "params.yaml").write_text(yaml.safe_dump(source.model_dump()))
-    environment = {**os.environ, "PYTHONPATH": str(root)}
+    (workspace / "params.yaml").write_text(yaml.safe_dump({"data": source.model_dump(), "speed": speed(**speeds).model_dump()}))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, "-c", code], cwd=workspace, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -137,8 +138,8 @@ def test_a_killed_run_goes_on_where_it_was(server, workspace):
     server.stall = 30.0
     start_of_last = directory_start(CONTENT) * 2 // 3
     server.misbehave("stall", times=100, where=lambda first, last: start_of_last < first and last < directory_start(CONTENT))
-    source = data(archive=server.url("a.zip"), timeout=60.0, workers=1)
-    process = start(workspace, source)
+    source, slow = data(archive=server.url("a.zip")), {"timeout": 60.0, "connections": 1}
+    process = start(workspace, source, **slow)
     store = workspace / ".cache/clips"
     wait_until(lambda: len(list(store.rglob("*.avi"))) >= 20 and list(store.rglob("*.part")), seconds=30)
     process.send_signal(signal.SIGKILL)
@@ -147,7 +148,7 @@ def test_a_killed_run_goes_on_where_it_was(server, workspace):
     kept = len(list(store.rglob("*.avi")))
     server._faults.clear()
     server.reset_counts()
-    process = start(workspace, source)
+    process = start(workspace, source, **slow)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     manifest = read_manifest(workspace / "data/manifest.csv")
@@ -178,7 +179,7 @@ def test_real_clips_cost_at_most_five_percent_more_than_their_bytes(real_archive
         with archives.Archive(server.url("a.zip"), 0, 5.0) as archive_:
             sizes = {name: info.compress_size for name, info in archive_.members.items()}
         server.reset_counts()
-        manifest = run(data(archive=server.url("a.zip"), workers=8, **changes), seed=1).manifest
+        manifest = download(data(archive=server.url("a.zip"), **changes)).manifest
         wanted = sum(sizes[name] for name in manifest["source"])
         assert wanted <= server.bytes <= 1.05 * wanted, (server.bytes, wanted)
         assert server.requests <= len(manifest) + 3

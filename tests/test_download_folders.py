@@ -7,8 +7,7 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.sources.manifest import leaking_groups, read_manifest
-from stages.download import run
-from tests.downloading import check_clips, workspace  # noqa: F401
+from tests.downloading import check_clips, download, workspace  # noqa: F401
 from tests.sources.clips import archive, data, digest, noise, split
 
 
@@ -31,7 +30,7 @@ def state(folder: Path) -> dict:
 def test_a_folder_of_videos_is_linked_or_copied_and_left_alone(folder, monkeypatch, link):
     monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: link)
     before = state(folder)
-    done = run(data(folder=str(folder), split=split(scheme="grouped")), seed=1)
+    done = download(data(folder=str(folder), split=split(scheme="grouped")))
     check_clips(done.manifest)
     assert Counter(done.manifest["split"]) == {"train": 12, "validation": 2, "test": 6}
     assert Path("data/clips/jump/0.mp4").samefile(folder / "jump/0.mp4") == link
@@ -42,13 +41,13 @@ def test_a_listing_gives_labels_groups_and_splits(folder, tmp_path):
     rows = [f"{c}/{n}.mp4,{c.upper()},p{n},{'test' if n < 3 else 'train'}" for c in ("jump", "run") for n in range(10)]
     (tmp_path / "list.csv").write_text("path,label,group,split\n" + "\n".join(rows))
     source = {"folder": str(folder), "listing": "list.csv"}
-    manifest = run(data(**source, split=split(scheme="given")), seed=1).manifest
+    manifest = download(data(**source, split=split(scheme="given"))).manifest
     check_clips(manifest)
     assert set(manifest.loc[manifest["split"] == "test", "group"]) == {"p0", "p1", "p2"}
     assert list(manifest["class"].unique()) == ["JUMP", "RUN"] and leaking_groups(manifest) == []
     (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(row.rsplit(",", 2)[0] for row in rows))
     with pytest.raises(UserError, match="there is neither"):
-        run(data(**source, split=split(scheme="given")), seed=1)
+        download(data(**source, split=split(scheme="given")))
 
 
 def frames(root: Path, count: int = 8) -> dict[str, bytes]:
@@ -69,7 +68,7 @@ def frames(root: Path, count: int = 8) -> dict[str, bytes]:
 def test_folders_of_images_are_placed_as_folders(tmp_path, monkeypatch, link):
     monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: link)
     members = frames(tmp_path / "videos")
-    manifest = run(data(folder=str(tmp_path / "videos"), split=split(scheme="auto")), seed=1).manifest
+    manifest = download(data(folder=str(tmp_path / "videos"), split=split(scheme="auto"))).manifest
     files = sorted(path.relative_to("data/clips").as_posix() for path in Path("data/clips").rglob("*") if path.is_file())
     assert files == sorted(members)
     row = manifest[manifest["clip"] == "run/clip3"].iloc[0]
@@ -78,10 +77,10 @@ def test_folders_of_images_are_placed_as_folders(tmp_path, monkeypatch, link):
     assert (row["source"], row["bytes"], row["sha256"]) == ("run/clip3", 200, digest(whole.encode()))
     assert Path("data/clips/run/clip3/000002.jpg").read_bytes() == members["run/clip3/000002.jpg"]
     (tmp_path / "a.zip").write_bytes(archive({f"set/{name}": content for name, content in members.items()}))
-    packed = run(data(archive="a.zip", split=split(scheme="auto")), seed=1, clips=Path("z/clips"), manifest=Path("z/m.csv"))
+    packed = download(data(archive="a.zip", split=split(scheme="auto")), clips=Path("z/clips"), manifest=Path("z/m.csv"))
     assert list(packed.manifest["sha256"]) == list(manifest["sha256"]) and list(packed.manifest["clip"]) == list(manifest["clip"])
     assert packed.fetched == 16 * 200
-    again = run(data(archive="a.zip", split=split(scheme="auto")), seed=1, clips=Path("z/clips"), manifest=Path("z/m.csv"))
+    again = download(data(archive="a.zip", split=split(scheme="auto")), clips=Path("z/clips"), manifest=Path("z/m.csv"))
     assert (again.fetched, again.reused) == (0, 16 * 200)
 
 
@@ -92,7 +91,7 @@ def test_odd_names_of_classes_and_files_come_back(tmp_path):
             path = tmp_path / "videos" / category / f"{n}, 'x' \u00e4.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(noise(f"{category}{n}", 100))
-    run(data(folder=str(tmp_path / "videos"), classes=classes, split=split(scheme="auto")), seed=1)
+    download(data(folder=str(tmp_path / "videos"), classes=classes, split=split(scheme="auto")))
     manifest = read_manifest("data/manifest.csv")
     check_clips(manifest)
     assert list(manifest["class"].unique()) == sorted(classes)
@@ -101,8 +100,8 @@ def test_odd_names_of_classes_and_files_come_back(tmp_path):
 def test_a_tilde_that_dvc_would_not_expand(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder.parent))
     with pytest.raises(UserError, match=f"DVC does not expand ~; give data.folder or data.archive as {folder}"):
-        run(data(folder="~/videos", watch="~/videos", split=split(scheme="auto")), seed=1)
-    assert run(data(folder="~/videos", watch=str(folder), split=split(scheme="auto")), seed=1).manifest["class"].nunique() == 2
+        download(data(folder="~/videos", watch="~/videos", split=split(scheme="auto")))
+    assert download(data(folder="~/videos", watch=str(folder), split=split(scheme="auto"))).manifest["class"].nunique() == 2
 
 
 def test_a_file_that_cannot_be_read_while_it_is_placed_is_one_line(folder, monkeypatch):
@@ -113,7 +112,7 @@ def test_a_file_that_cannot_be_read_while_it_is_placed_is_one_line(folder, monke
 
     monkeypatch.setattr("pipeline.sources.folders.shutil.copyfile", refuse)
     with pytest.raises(UserError, match=r"videos/.*\.mp4: Permission denied; mend it, or take it out"):
-        run(data(folder=str(folder), split=split(scheme="grouped")), seed=1)
+        download(data(folder=str(folder), split=split(scheme="grouped")))
     assert not Path("data/clips").exists()
 
 
@@ -132,9 +131,9 @@ def test_a_file_that_cannot_be_read_while_it_is_placed_is_one_line(folder, monke
 )
 def test_errors_leave_earlier_outputs_as_they_are(folder, tmp_path, source, message):
     (tmp_path / "bare").mkdir()
-    run(data(folder=str(folder), split=split(scheme="grouped")), seed=1, clips=Path("out/clips"), manifest=Path("out/m.csv"))
+    download(data(folder=str(folder), split=split(scheme="grouped")), clips=Path("out/clips"), manifest=Path("out/m.csv"))
     before = state(Path("out"))
     with pytest.raises(UserError, match=message) as caught:
-        run(data(**source(folder)), seed=1, clips=Path("out/clips"), manifest=Path("out/m.csv"))
+        download(data(**source(folder)), clips=Path("out/clips"), manifest=Path("out/m.csv"))
     assert "\n" not in str(caught.value)
     assert state(Path("out")) == before and sorted(p.name for p in Path("out").iterdir()) == ["clips", "m.csv"]

@@ -12,29 +12,31 @@ import joblib
 import numpy as np
 import pytest
 
+from pipeline.artifacts import FrameCounts
 from pipeline.cluster import LOCAL
+from pipeline.params import Params
 from pipeline.sources.manifest import write_manifest
 from pipeline.video.decode import decode_clip
 from pipeline.video.records import parse_clip, read_clips, shard_order
 from stages import extract
-from tests.extracting import break_clips, clips, contents, manifest, manifest_of, root, settings  # noqa: F401
+from tests.extracting import break_clips, clips, contents, extract_clips, manifest, manifest_of, root, settings  # noqa: F401
+from tests.sources.clips import speed
 
 
 def test_everything_arrives(tmp_path, clips, manifest):
     out = tmp_path / "data" / "frames"
-    summary = extract.run(settings(), manifest, clips, out)
-    assert summary == json.loads((out / "frames.json").read_text())
-    assert summary["classes"] == ["a", "b"] and summary["skipped"] == []
-    assert (summary["fps"], summary["size"], summary["quality"]) == (5.0, 32, 95)
+    summary = extract_clips(manifest, clips, out)
+    assert summary.model_dump() == json.loads((out / "frames.json").read_text())
+    assert summary.classes == ["a", "b"] and summary.skipped == []
+    assert (summary.fps, summary.size, summary.quality) == (5.0, 32, 95)
     names = {split: [f"{split}-0000{index}-of-00002.tfrecord" for index in range(2)] for split in ("train", "validation", "test")}
     assert sorted(contents(out)) == sorted([*chain.from_iterable(names.values()), "frames.json"])
-    for split, part in summary["splits"].items():
+    for split, part in summary.splits.items():
         rows = manifest[manifest["split"] == split].set_index("clip")
         records = [
-            {key: value.numpy() for key, value in parse_clip(record).items()}
-            for record in read_clips([out / name for name in part["files"]])
+            {key: value.numpy() for key, value in parse_clip(record).items()} for record in read_clips(summary.files(out, split))
         ]
-        assert part["files"] == names[split]
+        assert part.files == names[split]
         assert [record["clip"].decode() for record in records] == shard_order(rows.index)
         counts = []
         for record in records:
@@ -53,11 +55,11 @@ def test_everything_arrives(tmp_path, clips, manifest):
                 < 5
             )
             counts.append(len(record["frames"]))
-        assert part["clips"] == len(rows) and part["frames"] == sum(counts)
-        assert part["frames_per_clip"] == {"min": min(counts), "median": float(np.median(counts)), "max": max(counts)}
-        assert part["groups"] == rows["group"].nunique()
-        assert part["per_class"] == {name: int((rows["class"] == name).sum()) for name in "ab"}
-        assert part["bytes"] == sum((out / name).stat().st_size for name in part["files"])
+        assert part.clips == len(rows) and part.frames == sum(counts)
+        assert part.frames_per_clip == FrameCounts(min=min(counts), median=float(np.median(counts)), max=max(counts))
+        assert part.groups == rows["group"].nunique()
+        assert part.per_class == {name: int((rows["class"] == name).sum()) for name in "ab"}
+        assert part.bytes == sum((out / name).stat().st_size for name in part.files)
     assert [path.name for path in (tmp_path / ".cache" / "frames").iterdir() if path.is_dir()] == [], "scratch is removed"
 
 
@@ -66,14 +68,14 @@ def test_workers_do_not_change_a_byte(tmp_path, clips, manifest, monkeypatch):
     monkeypatch.setattr(extract, "CLIPS_IN_FLIGHT", 2)  # several batches
     outs = [tmp_path / name for name in ("one", "again", "two")]
     for out, workers in zip(outs, (1, 1, 2), strict=True):
-        extract.run(settings(workers=workers), manifest, clips, out)
+        extract_clips(manifest, clips, out, workers=workers)
     assert contents(outs[0]) == contents(outs[1]) == contents(outs[2])
 
 
 def test_workers_do_not_import_tensorflow(clips, manifest):
     clip = extract.Clip("a/g0_0.avi", 0, "a", "g", 1)
     assert "tensorflow" in sys.modules
-    list(extract.encode_clips([clip] * 8, settings(workers=2), clips))
+    list(extract.encode_clips([clip] * 8, settings(), clips, workers=2))
     loaded = "[name in __import__('sys').modules for name in ('pipeline.video.decode', 'tensorflow')]"
     workers = joblib.Parallel(n_jobs=2)(joblib.delayed(eval)(loaded) for _ in range(8))  # joblib keeps its workers: the same ones
     assert [True, False] in workers, "at least one of them has decoded"
@@ -91,9 +93,8 @@ def test_batches_bound_what_is_in_memory(monkeypatch):
 
 
 def test_fewer_clips_than_shards(tmp_path, clips, manifest):
-    files = {
-        name: part["files"] for name, part in extract.run(settings(shards=4), manifest, clips, tmp_path / "out")["splits"].items()
-    }
+    splits = extract_clips(manifest, clips, tmp_path / "out", shards=4).splits
+    files = {name: part.files for name, part in splits.items()}
     assert files["train"] == [f"train-0000{index}-of-00004.tfrecord" for index in range(4)]
     assert files["test"] == [f"test-0000{index}-of-00003.tfrecord" for index in range(3)]
     assert files["validation"] == [f"validation-0000{index}-of-00002.tfrecord" for index in range(2)]
@@ -101,17 +102,17 @@ def test_fewer_clips_than_shards(tmp_path, clips, manifest):
 
 def test_a_split_without_clips(tmp_path, clips):
     manifest = manifest_of(clips, {"a/g0_0.avi": "train", "b/g0_1.avi": "train"})
-    part = extract.run(settings(), manifest, clips, tmp_path / "out")["splits"]["validation"]
-    assert (part["clips"], part["files"], part["per_class"], part["frames_per_clip"]) == (0, [], {"a": 0, "b": 0}, None)
+    part = extract_clips(manifest, clips, tmp_path / "out").splits["validation"]
+    assert (part.clips, part.files, part.per_class, part.frames_per_clip) == (0, [], {"a": 0, "b": 0}, None)
 
 
 def test_another_joblib_backend_can_be_chosen(clips, manifest, monkeypatch):
     monkeypatch.setattr(extract, "encode_any", lambda path, *rest: (os.getpid(), path.name))
     chosen = [extract.Clip(clip, 0, "a", "g", 1) for clip in manifest["clip"]]
     with joblib.parallel_config(backend="threading"):
-        done = list(extract.encode_clips(chosen, settings(workers=2), clips))
+        done = list(extract.encode_clips(chosen, settings(), clips, workers=2))
     assert done == [(os.getpid(), Path(clip).name) for clip in manifest["clip"]]
-    assert os.getpid() not in {pid for pid, _ in extract.encode_clips(chosen, settings(workers=2), clips)}
+    assert os.getpid() not in {pid for pid, _ in extract.encode_clips(chosen, settings(), clips, workers=2)}
 
 
 def test_the_command_takes_over_params_and_paths(tmp_path, clips, manifest, monkeypatch):
@@ -119,7 +120,8 @@ def test_the_command_takes_over_params_and_paths(tmp_path, clips, manifest, monk
     clips.rename(tmp_path / "data" / "clips")
     write_manifest(manifest, tmp_path / "data" / "manifest.csv")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(extract, "load_params", lambda: type("Params", (), {"frames": settings(shards=1), "cluster": LOCAL}))
+    params = Params.model_construct(frames=settings(shards=1), speed=speed(), cluster=LOCAL)
+    monkeypatch.setattr(extract, "load_params", lambda: params)
     monkeypatch.setattr(sys, "argv", ["extract"])
     extract.main()
     assert sorted(path.name for path in Path("data/frames").iterdir()) == [
@@ -144,8 +146,8 @@ def test_real_clips(tmp_path):
             (clips / clip).write_bytes(archive.read(name))
             splits[clip] = ("train", "train", "validation", "test", "test")[index % 5]
     manifest = manifest_of(clips, splits)
-    summary = extract.run(settings(size=172, workers=2), manifest, clips, tmp_path / "out")
-    assert summary["skipped"] == []
+    summary = extract_clips(manifest, clips, tmp_path / "out", workers=2, size=172)
+    assert summary.skipped == []
     seen = 0
     for record in read_clips(sorted((tmp_path / "out").glob("*.tfrecord"))):
         clip = parse_clip(record)

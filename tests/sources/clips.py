@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.settings import Data, Split
+from pipeline.settings import Data, Speed, Split
 from pipeline.sources.naming import Clip, ucf_group, ucf_name
 
 # The beginning of an MP4 file, which says what it is.
@@ -67,10 +67,21 @@ def split(**changes) -> Split:
 def data(**changes) -> Data:
     source = {"name": "test", "archive": None, "folder": None, "listing": None, "class_names": None, "watch": ""}
     classes = {"num_classes": None, "classes": None, "flip": True}
-    values = {**source, **classes, "workers": 4, "retries": 3, "timeout": 2.0}
+    values = {**source, **classes}
     if "split" not in changes:
         changes["split"] = split()
     return Data(**{**values, **changes})
+
+
+def speed(connections: int = 4, retries: int = 3, timeout: float = 2.0) -> Speed:
+    return Speed(
+        download_connections=connections,
+        download_retries=retries,
+        download_timeout=timeout,
+        decode_workers=1,
+        inference_batch=8,
+        checkpoint_minutes=1.0,
+    )
 
 
 def digest(content: bytes) -> str:

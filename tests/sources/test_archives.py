@@ -86,7 +86,7 @@ def test_a_stall_ends_after_the_timeout(server, tmp_path):
         ("cut", "cut or the archive is truncated"),
         ("reset", "cannot reach 127.0.0.1: the connection broke"),
         ("flip", "damaged in the archive or on the way"),
-        ("stall", r"no byte came within data.timeout = 0\.2 s"),
+        ("stall", r"no byte came within speed.download_timeout = 0\.2 s"),
         ("denied", r"access denied \(HTTP 403\)"),
     ],
 )

@@ -9,12 +9,12 @@ import pytest
 from pipeline.console import UserError
 from pipeline.sources.plan import Plan, plan_clips
 from pipeline.sources.source import open_source
-from tests.sources.clips import data, split, write_files
+from tests.sources.clips import data, speed, split, write_files
 
 
 def planned(folder: Path, scheme: str = "auto", seed: int = 1, **changes) -> Plan:
     source = data(folder=str(folder), split=split(scheme=scheme), **changes)
-    with open_source(source) as opened:
+    with open_source(source, speed()) as opened:
         return plan_clips(opened, source, seed)
 
 
