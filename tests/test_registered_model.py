@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.artifacts import ClassifierDescription
 from pipeline.params import parse_params
 from pipeline.tracking import begin_run, log_classifier
 from pipeline.tracking.classifiers import REQUIREMENTS, _copy_decoder, _create_version
@@ -20,7 +21,7 @@ from tests.extracting import write_clip
 from tests.tracking_store import composed, empty_database, place, run_python, store  # noqa: F401
 from tests.video.videos import write_video
 
-DESCRIPTION = {"classes": ["left turn", "b", "c"], "model": "a0", "fps": 5.0, "size": 8, "count": 4}
+DESCRIPTION = ClassifierDescription(classes=["left turn", "b", "c"], model="a0", fps=5.0, size=8, count=4, views=1)
 WEIGHTS = np.array([[1, 0, -1], [0, 2, 1], [0.5, 0.5, 0.5]], np.float32)
 
 
@@ -58,7 +59,7 @@ def expected(images):
 def loaded(saved_model, tmp_path_factory):
     """The classifier as MLflow loads it."""
     folder = tmp_path_factory.mktemp("loaded")
-    (folder / "classifier.json").write_text(json.dumps(DESCRIPTION))
+    DESCRIPTION.write(folder / "classifier.json")
     decoder = _copy_decoder(folder / "decoder")
     artifacts = {"saved_model": str(saved_model), "description": str(folder / "classifier.json"), "decoder": str(decoder)}
     classifier = Classifier()
@@ -94,7 +95,7 @@ print(model.metadata.get_model_info().model_id, table.to_json(orient="split", do
     model_id, _, text = done.stdout.partition(" ")
     assert model_id == model.model_id  # the newest version
     table = json.loads(text)
-    assert table["columns"] == DESCRIPTION["classes"]
+    assert table["columns"] == DESCRIPTION.classes
     np.testing.assert_allclose(table["data"], expected(frames()), rtol=1e-5)
 
     mlflow.set_tracking_uri(run.tracking_uri)
@@ -105,7 +106,7 @@ print(model.metadata.get_model_info().model_id, table.to_json(orient="split", do
     named = [line.split("==")[0] for line in (folder / "requirements.txt").read_text().split()]
     assert sorted(named) == sorted(REQUIREMENTS)
     signature = mlflow.models.Model.load(str(folder)).signature
-    assert signature.inputs.inputs[0].shape == (-1,) and signature.outputs.input_names() == DESCRIPTION["classes"]
+    assert signature.inputs.inputs[0].shape == (-1,) and signature.outputs.input_names() == DESCRIPTION.classes
 
 
 def test_unregistered_classifier_is_only_logged(composed, store, tmp_path):
@@ -122,14 +123,17 @@ def test_unregistered_classifier_is_only_logged(composed, store, tmp_path):
 def test_processes_that_register_at_once_each_get_a_version(composed, store, tmp_path):
     (tmp_path / "params.json").write_text(json.dumps(composed))
     (tmp_path / "saved_model").mkdir()
-    code = f"""
+    DESCRIPTION.write(tmp_path / "classifier.json")
+    code = """
 import json, sys
 from pathlib import Path
+from pipeline.artifacts import ClassifierDescription
 from pipeline.params import parse_params
 from pipeline.tracking import begin_run, log_classifier
+description = ClassifierDescription.read(Path("classifier.json"))
 params = parse_params(json.loads(Path("params.json").read_text()))
-with begin_run(params, Path(f"models/run_{{sys.argv[0]}}.json")) as run:
-    print(log_classifier(run, Path("saved_model"), {DESCRIPTION!r}, params).version)
+with begin_run(params, Path(f"models/run_{sys.argv[0]}.json")) as run:
+    print(log_classifier(run, Path("saved_model"), description, params).version)
 assert "tensorflow" not in sys.modules
 """
     processes = [run_python(code) for _ in range(3)]
@@ -169,7 +173,7 @@ def test_registering_is_tried_again_when_the_database_is_locked():
 )
 def test_bad_input_says_what_is_wrong_and_what_is_wanted(given, message):
     classifier = Classifier()
-    classifier.description = DESCRIPTION
+    classifier.description = DESCRIPTION.model_dump()
     with pytest.raises(mlflow.MlflowException, match=message) as caught:
         classifier.predict(None, given)
     assert "this model takes uint8 frames (clips, frames, height, width, 3), RGB in 0..255, 5.0 a second" in str(caught.value)
@@ -182,9 +186,9 @@ def test_a_video_is_decoded_as_the_stages_do(loaded, tmp_path):
         write_clip(path, level, count)
     first, second = (path.read_bytes() for path in paths)
     table = loaded.predict(None, np.array([first, base64.encodebytes(second).decode()], object))
-    assert list(table.columns) == DESCRIPTION["classes"] and list(table.index) == [0, 1]
+    assert list(table.columns) == DESCRIPTION.classes and list(table.index) == [0, 1]
     for row, path in zip(table.to_numpy(), paths, strict=True):
-        images = decode_clip(path, DESCRIPTION["fps"], DESCRIPTION["size"]).images
+        images = decode_clip(path, DESCRIPTION.fps, DESCRIPTION.size).images
         np.testing.assert_allclose(row, expected(images[None])[0], rtol=1e-5)
     assert abs(table.to_numpy()[0] - table.to_numpy()[1]).max() > 0.1
 

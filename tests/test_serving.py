@@ -56,8 +56,8 @@ def test_the_documented_commands_serve_a_clip(composed, store, saved_model):
     try:
         wait_for(f"http://127.0.0.1:{port}/health", server, store / "log")
         (row,) = answer(ask)["predictions"]
-        images = decode_clip(store / "clip.avi", DESCRIPTION["fps"], DESCRIPTION["size"]).images
-        assert list(row) == DESCRIPTION["classes"]
+        images = decode_clip(store / "clip.avi", DESCRIPTION.fps, DESCRIPTION.size).images
+        assert list(row) == DESCRIPTION.classes
         np.testing.assert_allclose(list(row.values()), expected(images[None])[0], rtol=1e-5)
 
         (store / "clip.avi").write_text("not a video\n" * 10_000)

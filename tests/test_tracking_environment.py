@@ -6,6 +6,7 @@ from importlib import metadata
 
 import psutil
 
+from pipeline.artifacts import RunRecord
 from pipeline.tracking import begin_run, stage_run
 from pipeline.tracking.environment import differences, environment, shown
 from tests.tracking_store import RESULT_FILE, RUN_FILE, composed, empty_database, params, place, store  # noqa: F401
@@ -55,4 +56,4 @@ def test_of_a_training_that_noted_none_none_is_made_up(params, store):
     RUN_FILE.write_text(json.dumps(known))
     with stage_run(params, "evaluate", RUN_FILE, RESULT_FILE):
         pass
-    assert "environment" not in json.loads(RESULT_FILE.read_text())
+    assert RunRecord.read(RESULT_FILE).environment is None

@@ -147,23 +147,26 @@ def test_trials_that_write_at_once_each_keep_their_own(composed, client, server)
     Path("saved_model").mkdir()
     Path("saved_model/saved_model.pb").write_text("stands for a model")
     Path("note.txt").write_text("an artifact")
-    code = f"""
+    DESCRIPTION.write(Path("classifier.json"))
+    code = """
 import json, os, sys
 from pathlib import Path
 import pandas as pd
+from pipeline.artifacts import ClassifierDescription
 from pipeline.params import parse_params
 from pipeline.tracking import begin_run, log_classifier, stage_run
 number = int(os.environ["TRIAL"])
+description = ClassifierDescription.read(Path("classifier.json"))
 params = parse_params(json.loads(Path("params.json").read_text()))
-folder = Path(f"trial_{{number}}")
+folder = Path(f"trial_{number}")
 with begin_run(params, folder / "run.json") as run:
-    rows = [{{"epoch": epoch, "loss": number + epoch / 100}} for epoch in range(1, 31)]
+    rows = [{"epoch": epoch, "loss": number + epoch / 100} for epoch in range(1, 31)]
     for end in range(1, 31):
         run.log_history(pd.DataFrame(rows[end - 1:end]))
     run.log_artifact(Path("note.txt"))
-    version = log_classifier(run, Path("saved_model"), {DESCRIPTION!r}, params).version
+    version = log_classifier(run, Path("saved_model"), description, params).version
 with stage_run(params, "evaluate", folder / "run.json") as run:
-    run.log_metrics({{"test": {{"top1": number / 10}}}})
+    run.log_metrics({"test": {"top1": number / 10}})
 print(json.dumps([run.run_id, version]))
 assert "tensorflow" not in sys.modules
 """

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.sweeping.arithmetic import flops, parameters
+from pipeline.models.movinet.network.weights.checkpoints import count_parameters
+from pipeline.sweeping.arithmetic import flops
 
 
 class Small(tf.Module):
@@ -66,4 +67,4 @@ def test_a0_costs_what_its_layers_say(tmp_path):
     classifier({"image": np.zeros([1, 8, 64, 64, 3], np.float32)}, training=False)
     assert counted == total
     prefix = tf.train.Checkpoint(model=classifier).write(str(tmp_path / "ckpt-1"))
-    assert parameters(prefix) == sum(math.prod(variable.shape) for variable in classifier.trainable_variables) == 3_111_799
+    assert count_parameters(prefix) == sum(math.prod(variable.shape) for variable in classifier.trainable_variables) == 3_111_799

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts import ClassifierDescription
 from pipeline.files import write_json
 from pipeline.sweeping import costs
 from pipeline.tracking.environment import environment
 from tests.sweeping.repository import repository, run_git  # noqa: F401
 from tests.test_params import ROOT
 
-DESCRIPTION = {"classes": ["a", "b"], "model": "a0", "activation": "swish", "trainable": "head", "best_epoch": 3}
-DESCRIPTION |= {"fps": 5.0, "size": 64, "count": 8, "views": 2}
+DESCRIPTION = ClassifierDescription(
+    classes=["a", "b"], model="a0", activation="swish", trainable="head", best_epoch=3, fps=5.0, size=64, count=8, views=2
+)
 
 
 @pytest.fixture
@@ -22,6 +24,10 @@ def code(repository) -> Path:  # noqa: F811
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("1")
     return repository
+
+
+def changed(**values) -> ClassifierDescription:
+    return DESCRIPTION.model_copy(update=values)
 
 
 def commit() -> str:
@@ -35,9 +41,7 @@ def test_the_places_are_there():
         assert (ROOT / path).exists()
 
 
-@pytest.mark.parametrize(
-    "path", ["pipeline/models/movinet/one.py", "pipeline/training/one.py", "stages/embed.py", "stages/finetune.py"]
-)
+@pytest.mark.parametrize("path", ["pipeline/models/one.py", "pipeline/training/one.py", "stages/embed.py", "stages/finetune.py"])
 def test_code_that_makes_a_network_makes_another_cost(code, path):
     before = costs._key(DESCRIPTION, commit())
     (code / path).write_text("2")
@@ -47,7 +51,7 @@ def test_code_that_makes_a_network_makes_another_cost(code, path):
 def test_code_that_measures_makes_another_cost_before_it_is_committed(code):
     made = commit()
     before = costs._key(DESCRIPTION, made)
-    for path in ("pipeline/models/movinet/one.py", "pipeline/sweeping/measuring.py"):
+    for path in ("pipeline/models/one.py", "pipeline/sweeping/measuring.py"):
         (code / path).write_text(f"changed {path}")
         after = costs._key(DESCRIPTION, made)
         assert after != before
@@ -57,7 +61,7 @@ def test_code_that_measures_makes_another_cost_before_it_is_committed(code):
 def test_other_code_and_values_share_a_measurement(code):
     before = costs._key(DESCRIPTION, commit())
     (code / "pipeline/reporting/page.py").write_text("2")
-    assert costs._key(DESCRIPTION | {"best_epoch": 9, "classes": ["c", "d"]}, commit()) == before
+    assert costs._key(changed(best_epoch=9, classes=["c", "d"]), commit()) == before
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def test_other_code_and_values_share_a_measurement(code):
 )
 def test_another_network_has_another_cost(code, change):
     made = commit()
-    assert costs._key(DESCRIPTION | change, made) != costs._key(DESCRIPTION, made)
+    assert costs._key(changed(**change), made) != costs._key(DESCRIPTION, made)
 
 
 @pytest.mark.parametrize("change", [{"processor": "another"}, {"packages": {"tensorflow": "0.1"}}, {"cores": 1000}])
@@ -82,8 +86,6 @@ def test_what_was_measured_is_not_measured_again(code):
 
     class Files:
         def read_text(self, path):
-            import json
-
-            return json.dumps(DESCRIPTION)
+            return DESCRIPTION.model_dump_json()
 
     assert costs._network_cost(Files(), made) == {"flops": 7}
