@@ -20,7 +20,7 @@ CHECKS = ["versions", "git", "gpu", "tracking", "params", "settings", "data", "w
 def repository(tmp_path) -> Path:
     folder = tmp_path / "repository"
     folder.mkdir()
-    for name in ("stages", "pipeline", "commands", "conf"):
+    for name in ("stages", "pipeline", "commands", "conf", "hydra_plugins"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "data").mkdir()
     for name in ("dvc.yaml", "requirements.lock", "data/sample.zip"):
@@ -39,11 +39,11 @@ def doctor(repository: Path, *options: str, code: str | None = None) -> subproce
     return subprocess.run(command, cwd=repository, env=kept, capture_output=True, text=True, timeout=120)
 
 
-def findings(repository: Path) -> tuple[int, dict[str, list[dict]]]:
+def results(repository: Path) -> tuple[int, dict[str, list[dict]]]:
     done = doctor(repository, "--json")
     by_check: dict[str, list[dict]] = {}
-    for finding in json.loads(done.stdout):
-        by_check.setdefault(finding["check"], []).append(finding)
+    for result in json.loads(done.stdout):
+        by_check.setdefault(result["check"], []).append(result)
     return done.returncode, by_check
 
 
@@ -69,17 +69,17 @@ def test_the_default_has_no_problem_and_nothing_is_changed(repository):
 
 
 def test_problems_are_listed_together_and_end_with_status_one(repository):
-    change(repository, "data=folder", "model=a1", "finetune=last_blocks", "finetune.blocks=99", "model.weights=/no/such.tar.gz")
+    change(repository, "data=folder", "model=a1", "finetune.precision=mixed_bfloat16", "model.weights=/no/such.tar.gz")
     (repository / "stages/mine.py").write_text("")
-    code, found = findings(repository)
+    code, found = results(repository)
     assert code == 1
-    statuses = {name: [finding["status"] for finding in items] for name, items in found.items()}
+    statuses = {name: [result["status"] for result in items] for name, items in found.items()}
     assert statuses["settings"] == statuses["data"] == statuses["weights"] == ["problem"]
     assert statuses["git"] == statuses["params"] == ["warning"]
-    assert "finetune.blocks = 99" in found["settings"][0]["message"]
+    assert "finetune.precision = mixed_bfloat16" in found["settings"][0]["message"]
     assert "SET-data.folder-TO-YOUR-VIDEOS" in found["data"][0]["message"]
     assert "/no/such.tar.gz" in found["weights"][0]["message"]
-    assert all("\n" not in finding["message"] + finding["advice"] for items in found.values() for finding in items)
+    assert all("\n" not in result["message"] + result["advice"] for items in found.values() for result in items)
     assert "disk" not in found and "time" not in found  # they follow from the clips
 
 
@@ -93,10 +93,17 @@ def test_warnings_do_not_fail_and_quiet_shows_only_them(repository):
     assert not [line for line in rest if line.startswith("ok")]
 
 
+def test_what_the_model_cannot_do_is_a_problem_of_params(repository):
+    change(repository, "model=a1", "finetune=last_blocks", "finetune.blocks=99")
+    code, found = results(repository)
+    assert code == 1 and list(found) == ["versions", "git", "gpu", "tracking", "params"]
+    assert found["params"][0]["status"] == "problem" and "finetune.blocks = 99" in found["params"][0]["message"]
+
+
 def test_values_that_do_not_fit_the_schema_are_one_problem(repository):
     text = (repository / "params.yaml").read_text()
     (repository / "params.yaml").write_text(text.replace("learning_rate: 0.003", "learning_rate: fast"))
-    code, found = findings(repository)
+    code, found = results(repository)
     assert code == 1 and list(found) == ["versions", "git", "gpu", "tracking", "params"]
     assert found["params"][0]["status"] == "problem" and "finetune.learning_rate = 'fast'" in found["params"][0]["message"]
 
@@ -105,13 +112,13 @@ def test_two_values_that_do_not_fit_the_schema_are_both_the_message(repository):
     text = (repository / "params.yaml").read_text()
     text = text.replace("learning_rate: 0.003", "learning_rate: fast").replace("batch_size: 12", "batch_size: none")
     (repository / "params.yaml").write_text(text)
-    _, found = findings(repository)
+    _, found = results(repository)
     assert "finetune.learning_rate = 'fast'" in found["params"][0]["message"]
     assert "finetune.batch_size = 'none'" in found["params"][0]["message"] and found["params"][0]["advice"] == ""
 
 
 def test_a_run_of_days_is_a_warning(repository):
     change(repository, "model=a5", "finetune=full", "finetune.epochs=500", "frames.count=120")
-    _, found = findings(repository)
+    _, found = results(repository)
     assert found["time"][0]["status"] == "warning" and " days from extract to report" in found["time"][0]["message"]
     assert found["memory"][0]["status"] in ("warning", "problem")

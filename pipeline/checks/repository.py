@@ -14,7 +14,7 @@ from pipeline.check_results import CheckResult, listed, ok, problem, refused, wa
 from pipeline.console import UserError
 from pipeline.params import PARAMS_FILE
 
-NEEDED = (*CODE, "conf", "dvc.yaml")  # what an experiment runs
+NEEDED = (*CODE, "conf", "hydra_plugins", "dvc.yaml")  # what an experiment runs
 CONF = Path("conf")
 SHOWN = 8  # differences named in the message
 NAMES = {"data": "data.name", "model": "model.id", "cluster": "cluster.engine"}  # what says which of a group was chosen

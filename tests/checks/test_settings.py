@@ -1,6 +1,7 @@
 import pytest
 
 from pipeline.checks.settings import check_settings
+from pipeline.console import UserError
 from tests.checks.conftest import params_of
 
 
@@ -15,17 +16,28 @@ def test_settings_that_fit_are_ok():
 @pytest.mark.parametrize(
     ("overrides", "changes", "status", "message"),
     [
-        (("finetune=last_blocks",), {"finetune__blocks": 16}, "problem", "finetune.blocks = 16, but a0 has 15 blocks"),
         (("model=a0", "finetune=head"), {"finetune__precision": "mixed_bfloat16"}, "problem", "trains in float32"),
         ((), {"finetune__precision": "mixed_float16"}, "problem", "needs a GPU"),
         ((), {"finetune__precision": "mixed_bfloat16"}, "warning", "slower than float32"),
-        ((), {"model__fps": 8}, "problem", "a0 was made for 5"),
         ((), {"finetune__trainable": "head"}, "warning", "knows nothing"),
     ],
 )
 def test_what_does_not_fit_together_is_named(overrides, changes, status, message):
     (found, *_) = check(*overrides, **changes)
     assert found.status == status and message in found.message and found.advice
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes", "message"),
+    [
+        (("finetune=last_blocks",), {"finetune__blocks": 16}, "finetune.blocks = 16, but a0 has 15 blocks"),
+        ((), {"model__fps": 8}, "a0 was made for 5"),
+    ],
+)
+def test_what_the_model_cannot_do_is_refused_when_params_are_read(overrides, changes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        params_of(*overrides, **changes)
+    assert caught.value.advice
 
 
 def test_what_a_gpu_allows_is_allowed_where_there_is_one():

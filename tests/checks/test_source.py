@@ -7,7 +7,7 @@ import pytest
 from pipeline.checks.source import USUAL_SECONDS, check_flip, check_source, plan
 from pipeline.settings import Data
 from tests.range_server import RangeServer
-from tests.sources.clips import archive, data, split, ucf_members
+from tests.sources.clips import archive, data, speed, split, ucf_members
 
 CONTENT = archive(ucf_members())
 
@@ -18,9 +18,8 @@ def server():
         yield running
 
 
-def check(source: Data, needed: bool = True):
-    findings, planned = check_source(source, 1, needed)
-    return findings, planned
+def check(source: Data, needed: bool = True, timeout: float = 2.0, image_rate: float | None = None):
+    return check_source(source, 1, speed(timeout=timeout), needed, image_rate)
 
 
 def remote(server: RangeServer, **changes) -> Data:
@@ -51,7 +50,7 @@ def test_a_remote_archive_is_asked_for_its_index_alone(server):
 )
 def test_a_server_that_does_not_give_is_a_problem_after_one_try(server, kind, message):
     server.misbehave(kind, times=5)
-    (found,), planned = check(remote(server, timeout=0.5))
+    (found,), planned = check(remote(server), timeout=0.5)
     assert found.status == "problem" and message in found.message and planned is None
     assert server.requests <= 2
 
@@ -79,8 +78,8 @@ def test_an_unreachable_archive_is_a_warning_where_the_clips_are_here(server):
     ],
 )
 def test_what_download_or_a_later_stage_would_refuse_is_a_problem(server, changes, message):
-    findings, _ = check(remote(server, **changes))
-    assert any(found.status == "problem" and message in f"{found.message}; {found.advice}" for found in findings)
+    results, _ = check(remote(server, **changes))
+    assert any(found.status == "problem" and message in f"{found.message}; {found.advice}" for found in results)
 
 
 def test_a_local_archive_that_is_absent_or_broken_is_a_problem():
@@ -114,7 +113,7 @@ def test_a_local_archive_is_measured_too(tmp_path):
     video(Path("one.avi"), seconds=3)
     clip = Path("one.avi").read_bytes()
     Path("a.zip").write_bytes(archive({f"v_{name}_g{group:02d}_c01.avi": clip for name in "AB" for group in range(1, 26)}))
-    assert plan(data(archive="a.zip"), 1).seconds == 3.0
+    assert plan(data(archive="a.zip"), 1, speed()).seconds == 3.0
 
 
 def test_clips_that_cannot_be_decoded_are_named(tmp_path):
@@ -123,8 +122,8 @@ def test_clips_that_cannot_be_decoded_are_named(tmp_path):
             video(tmp_path / "v" / category / f"{number}.avi", grey=10 * number + len(category))
     cut = tmp_path / "v/jump/1.avi"
     cut.write_bytes(cut.read_bytes()[:100])
-    findings, _ = check(data(folder=str(tmp_path / "v"), watch=str(tmp_path / "v"), split=split(scheme="auto")))
-    found = findings[-1]
+    results, _ = check(data(folder=str(tmp_path / "v"), watch=str(tmp_path / "v"), split=split(scheme="auto")))
+    found = results[-1]
     assert found.status == "warning" and "1 of 5 clips that were looked into cannot be decoded: jump/1.avi: " in found.message
     assert "frames.on_error" in found.advice
 
@@ -137,10 +136,10 @@ def test_folders_of_images_need_a_rate(tmp_path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), np.full((32, 64, 3), number * clip, np.uint8))
     source = data(folder=str(tmp_path / "v"), watch=str(tmp_path / "v"), split=split(scheme="random"))
-    findings, planned = check_source(source, 1, True, image_rate=5.0)
-    assert {found.status for found in findings} <= {"ok", "warning"} and (planned.seconds, planned.aspect) == (2.0, 2.0)
-    findings, _ = check_source(source, 1, True)
-    assert ("problem", "set it, e.g. frames.image_rate=25") in [(found.status, found.advice) for found in findings]
+    results, planned = check(source, image_rate=5.0)
+    assert {found.status for found in results} <= {"ok", "warning"} and (planned.seconds, planned.aspect) == (2.0, 2.0)
+    results, _ = check(source)
+    assert ("problem", "set it, e.g. frames.image_rate=25") in [(found.status, found.advice) for found in results]
 
 
 def test_a_listing_that_dvc_does_not_watch(tmp_path):
@@ -148,16 +147,16 @@ def test_a_listing_that_dvc_does_not_watch(tmp_path):
         video(tmp_path / "v" / "ab"[number % 2] / f"{number}.avi", grey=number)
     (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{'ab'[n % 2]}/{n}.avi,{'ab'[n % 2]}\n" for n in range(10)))
     folder = str(tmp_path / "v")
-    findings, _ = check(data(folder=folder, listing=str(tmp_path / "list.csv"), watch=folder, split=split(scheme="auto")))
-    assert findings[-1].status == "warning" and "lies outside data.watch" in findings[-1].message
+    results, _ = check(data(folder=folder, listing=str(tmp_path / "list.csv"), watch=folder, split=split(scheme="auto")))
+    assert results[-1].status == "warning" and "lies outside data.watch" in results[-1].message
 
 
 def test_a_broken_link_in_a_watched_folder_stops_dvc(tmp_path):
     for number in range(10):
         video(tmp_path / "v" / "ab"[number % 2] / f"{number}.avi", grey=number)
     (tmp_path / "v/a/gone.avi").symlink_to("nowhere.avi")
-    findings, _ = check(data(folder=str(tmp_path / "v"), watch=str(tmp_path / "v"), split=split(scheme="auto")))
-    (found,) = [found for found in findings if found.status == "problem"]
+    results, _ = check(data(folder=str(tmp_path / "v"), watch=str(tmp_path / "v"), split=split(scheme="auto")))
+    (found,) = [found for found in results if found.status == "problem"]
     assert f"holds 1 broken link ({tmp_path}/v/a/gone.avi), at which DVC stops before download" in found.message
 
 
@@ -165,8 +164,8 @@ def test_a_watched_path_with_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for number in range(10):
         video(tmp_path / "v" / "ab"[number % 2] / f"{number}.avi", grey=number)
-    findings, _ = check(data(folder="~/v", watch="~/v", split=split(scheme="auto")))
-    (found,) = [found for found in findings if found.status == "problem"]
+    results, _ = check(data(folder="~/v", watch="~/v", split=split(scheme="auto")))
+    (found,) = [found for found in results if found.status == "problem"]
     assert "DVC does not expand ~" in found.message and found.advice == f"give the path as {tmp_path / 'v'}"
 
 

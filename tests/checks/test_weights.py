@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.checks import weights
-from pipeline.checks.weights import check_weights
-from pipeline.models.movinet import layouts as movinet_layouts
+from pipeline.checks.weights import check_needed_weights
+from pipeline.models.movinet import check as movinet_check
 from pipeline.models.movinet.network.variants import PUBLISHED_ROOT, VARIANTS
+from pipeline.models.movinet.network.weights import layouts as movinet_layouts
 from pipeline.models.movinet.network.weights.bundle import VALUE, read_shapes
 from pipeline.models.movinet.network.weights.layouts import contents_of, layout_of
 from pipeline.models.movinet.network.weights.published import cached_file
@@ -34,7 +34,7 @@ def layouts(monkeypatch):
         "a0": replace(layout_of(contents_of(ONE)), blocks=15),
         "a1": replace(layout_of(contents_of(OTHER)), blocks=20),
     }
-    for module in (weights, movinet_layouts):
+    for module in (movinet_check, movinet_layouts):
         monkeypatch.setattr(module, "LAYOUTS", table)
 
 
@@ -62,7 +62,7 @@ def model(weights: str, name: str = "a0") -> Settings:
 
 
 def check(path: object, needed: bool = True):
-    return check_weights(model(str(path)), needed)
+    return check_needed_weights(model(str(path)), needed)
 
 
 def tarball(path: Path, folder: Path) -> Path:
@@ -118,7 +118,7 @@ def test_what_is_not_there_or_not_whole_is_a_problem(saved, workspace):
 
 def test_a_file_of_a_published_name_that_is_another_is_told(saved, workspace):
     name = VARIANTS["a1"].checkpoint
-    found = check_weights(model(str(tarball(workspace / name, saved / "other")), "a1"), True)
+    found = check_needed_weights(model(str(tarball(workspace / name, saved / "other")), "a1"), True)
     assert found.status == "ok" and f"(the file is not the published {name}: its size or SHA-256 is another)" in found.message
 
 
@@ -155,16 +155,16 @@ def test_an_unreadable_address_is_a_problem():
 def test_published_weights_are_looked_for_in_both_places(monkeypatch):
     url = f"{PUBLISHED_ROOT}/{VARIANTS['a0'].checkpoint}"
     answers = {}
-    monkeypatch.setattr(weights, "_answers", lambda url: answers[url])
+    monkeypatch.setattr(movinet_check, "_answers", lambda url: answers[url])
     answers |= {url: None}
     assert check("pretrained").status == "ok"
-    answers |= {url: "the server answers 403 Forbidden", weights.KAGGLE: None}
+    answers |= {url: "the server answers 403 Forbidden", movinet_check.KAGGLE: None}
     found = check("pretrained")
     assert found.status == "warning" and "403" in found.message and "Kaggle Models answers" in found.message
-    answers[weights.KAGGLE] = "no answer (ConnectionError)"
+    answers[movinet_check.KAGGLE] = "no answer (ConnectionError)"
     found = check("pretrained")
     assert found.status == "problem" and "movinet_a0_base.tar.gz" in found.advice
-    assert check_weights(model("pretrained", "a0_stream_relu6"), True).status == "problem"
+    assert check_needed_weights(model("pretrained", "a0_stream_relu6"), True).status == "problem"
 
 
 @pytest.mark.real
@@ -194,8 +194,9 @@ def test_real_files_are_known_without_tensorflow(file, variant, message):
     if not folder:
         pytest.skip("MOVINET_REAL_DATA names no folder with real weights")
     code = (
-        "from pipeline.checks.weights import check_weights; from pipeline.params import Model; import sys\n"
-        "found = check_weights(Model(id=sys.argv[2], fps=5, resolution=172, weights=sys.argv[1], convolutions='auto'), True)\n"
+        "from pipeline.checks.weights import check_needed_weights; from pipeline.models.movinet.settings import Settings\n"
+        "import sys; model = Settings.of_id(sys.argv[2]).model_copy(update={'weights': sys.argv[1]})\n"
+        "found = check_needed_weights(model, True)\n"
         "print(found.status, found.message); assert 'tensorflow' not in sys.modules"
     )
     command = [sys.executable, "-c", code, f"{folder}/{file}", variant]
