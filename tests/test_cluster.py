@@ -13,7 +13,7 @@ import pytest
 from pipeline import cluster
 from pipeline.cluster import Call, open_cluster
 from pipeline.console import UserError
-from pipeline.settings import Cluster
+from pipeline.settings import Augment, Cluster
 from stages import extract
 from tests import cluster_tasks as tasks
 from tests.extracting import break_clips, contents, manifest_of, settings, write_clip
@@ -72,27 +72,24 @@ def test_extraction_gives_the_same_bytes(tmp_path, address):
     break_clips(tmp_path / "clips", names[0])
     outs = [tmp_path / name for name in ("local", "address", "started")]
     for out, where in zip(outs, (cluster.LOCAL, dask_at(address), dask_at(None, workers=2)), strict=True):
-        summary = extract.run(settings(workers=1), manifest, tmp_path / "clips", out, where)
-        assert [item["clip"] for item in summary["skipped"]] == [names[0]]
+        summary = extract.run(settings(), manifest, tmp_path / "clips", out, 1, where)
+        assert [item.clip for item in summary.skipped] == [names[0]]
     assert contents(outs[0]) == contents(outs[1]) == contents(outs[2])
 
 
-class Shift:
-    """Makes a small stand-in for a backbone: `features` of views float32 (N, T, S, S, 3) -> float32 (N, 7)."""
+def small_backbone():
+    """Stands for a family's backbone: `features` of views float32 (N, 3, 32, 32, 3) -> float32 (N, 7)."""
+    import tensorflow as tf
 
-    def __new__(cls):
-        import tensorflow as tf
+    backbone = tf.Module()
+    backbone.kernel = tf.Variable(tf.random.stateless_normal([3, 3, 3, 7], seed=[1, 2]))
 
-        backbone = tf.Module()
-        backbone.kernel = tf.Variable(tf.random.stateless_normal([3, 3, 3, 7], seed=[1, 2]))
+    def features(views):
+        frames = tf.nn.conv2d(tf.reshape(views, [-1, 32, 32, 3]), backbone.kernel, 2, "SAME")
+        return tf.reduce_mean(tf.reshape(frames, [-1, 3 * 16 * 16, 7]), axis=1)
 
-        def features(views):
-            frames = tf.nn.conv2d(tf.reshape(views, [-1, 32, 32, 3]), backbone.kernel, 2, "SAME")
-            return tf.reduce_mean(tf.reshape(frames, [-1, 3 * 16 * 16, 7]), axis=1)
-
-        backbone.features = tf.function(features, input_signature=[tf.TensorSpec([None, 3, 32, 32, 3], tf.float32)])
-        backbone.width = 7
-        return backbone
+    backbone.features = tf.function(features, input_signature=[tf.TensorSpec([None, 3, 32, 32, 3], tf.float32)])
+    return backbone
 
 
 @pytest.fixture(scope="module")
@@ -132,27 +129,28 @@ def test_a_cut_file_is_refused(records, tmp_path):
 
 def test_embedding_gives_the_same_rows_and_goes_on(records, tmp_path, workers, monkeypatch):
     """In chunks of 4 clips; then again where one process did 6 and a killed cluster one chunk more."""
+    import tensorflow as tf
+
     from pipeline.embedding import chunks
+    from pipeline.embedding.rows import EmbeddingJob, embed_split
     from pipeline.files import read_json, write_json
-    from pipeline.models.movinet.network.serving import save_backbone
-    from pipeline.params import parse_params
-    from stages import embed
+    from pipeline.training.datasets import ViewRecipe
+    from pipeline.video.sampling import Sampling
     from tests.test_params import composed
 
-    params = parse_params(
-        composed("data=folder", "data.folder=/none", "frames.size=32", "frames.count=3", "embed.views=3", "embed.batch_size=6")
-    )
+    augment = Augment(**composed()["augment"])
+    recipe = ViewRecipe(Sampling(3, 32, "uniform", "repeat"), augment, True, ["x", "y"], seed=1)
+    job = EmbeddingJob("train", views=3, batch=6, recipe=recipe, shape=(7,))
     monkeypatch.setattr(chunks, "CHUNK", 4)
-    backbone = Shift()
+    backbone = small_backbone()
     stores = {name: tmp_path / name for name in ("one", "cluster", "resumed")}
     for store in stores.values():
-        store.mkdir()
-        save_backbone(backbone, store / "backbone")
+        tf.saved_model.save(backbone, str(store / "backbone"))
 
     def fill(name: str, cluster) -> list[np.ndarray]:
-        embed._embed_split("train", records, 23, params, ["x", "y"], backbone, stores[name], cluster)
+        embed_split(job, records, 23, backbone, stores[name], cluster)
         assert not list(stores[name].glob("*.npz"))
-        return [np.load(stores[name] / file) for file in ("train.npy", "train_labels.npy")]
+        return [np.load(file) for file in job.files(stores[name])]
 
     features, labels = fill("one", None)
     assert np.abs(features[:, 0] - features[:, 1]).max() > 1e-4, "the second view is augmented"
@@ -167,8 +165,8 @@ def test_embedding_gives_the_same_rows_and_goes_on(records, tmp_path, workers, m
         partial[:6] = whole[:6]
         np.save(resumed / f"{name}.npy", partial)
     write_json(resumed / "train.json", rows[:6])
-    columns = {"clips": [row[0] for row in rows[8:12]], "groups": [row[1] for row in rows[8:12]]}
-    np.savez(resumed / "train-00000008-00000012.npz", features=features[8:12] + 1, labels=labels[8:12], **columns)
+    computed = {"rows": features[8:12] + 1, "rows_labels": labels[8:12], "names": np.array(rows[8:12])}
+    np.savez(resumed / "train-00000008-00000012.npz", **computed)
     again, _ = fill("resumed", workers)
     np.testing.assert_array_equal(again[8:12], features[8:12] + 1, "a finished chunk is taken as it is")
     again[8:12] = features[8:12]
@@ -248,15 +246,6 @@ def test_no_workers_and_a_scheduler_that_goes_away(monkeypatch):
 def test_a_local_engine_opens_nothing():
     with open_cluster(cluster.LOCAL) as opened:
         assert opened is None
-
-
-def test_the_engine_reruns_no_stage():
-    """The results do not depend on it, so DVC must not see it."""
-    import yaml
-
-    watched = {stage: content["params"] for stage, content in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()}
-    assert not [stage for stage, names in watched.items() if any(str(name).split(".")[0] == "cluster" for name in names)]
-    assert "finetune.distribute" in watched["finetune"], "replicas' results are equal only within rounding"
 
 
 @pytest.mark.parametrize(
