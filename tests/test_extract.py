@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.artifacts import FrameCounts
 from pipeline.cluster import LOCAL
+from pipeline.extraction import decoding
 from pipeline.params import Params
 from pipeline.sources.manifest import write_manifest
 from pipeline.video.decode import decode_clip
@@ -65,7 +66,7 @@ def test_everything_arrives(tmp_path, clips, manifest):
 
 def test_workers_do_not_change_a_byte(tmp_path, clips, manifest, monkeypatch):
     break_clips(clips, "a/g0_0.avi")
-    monkeypatch.setattr(extract, "CLIPS_IN_FLIGHT", 2)  # several batches
+    monkeypatch.setattr(decoding, "CLIPS_IN_FLIGHT", 2)  # several batches
     outs = [tmp_path / name for name in ("one", "again", "two")]
     for out, workers in zip(outs, (1, 1, 2), strict=True):
         extract_clips(manifest, clips, out, workers=workers)
@@ -73,9 +74,9 @@ def test_workers_do_not_change_a_byte(tmp_path, clips, manifest, monkeypatch):
 
 
 def test_workers_do_not_import_tensorflow(clips, manifest):
-    clip = extract.Clip("a/g0_0.avi", 0, "a", "g", 1)
+    clip = decoding.Clip("a/g0_0.avi", 0, "a", "g", 1)
     assert "tensorflow" in sys.modules
-    list(extract.encode_clips([clip] * 8, settings(), clips, workers=2))
+    list(decoding.encode_clips([clip] * 8, settings(), clips, workers=2))
     loaded = "[name in __import__('sys').modules for name in ('pipeline.video.decode', 'tensorflow')]"
     workers = joblib.Parallel(n_jobs=2)(joblib.delayed(eval)(loaded) for _ in range(8))  # joblib keeps its workers: the same ones
     assert [True, False] in workers, "at least one of them has decoded"
@@ -83,11 +84,11 @@ def test_workers_do_not_import_tensorflow(clips, manifest):
 
 
 def test_batches_bound_what_is_in_memory(monkeypatch):
-    monkeypatch.setattr(extract, "CLIPS_IN_FLIGHT", 3)
-    monkeypatch.setattr(extract, "BYTES_IN_FLIGHT", 100)
+    monkeypatch.setattr(decoding, "CLIPS_IN_FLIGHT", 3)
+    monkeypatch.setattr(decoding, "BYTES_IN_FLIGHT", 100)
     sizes = [1] * 13 + [60, 60, 500, 30, 30]
-    clips = [extract.Clip(str(index), 0, "a", "g", size) for index, size in enumerate(sizes)]
-    batches = list(extract._batches(clips, workers=2))
+    clips = [decoding.Clip(str(index), 0, "a", "g", size) for index, size in enumerate(sizes)]
+    batches = list(decoding._batches(clips, workers=2))
     assert [len(batch) for batch in batches] == [6, 6, 2, 1, 1, 2]
     assert list(chain.from_iterable(batches)) == clips
 
@@ -107,12 +108,12 @@ def test_a_split_without_clips(tmp_path, clips):
 
 
 def test_another_joblib_backend_can_be_chosen(clips, manifest, monkeypatch):
-    monkeypatch.setattr(extract, "encode_any", lambda path, *rest: (os.getpid(), path.name))
-    chosen = [extract.Clip(clip, 0, "a", "g", 1) for clip in manifest["clip"]]
+    monkeypatch.setattr(decoding, "encode_any", lambda path, *rest: (os.getpid(), path.name))
+    chosen = [decoding.Clip(clip, 0, "a", "g", 1) for clip in manifest["clip"]]
     with joblib.parallel_config(backend="threading"):
-        done = list(extract.encode_clips(chosen, settings(), clips, workers=2))
+        done = list(decoding.encode_clips(chosen, settings(), clips, workers=2))
     assert done == [(os.getpid(), Path(clip).name) for clip in manifest["clip"]]
-    assert os.getpid() not in {pid for pid, _ in extract.encode_clips(chosen, settings(), clips, workers=2)}
+    assert os.getpid() not in {pid for pid, _ in decoding.encode_clips(chosen, settings(), clips, workers=2)}
 
 
 def test_the_command_takes_over_params_and_paths(tmp_path, clips, manifest, monkeypatch):

@@ -1,4 +1,4 @@
-"""The extract stage where something goes wrong: broken and absent clips, kills, and that it goes on after one."""
+"""The extract stage when something goes wrong: broken and absent clips, and runs that are killed and resumed."""
 
 import os
 import random
@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.artifacts import SkippedClip
 from pipeline.console import UserError
+from pipeline.extraction import decoding
 from pipeline.files import read_json
 from pipeline.video.records import parse_clip, parse_clip_header, read_clips
-from stages import extract
 from tests.extracting import break_clips, clips, contents, extract_clips, manifest, root, settings  # noqa: F401
 from tests.video.videos import overwrite, packets, picture, shown, write_av
 
@@ -45,7 +45,7 @@ def test_fail_after_a_killed_skip(tmp_path, clips, manifest, monkeypatch):
     """Shards that were finished while skipping was allowed do not hide what they skipped."""
     break_clips(clips, "a/g0_0.avi")
     with monkeypatch.context() as patch:
-        patch.setattr(extract, "_summary", lambda *a: 1 / 0)
+        patch.setattr("pipeline.extraction.summary.summarise", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             extract_clips(manifest, clips, tmp_path / "out")
     with pytest.raises(UserError, match=r"clips/a/g0_0\.avi: FFmpeg cannot read it"):
@@ -92,7 +92,7 @@ def test_folders_of_images_are_clips(tmp_path, clips, manifest):
     (clip,) = [record for record in records if record["clip"].numpy() == b"a/g0_0.avi"]
     assert shown(clip["frames"].numpy()) == [1, 2, 10]
     silent = extract_clips(manifest, clips, tmp_path / "again")
-    assert "frames.image_rate does not say how many a second" in silent.skipped[0].reason
+    assert "frames.image_rate is not set" in silent.skipped[0].reason
 
 
 def test_a_class_must_not_vanish_from_a_split(tmp_path, clips, manifest):
@@ -111,18 +111,18 @@ def test_nothing_decodes(tmp_path, clips, manifest):
 
 
 def test_absent_clips_are_told_before_any_work(tmp_path, clips, manifest, monkeypatch):
-    monkeypatch.setattr(extract, "encode_any", lambda *a: pytest.fail("decoded"))
+    monkeypatch.setattr(decoding, "encode_any", lambda *a: pytest.fail("decoded"))
     (clips / "b/g1_7.avi").unlink()
     with pytest.raises(UserError, match=r"b/g1_7\.avi: not found \(absent clips: 1\)"):
         extract_clips(manifest, clips, tmp_path / "out")
 
 
-def test_a_killed_run_goes_on(tmp_path, clips, manifest, monkeypatch):
+def test_a_killed_run_resumes(tmp_path, clips, manifest, monkeypatch):
     """Killed at the 8th clip: shards of 3, 2, 1 and 1 clips are finished, so 3 of 10 are left to do."""
     expected = tmp_path / "expected"
     extract_clips(manifest, clips, expected)
     decoded = []
-    encode_any = extract.encode_any
+    encode_any = decoding.encode_any
 
     def dying(path, *arguments):
         if len(decoded) == 7:
@@ -132,12 +132,12 @@ def test_a_killed_run_goes_on(tmp_path, clips, manifest, monkeypatch):
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(extract, "encode_any", dying)
+        patch.setattr(decoding, "encode_any", dying)
         with pytest.raises(KeyboardInterrupt):
             extract_clips(manifest, clips, out)
     assert not out.exists() and len(decoded) == 7
     decoded.clear()
-    monkeypatch.setattr(extract, "encode_any", lambda path, *rest: decoded.append(path) or encode_any(path, *rest))
+    monkeypatch.setattr(decoding, "encode_any", lambda path, *rest: decoded.append(path) or encode_any(path, *rest))
     extract_clips(manifest, clips, out)
     assert len(decoded) == 3
     assert contents(out) == contents(expected)
@@ -146,12 +146,12 @@ def test_a_killed_run_goes_on(tmp_path, clips, manifest, monkeypatch):
 
 def test_other_settings_or_clips_do_not_take_over_old_shards(tmp_path, clips, manifest, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(extract, "_summary", lambda *a: 1 / 0)
+        patch.setattr("pipeline.extraction.summary.summarise", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             extract_clips(manifest, clips, tmp_path / "out")
     decoded = []
-    encode_any = extract.encode_any
-    monkeypatch.setattr(extract, "encode_any", lambda path, *rest: decoded.append(path) or encode_any(path, *rest))
+    encode_any = decoding.encode_any
+    monkeypatch.setattr(decoding, "encode_any", lambda path, *rest: decoded.append(path) or encode_any(path, *rest))
     extract_clips(manifest, clips, tmp_path / "out", quality=90)
     assert len(decoded) == 10
     decoded.clear()
@@ -166,6 +166,6 @@ def test_other_settings_or_clips_do_not_take_over_old_shards(tmp_path, clips, ma
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX signal")
 def test_a_killed_worker_is_one_clear_line(tmp_path, clips, manifest, monkeypatch):
-    monkeypatch.setattr(extract, "encode_any", lambda *arguments: os._exit(1))
+    monkeypatch.setattr(decoding, "encode_any", lambda *arguments: os._exit(1))
     with pytest.raises(UserError, match=r"a decoding process was killed .* between a/1 and a/4"):
-        list(extract.encode_clips([extract.Clip(f"a/{i}", 0, "a", "g", 1) for i in range(1, 5)], settings(), clips, workers=2))
+        list(decoding.encode_clips([decoding.Clip(f"a/{i}", 0, "a", "g", 1) for i in range(1, 5)], settings(), clips, workers=2))

@@ -20,6 +20,7 @@ from typing import NamedTuple
 # Read when OpenCV loads: what goes wrong is told by BrokenVideo, once, with the file's name.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
 
+import av
 import cv2
 import numpy as np
 
@@ -38,11 +39,17 @@ __all__ = [
     "finish_frame",
     "frame_size",
     "iterate_frames",
+    "library_versions",
     "probe",
     "resize_frame",
 ]
 
 MICROSECONDS = 1_000_000
+
+
+def library_versions() -> tuple:
+    """Versions of the libraries that decide the pixels of a frame."""
+    return cv2.__version__, av.library_versions
 
 
 class Frames(NamedTuple):
