@@ -1,4 +1,4 @@
-"""The report stage: every file, a page that needs nothing else, and the same bytes for the same input."""
+"""The report stage: all files, a self-contained page, and equal bytes for equal input."""
 
 import base64
 import re
@@ -23,7 +23,7 @@ VOID = {"meta", "link", "img", "input", "br"}
 
 
 class _Page(HTMLParser):
-    """Checks that elements are closed in order, and keeps what a reader or a browser would fetch and see."""
+    """Checks that elements are closed in order, and collects addresses and visible text."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -90,14 +90,14 @@ def test_the_headline_says_the_score_and_what_it_rests_on(made):
     test = read_json(folder.parent / "metrics.json")["test"]
     assert f"{100 * test['top1']:.1f}% of test clips right" in page.text
     assert f"95% interval {100 * test['top1_low']:.1f}% – {100 * test['top1_high']:.1f}%" in page.text
-    assert "rests on 140 clips of 35 groups; always naming the largest class gives 20.0%" in page.text
-    assert "We are 95% sure" in page.text
+    assert "from 140 clips of 35 groups; always predicting the largest class gives 20.0%" in page.text
+    assert "With 95% confidence" in page.text
 
 
 def test_validation_stands_beside_test_with_a_note(made):
     folder, _, page = made
     validation = read_json(folder.parent / "metrics.json")["validation"]
-    assert "chosen by the validation clips alone" in page.text
+    assert "chosen on the validation clips alone" in page.text
     assert f"{validation['log_loss']:.3f}" in page.text
 
 
@@ -106,7 +106,7 @@ def test_the_data_section_names_leaks_and_skipped_clips(made):
     assert "Groups on both sides of the test split: 1 of 35 test groups, with 4 test clips." in page.text
     assert "Byte-identical clips on both sides: 1 pair." in page.text
     assert "no frame could be decoded" in page.text
-    assert "what can be decoded is used: 3, 3 of them in test; 210 of their 231 frames." in page.text
+    assert "the decodable frames are used: 3, 3 of them in test; 210 of their 231 frames." in page.text
     assert page.text.count("decoded 70 of 77 frames: damaged data at 2.0 s") == 3
     assert "Do not trust this score for new scenes" in page.text
 
@@ -123,7 +123,7 @@ def test_run_configuration_and_environment_are_there_without_credentials(made):
     assert "secret" not in text
     block = re.search(r"<pre>(.*?)</pre>", text, re.S).group(1)
     assert yaml.safe_load(block)["finetune"] == some_params().finetune.model_dump()
-    assert "What the classifier was trained with was not noted." in page.text and "scikit-learn" in page.text
+    assert "The environment of training was not recorded." in page.text and "scikit-learn" in page.text
 
 
 def test_the_environment_shown_is_that_of_training(tmp_path):
@@ -174,7 +174,7 @@ def test_no_mistakes_and_no_validation(tmp_path):
     _, _, page = _run(tmp_path, ["no", "yes"], skill=40, validation=False)
     assert "100.0% of test clips right" in page.text
     assert "No test clip was mistaken for another class." in page.text
-    assert "No test clip went wrong." in page.text
+    assert "No test clip was misclassified." in page.text
     assert "This run has no validation clips, so nothing was chosen" in page.text
     assert "Kept: epoch 12, the last" in page.text
 
@@ -243,7 +243,7 @@ def test_exported_files_stand_on_the_page_of_their_own_run_only(tmp_path, capsys
     write_json(results / "export.json", [EXPORTED | {"run_id": run_id}])
     page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
     assert page.open == [] and "#export" in page.addresses
-    assert "int8.tflite 3.14 MB 87.5% 80.0% to 95.0% 98.77% 99.00% 2.35 ms 1.25 MB" in page.text
+    assert "int8.tflite 3.14 MB 87.5% 80.0% – 95.0% 98.77% 99.00% 2.35 ms 1.25 MB" in page.text
     write_json(results / "export.json", [EXPORTED | {"run_id": "another"}])
     page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
     assert "int8.tflite" not in page.text and "#export" not in page.addresses

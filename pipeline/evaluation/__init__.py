@@ -1,1 +1,1 @@
-"""Scores, their intervals and the predictions file, without TensorFlow."""
+"""Scores, their confidence intervals and the predictions file, without TensorFlow."""

@@ -1,13 +1,12 @@
-"""How far a score could have come out otherwise, had other groups been filmed.
+"""Cluster-bootstrap confidence intervals, resampling groups.
 
-Clips of one group (one person, one scene) succeed and fail together, so the unit that is resampled is the group: the cluster
-bootstrap (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapters 8 and 13; Cameron, Gelbach & Miller 2008,
-"Bootstrap-Based Improvements for Inference with Clustered Errors"). Resampling clips would give intervals that are too narrow.
+Clips of one group (one person, one scene) are correlated, so the unit of resampling is the group (Efron & Tibshirani 1993, "An
+Introduction to the Bootstrap", chapters 8 and 13; Cameron, Gelbach & Miller 2008, "Bootstrap-Based Improvements for Inference
+with Clustered Errors"). Resampling clips would give intervals that are too narrow.
 
-Invariants: a score is a function of sums over clips, so a resample is a vector of group multiplicities, and all resamples
-are one matrix product. Groups are drawn without regard to class (no stratification). The interval is the percentile interval:
-it never leaves the range of the score, has no width when every group scores alike, and with few groups (below about 30)
-it holds the truth less often than it claims.
+Invariants: a score is a function of sums over clips, so a resample is a vector of group multiplicities, and all resamples are one
+matrix product. Groups are drawn without stratification by class. The interval is the percentile interval: it stays within the
+range of the score, has no width when all groups score alike, and undercovers with few groups (below about 30).
 """
 
 from collections.abc import Callable
@@ -16,12 +15,23 @@ import numpy as np
 
 Interval = tuple[float | None, float | None]
 
-# Multiplicities held at once; bounds the memory at about 32 MB, does not change the draws.
+# Multiplicities in memory at once, about 32 MB. The block size does not change the draws.
 _BLOCK = 4_000_000
 
 
-def group_sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Sums `values` (N, K) over the clips of each group: float64 (G, K), groups in sorted order."""
+def sum_by_group(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Sums over the clips of each group.
+
+    Args:
+      values: array of shape (n_clips, n_sums).
+      groups: array of shape (n_clips,).
+
+    Returns:
+      float64 array of shape (n_groups, n_sums), groups in sorted order.
+
+    Raises:
+      ValueError: the shapes do not match.
+    """
     values, groups = np.asarray(values, np.float64), np.asarray(groups)
     if values.ndim != 2 or groups.shape != values.shape[:1]:
         raise ValueError(f"expected values (N, K) and groups (N,), got {values.shape} and {groups.shape}")
@@ -31,7 +41,7 @@ def group_sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return sums
 
 
-def cluster_intervals(
+def bootstrap_intervals(
     values: np.ndarray,
     groups: np.ndarray,
     statistic: Callable[[np.ndarray], np.ndarray],
@@ -40,26 +50,29 @@ def cluster_intervals(
     confidence: float,
     seed: int,
 ) -> list[Interval]:
-    """Percentile intervals of S scores, by resampling whole groups with replacement.
+    """Percentile intervals of scores, by resampling whole groups with replacement.
 
     Args:
-      values: (N, K), what each clip adds to each of K sums.
-      groups: (N,), the group of each clip.
-      statistic: makes S scores of K sums, for many rows at once: float64 (B, K) -> float (B, S). It may return NaN for a
-        resample in which a score is undefined; such resamples are left out of that score's interval.
-      resamples: how many times the groups are drawn.
-      confidence: of the intervals, in (0, 1).
-      seed: the same seed and inputs give the same intervals.
+      values: array of shape (n_clips, n_sums), what each clip adds to each sum.
+      groups: array of shape (n_clips,), the group of each clip.
+      statistic: vectorised function from sums, float64 of shape (n_resamples, n_sums), to scores, float of shape (n_resamples,
+        n_scores). NaN where a score is undefined; such resamples are left out of that score's interval.
+      resamples: number of bootstrap resamples.
+      confidence: level of the intervals, in (0, 1).
+      seed: equal seeds and inputs give equal intervals.
 
     Returns:
-      (low, high) for each of the S scores; (None, None) for all with fewer than two groups, as one group says nothing
-      about how groups differ.
+      (low, high) of each score; (None, None) for all with fewer than two groups, as the variance between groups is then unknown,
+      and for a score that no resample defines.
+
+    Raises:
+      ValueError: the shapes do not match, or a setting is out of range.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
-    sums = group_sums(values, groups)
+    sums = sum_by_group(values, groups)
     count = len(sums)
     if count < 2:
         return [(None, None)] * statistic(sums.sum(0, keepdims=True)).shape[1]

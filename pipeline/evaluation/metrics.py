@@ -1,7 +1,7 @@
-"""What a classifier's probabilities are worth: scores with intervals, per-class scores, confusions and calibration.
+"""Classification metrics: scores with confidence intervals, per-class scores, the confusion matrix and calibration.
 
-One definition of each score for evaluate, the sweep and the report, on NumPy and scikit-learn alone, so that reading results
-never costs the import of TensorFlow. A tie between classes goes to the lower label everywhere, as in `argmax`.
+The one definition of each score, for evaluate, export, sweeps and the report. Invariants: NumPy and scikit-learn only, so that
+reading results does not import TensorFlow; a tie between classes goes to the lower label everywhere, as in `argmax`.
 """
 
 from collections.abc import Sequence
@@ -12,34 +12,46 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.artifacts import Scores
 from pipeline.console import UserError
-from pipeline.evaluation.bootstrap import cluster_intervals
+from pipeline.evaluation.bootstrap import bootstrap_intervals
 from pipeline.settings import Evaluate
 
-# Networks compute in float32, where a probability below this is indistinguishable from 0; a fixed number, so that the score
-# does not depend on the dtype the probabilities arrive in.
+# Networks compute in float32, where a smaller probability is indistinguishable from 0. Fixed, so that the score does not depend
+# on the dtype of the probabilities.
 LOG_LOSS_FLOOR = float(np.finfo(np.float32).eps)
 SUM_TOLERANCE = 1e-3
 
 
 def check_probabilities(probabilities: np.ndarray, source: str = "probabilities") -> np.ndarray:
-    """Returns float64 (N, C); raises UserError where they are not probabilities, ValueError where the shape is wrong."""
+    """Validates predicted probabilities.
+
+    Args:
+      probabilities: array of shape (n_clips, n_classes), each row sums to 1 within SUM_TOLERANCE.
+      source: their name in error messages.
+
+    Returns:
+      The probabilities as float64.
+
+    Raises:
+      UserError: no clips, non-finite values, or a row that is not a distribution.
+      ValueError: the wrong shape.
+    """
     probabilities = np.asarray(probabilities, np.float64)
     if probabilities.ndim != 2 or probabilities.shape[1] < 1:
         raise ValueError(f"{source}: expected shape (clips, classes), got {probabilities.shape}")
     if not len(probabilities):
-        raise UserError(f"{source}: no clips to score; check data.split, which leaves this split empty")
+        raise UserError(f"{source}: no clips to score", advice="check data.split, which leaves this split empty")
     finite = np.isfinite(probabilities).all(1)
     if not finite.all():
-        raise UserError(
-            f"{source}: {int((~finite).sum())} of {len(finite)} clips have values that are not finite, first in row "
-            f"{int(np.argmin(finite))}; the training diverged: lower finetune.learning_rate"
+        message = (
+            f"{source}: {int((~finite).sum())} of {len(finite)} clips have non-finite values, first in row {np.argmin(finite)}"
         )
+        raise UserError(message, advice="the training diverged: lower finetune.learning_rate")
     wrong = (np.abs(probabilities.sum(1) - 1) > SUM_TOLERANCE) | (probabilities.min(1) < 0)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise UserError(
-            f"{source}: row {row} is not a distribution (sum {probabilities[row].sum():.6g}, "
-            f"smallest {probabilities[row].min():.6g}); each row must hold non-negative numbers that sum to 1"
+            f"{source}: row {row} is not a distribution (sum {probabilities[row].sum():.6g}, smallest "
+            f"{probabilities[row].min():.6g}): the values of a row must be non-negative and sum to 1"
         )
     return probabilities
 
@@ -53,8 +65,17 @@ def _check_labels(labels: np.ndarray, clips: int, classes: int) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Whether the actual class is among the `k` most probable: bool (N,). With fewer than `k` classes it always is."""
+def top_k_hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Whether the actual class is among the `k` most probable.
+
+    Args:
+      probabilities: float array of shape (n_clips, n_classes).
+      labels: int array of shape (n_clips,), the actual classes.
+      k: with fewer classes than this, every clip is a hit.
+
+    Returns:
+      bool array of shape (n_clips,).
+    """
     own = probabilities[np.arange(len(labels)), labels][:, None]
     before = np.arange(probabilities.shape[1]) < labels[:, None]
     rank = (probabilities > own).sum(1) + ((probabilities == own) & before).sum(1)
@@ -62,26 +83,40 @@ def hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -ln(probability of the actual class), in nats; probabilities are clipped at LOG_LOSS_FLOOR."""
+    """Mean negative log-likelihood in nats, as `sklearn.metrics.log_loss`; probabilities are clipped at LOG_LOSS_FLOOR.
+
+    Args:
+      probabilities: float array of shape (n_clips, n_classes).
+      labels: int array of shape (n_clips,), the actual classes.
+    """
     own = probabilities[np.arange(len(labels)), labels]
     return float(np.log(1 / np.clip(own, LOG_LOSS_FLOOR, 1)).mean())
 
 
-def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> pd.DataFrame:
-    """Confidence against accuracy in bins of equal width (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+def calibration_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> pd.DataFrame:
+    """Confidence and accuracy in bins of equal width (Guo et al. 2017, "On Calibration of Modern Neural Networks").
 
-    Returns one row a bin, the interval (low, high] of the largest probability: low, high, clips, confidence (mean), accuracy;
-    the last two are NaN in an empty bin.
+    Args:
+      probabilities: float array of shape (n_clips, n_classes).
+      labels: int array of shape (n_clips,), the actual classes.
+      bins: number of bins, at least 1.
+
+    Returns:
+      DataFrame with a row per bin, which holds the clips whose largest probability is in (low, high]: low, high, clips,
+      confidence (mean of the largest probability) and accuracy; the last two are NaN in an empty bin.
+
+    Raises:
+      ValueError: fewer than one bin.
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
     confidence = probabilities.max(1)
     correct = probabilities.argmax(1) == labels
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    clips = np.bincount(place, minlength=bins)
+    of_clip = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    clips = np.bincount(of_clip, minlength=bins)
     with np.errstate(invalid="ignore"):
-        mean_confidence = np.bincount(place, confidence, bins) / clips
-        accuracy = np.bincount(place, correct, bins) / clips
+        mean_confidence = np.bincount(of_clip, confidence, bins) / clips
+        accuracy = np.bincount(of_clip, correct, bins) / clips
     edges = np.arange(bins + 1) / bins
     return pd.DataFrame(
         {"low": edges[:-1], "high": edges[1:], "clips": clips, "confidence": mean_confidence, "accuracy": accuracy}
@@ -89,32 +124,37 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> pd.
 
 
 def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """Mean gap between confidence and accuracy over the bins of `reliability`, weighted by their clips."""
+    """Mean absolute gap between confidence and accuracy of `calibration_bins`, weighted by clips (Guo et al. 2017), in [0, 1]."""
     filled = bins[bins["clips"] > 0]
     gaps = (filled["accuracy"] - filled["confidence"]).abs()
     return float((gaps * filled["clips"]).sum() / filled["clips"].sum())
 
 
 def _macro_f1(right: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Mean F1 over the classes that have clips, of per-class counts (B, C): (B,)."""
+    """Mean F1 over the classes that have clips. Arguments: counts of shape (n_resamples, n_classes); returns (n_resamples,)."""
     present = actual > 0
     f1 = np.divide(2 * right, actual + predicted, out=np.zeros_like(right), where=present)
     return f1.sum(1) / np.maximum(present.sum(1), 1)
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray, settings: Evaluate, seed: int) -> Scores:
-    """The scores of one split.
+    """Computes the scores of one split.
 
     Args:
-      probabilities: float (N, C), each row sums to 1.
-      labels: int (N,), the actual classes.
-      groups: str (N,), what each clip was filmed in or cut from.
-      settings: `bootstrap` (resamples), `confidence` and `bins`.
+      probabilities: float array of shape (n_clips, n_classes), each row sums to 1.
+      labels: int array of shape (n_clips,), the actual classes.
+      groups: str array of shape (n_clips,), the units of resampling: clips of one group share a person, scene or source video.
+      settings: `bootstrap` (resamples), `confidence` and `bins` are used.
       seed: of the resampling.
 
     Returns:
-      top1, top5, macro_f1 with `_low` and `_high` (None with fewer than two groups), log_loss (nats), ece, clips, groups.
-      top5 counts min(5, C) classes. macro_f1 is the mean over the classes that have clips: one without cannot be got right.
+      top1, top5 and macro_f1 in [0, 1] with the ends of their intervals (see `bootstrap_intervals`), log_loss in nats, ece
+      (`expected_calibration_error`), and the numbers of clips and groups. top5 is the top-min(5, n_classes) accuracy; macro_f1
+      the mean over the classes that have clips.
+
+    Raises:
+      UserError: see `check_probabilities`.
+      ValueError: shapes do not match, or labels are no integers in 0..n_classes - 1.
     """
     probabilities = check_probabilities(probabilities)
     count, classes = probabilities.shape
@@ -129,8 +169,8 @@ def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray, set
     values = np.column_stack(
         [
             np.ones(count),
-            hits(probabilities, labels, 1),
-            hits(probabilities, labels, 5),
+            top_k_hits(probabilities, labels, 1),
+            top_k_hits(probabilities, labels, 5),
             actual_of * predicted_of,
             actual_of,
             predicted_of,
@@ -142,23 +182,32 @@ def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray, set
         return np.column_stack([sums[:, 1] / sums[:, 0], sums[:, 2] / sums[:, 0], _macro_f1(right, actual, chosen)])
 
     point = scores(values.sum(0, keepdims=True))[0]
-    intervals = cluster_intervals(values, groups, scores, resamples=settings.bootstrap, confidence=settings.confidence, seed=seed)
+    intervals = bootstrap_intervals(
+        values, groups, scores, resamples=settings.bootstrap, confidence=settings.confidence, seed=seed
+    )
     main: dict = {}
     for name, value, (low, high) in zip(("top1", "top5", "macro_f1"), point, intervals, strict=True):
         main |= {name: float(value), f"{name}_low": low, f"{name}_high": high}
     return Scores(
         **main,
         log_loss=log_loss(probabilities, labels),
-        ece=expected_calibration_error(reliability(probabilities, labels, settings.bins)),
+        ece=expected_calibration_error(calibration_bins(probabilities, labels, settings.bins)),
         clips=count,
         groups=len(np.unique(groups)),
     )
 
 
-def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
-    """One row a class, in the order of `classes`: class, clips, precision, recall, f1.
+def per_class_scores(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Precision, recall and F1 of each class, as `sklearn.metrics.precision_recall_fscore_support`.
 
-    A class that is never predicted has precision 0, one without clips recall 0 (both are undefined); look at `clips`.
+    Args:
+      labels: int array of shape (n_clips,), the actual classes.
+      predicted: int array of shape (n_clips,).
+      classes: the names, in label order.
+
+    Returns:
+      DataFrame with a row per class: class, clips, precision, recall, f1. Undefined values are 0: the precision of a class that
+      is never predicted, and the recall of one without clips.
     """
     predicted = _check_labels(predicted, len(predicted), len(classes))
     labels = _check_labels(labels, len(predicted), len(classes))
@@ -168,17 +217,33 @@ def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
     return pd.DataFrame({"class": list(classes), "clips": clips, "precision": precision, "recall": recall, "f1": f1})
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """How many clips of each actual class (row) were taken for each class (column): int64 (C, C)."""
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Counts clips by actual class (rows) and predicted class (columns), as `sklearn.metrics.confusion_matrix`.
+
+    Args:
+      labels: int array of shape (n_clips,), the actual classes.
+      predicted: int array of shape (n_clips,).
+      classes: number of classes.
+
+    Returns:
+      int64 array of shape (n_classes, n_classes).
+    """
     predicted = _check_labels(predicted, len(predicted), classes)
     labels = _check_labels(labels, len(predicted), classes)
     return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def most_confused(matrix: np.ndarray, classes: Sequence[str], n: int) -> pd.DataFrame:
-    """The `n` most frequent mistakes: actual, predicted, clips, share (of the actual class's clips), worst first.
+def most_confused_pairs(matrix: np.ndarray, classes: Sequence[str], n: int) -> pd.DataFrame:
+    """The most frequent pairs of actual and wrongly predicted class.
 
-    Fewer rows when there are fewer kinds of mistakes; equal counts go by larger share, then by the order of the classes.
+    Args:
+      matrix: confusion matrix, int array of shape (n_classes, n_classes).
+      classes: the names, in label order.
+      n: number of pairs; fewer are returned where fewer occur.
+
+    Returns:
+      DataFrame with a row per pair: actual, predicted, clips, share (of the actual class's clips), most clips first; ties by
+      larger share, then in label order.
     """
     matrix = np.asarray(matrix)
     if matrix.shape != (len(classes), len(classes)):

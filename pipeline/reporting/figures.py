@@ -1,76 +1,24 @@
-"""The report's figures: each function takes data and returns a Matplotlib figure; `png` makes the bytes.
+"""The figures of a report. A new one is a function here, registered by `parts.figure`, which also applies the style."""
 
-Invariants: equal input gives equal bytes (own style and fonts, no dates or versions), the user's matplotlibrc and display have no
-say, class names are shown as they are (any script, no TeX), colours are perceptually uniform or from Okabe & Ito's
-colour-blind-safe set.
-"""
+from collections.abc import Callable, Sequence
 
-import io
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import wraps
-
-import matplotlib.style
+import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from pipeline.reporting.fonts import families, left_to_right, say_missing, shorten
+from pipeline.evaluation.metrics import calibration_bins
+from pipeline.reporting.fonts import keep_left_to_right, shorten
+from pipeline.reporting.inputs import ReportInputs
+from pipeline.reporting.parts import figure
+from pipeline.reporting.style import BLUE, GREY, VERMILION, check_characters, drawing, png, styled
 
-# Okabe & Ito (2008), "Color Universal Design".
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b7280"
-ANNOTATED_CLASSES = 30  # up to here every cell of a confusion matrix has room for its number
+__all__ = ["BLUE", "GREY", "VERMILION", "check_characters", "drawing", "png", "styled"]  # the former place of `style`
 
-STYLE = {
-    "font.family": list(families()),
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#9ca3af",
-    "grid.color": "#e5e7eb",
-    "legend.frameon": False,
-    "text.parse_math": False,
-    "figure.dpi": 130,
-}
-
-
-@contextmanager
-def drawing(**settings: object) -> Iterator[None]:
-    """What is made inside looks as figures here do. settings: of Matplotlib, in addition, with dots as double underscores."""
-    extra = {name.replace("__", "."): value for name, value in settings.items()}
-    with matplotlib.style.context(["default", STYLE | extra]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from font", category=UserWarning)  # see say_missing
-        yield
-
-
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    @wraps(draw)
-    def styled(*args, **options) -> Figure:
-        with drawing():
-            return draw(*args, **options)
-
-    return styled
-
-
-def check_characters(figure: Figure) -> None:
-    """Tells the user once of characters in the figure that no font has."""
-    say_missing(text.get_text() for text in figure.findobj(Text))
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as PNG, the same bytes for the same figure."""
-    check_characters(figure)
-    with drawing(), io.BytesIO() as file:
-        FigureCanvasAgg(figure).print_figure(file, format="png", dpi="figure", metadata={"Software": None})
-        return file.getvalue()
+ANNOTATED_CLASSES = 30  # up to this many, each cell of a confusion matrix has room for its number
 
 
 def _sequential() -> LinearSegmentedColormap:
@@ -92,11 +40,20 @@ def _label_cells(axes: Axes, matrix: np.ndarray, texts: Callable[[float], str], 
             axes.text(column, row, texts(value), ha="center", va="center", color=ink, fontsize=size)
 
 
-@styled
-def confusion_figure(matrix: np.ndarray, classes: Sequence[str], *, normalised: bool) -> Figure:
-    """The confusion matrix, int (C, C), rows actual: counts, or each row as shares of its class (empty rows stay empty).
+@figure("confusion", alt="Confusion matrix of the test clips, each row as shares of its class")
+def confusion_normalised(report: ReportInputs) -> Figure:
+    return _draw_confusion(report.confusion_matrix, report.classes, normalised=True)
 
-    Cells carry numbers up to ANNOTATED_CLASSES; beyond, the figure grows so that each class name can be read at full size.
+
+@figure("confusion", alt="Confusion matrix of the test clips, counts")
+def confusion(report: ReportInputs) -> Figure:
+    return _draw_confusion(report.confusion_matrix, report.classes, normalised=False)
+
+
+def _draw_confusion(matrix: np.ndarray, classes: Sequence[str], *, normalised: bool) -> Figure:
+    """Draws a confusion matrix, int (C, C), rows actual: counts, or each row as shares of its class (empty rows stay empty).
+
+    Cells have numbers up to ANNOTATED_CLASSES; beyond, the figure grows so that each class name can be read at full size.
     """
     count = len(classes)
     names = [shorten(name) for name in classes]
@@ -111,17 +68,17 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str], *, normalised: 
     left, below = title + label, title + (font * 1.8 / 72 if upright else label)
     above, right = (0.1, 0.15) if annotated else (label, label + 0.15)  # a large matrix has its labels on all four sides
     width, height = left + side + right + 1.15, above + side + below
-    figure = Figure((width, height))
-    axes = figure.add_axes((left / width, below / height, side / width, side / height))
+    fig = Figure((width, height))
+    axes = fig.add_axes((left / width, below / height, side / width, side / height))
     bar_side = min(0.85 * side, 6)
-    bar_axes = figure.add_axes(
+    bar_axes = fig.add_axes(
         ((left + side + right) / width, (below + (side - bar_side) / 2) / height, 0.18 / width, bar_side / height)
     )
 
     totals = matrix.sum(1, keepdims=True)
     values = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0) if normalised else matrix.astype(float)
     colours = _sequential()
-    # The square root keeps single mistakes visible beside a full diagonal.
+    # The square root keeps single mistakes visible next to a full diagonal.
     norm = PowerNorm(0.5, vmin=0, vmax=1 if normalised else max(values.max(), 1))
     image = axes.imshow(np.ma.masked_equal(values, 0), cmap=colours, norm=norm, interpolation="nearest")
     axes.set_xticks(range(count), names, fontsize=font, rotation=0 if upright else 90)
@@ -134,7 +91,7 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str], *, normalised: 
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted", fontsize=font + 2)
     axes.set_ylabel("actual", fontsize=font + 2)
-    bar = figure.colorbar(image, cax=bar_axes)
+    bar = fig.colorbar(image, cax=bar_axes)
     bar.outline.set_visible(False)
     bar.set_label("share of the actual class" if normalised else "clips")
     if normalised:
@@ -144,14 +101,14 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str], *, normalised: 
     if annotated:
         texts = _share if normalised else "{:.0f}".format
         _label_cells(axes, values, texts, font if count <= 12 else 8, lambda value: colours(norm(value)))
-    return figure
+    return fig
 
 
-@styled
-def learning_curves_figure(history: pd.DataFrame, best: int) -> Figure:
-    """Loss, accuracy and learning rate over epochs; `best` is the epoch whose weights were kept."""
-    figure = Figure((13, 4.1), layout="constrained")
-    panels = figure.subplots(1, 3, width_ratios=(1, 1, 0.8))
+@figure("training", alt="Loss, accuracy and learning rate over the epochs; the dotted line marks the epoch that was kept")
+def learning_curves(report: ReportInputs) -> Figure:
+    history, best = report.history, report.best_epoch
+    fig = Figure((13, 4.1), layout="constrained")
+    panels = fig.subplots(1, 3, width_ratios=(1, 1, 0.8))
     epochs = history["epoch"].to_numpy()
     marker = "o" if len(epochs) <= 40 else None
     for axes, name in zip(panels, ("loss", "accuracy"), strict=False):
@@ -179,41 +136,42 @@ def learning_curves_figure(history: pd.DataFrame, best: int) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    return figure
+    fig.legend(handles, labels, loc="outside lower center", ncols=3)
+    return fig
 
 
-@styled
-def confused_pairs_figure(pairs: pd.DataFrame) -> Figure:
-    """The most confused pairs (columns actual, predicted, clips, share) as bars; says so when there are none."""
+@figure("confusion", heading="Most confused pairs", alt="The most confused pairs of classes")
+def confused_pairs(report: ReportInputs) -> Figure:
+    pairs = report.confused_pairs
     if pairs.empty:
-        figure = Figure((9, 1.2))
-        figure.text(0.5, 0.5, "No test clip was mistaken for another class.", ha="center", va="center", fontsize=13)
-        return figure
-    figure = Figure((7.6, 1.0 + 0.32 * len(pairs)), layout="constrained")
-    axes = figure.subplots()
-    places = np.arange(len(pairs))
-    axes.barh(places, pairs["clips"], color=BLUE, height=0.7)
-    ends = [(left_to_right(shorten(row.actual)), left_to_right(shorten(row.predicted))) for row in pairs.itertuples()]
+        fig = Figure((9, 1.2))
+        fig.text(0.5, 0.5, "No test clip was mistaken for another class.", ha="center", va="center", fontsize=13)
+        return fig
+    fig = Figure((7.6, 1.0 + 0.32 * len(pairs)), layout="constrained")
+    axes = fig.subplots()
+    positions = np.arange(len(pairs))
+    axes.barh(positions, pairs["clips"], color=BLUE, height=0.7)
+    ends = [(keep_left_to_right(shorten(row.actual)), keep_left_to_right(shorten(row.predicted))) for row in pairs.itertuples()]
     names = [f"{actual}  →  {predicted}" for actual, predicted in ends]
-    axes.set_yticks(places, names)
+    axes.set_yticks(positions, names)
     axes.invert_yaxis()
-    for place, row in enumerate(pairs.itertuples()):
-        axes.text(row.clips, place, f" {row.clips}  ({row.share:.0%})", va="center", fontsize=10)
+    for position, row in enumerate(pairs.itertuples()):
+        axes.text(row.clips, position, f" {row.clips}  ({row.share:.0%})", va="center", fontsize=10)
     axes.set_xlim(0, pairs["clips"].max() * 1.25)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("clips (share of the actual class)")
     axes.grid(axis="x")
     axes.set_axisbelow(True)
-    return figure
+    return fig
 
 
-@styled
-def reliability_figure(bins: pd.DataFrame, ece: float) -> Figure:
-    """Accuracy against confidence per bin (columns of `metrics.reliability`) above the number of clips in each bin."""
-    figure = Figure((6.4, 6.7), layout="constrained")
-    upper, lower = figure.subplots(2, 1, height_ratios=(3.2, 1), sharex=True)
+@figure("calibration", alt="Accuracy against confidence on the test clips")
+def reliability(report: ReportInputs) -> Figure:
+    """A reliability diagram (Guo et al. 2017) above the number of clips in each bin."""
+    bins = calibration_bins(report.test.probabilities, report.test.labels, report.evaluate.bins)
+    fig = Figure((6.4, 6.7), layout="constrained")
+    upper, lower = fig.subplots(2, 1, height_ratios=(3.2, 1), sharex=True)
     filled = bins[bins["clips"] > 0]
     width = bins["high"] - bins["low"]
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfectly calibrated")
@@ -223,8 +181,8 @@ def reliability_figure(bins: pd.DataFrame, ece: float) -> Figure:
     upper.vlines(filled["confidence"], filled["accuracy"], filled["confidence"], color=VERMILION, linewidth=2.5, label="gap")
     upper.plot(filled["confidence"], filled["accuracy"], "o", color=BLUE, markersize=5)
     upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
-    upper.set_title(f"expected calibration error {ece:.1%}")
-    figure.legend(loc="outside lower center", ncols=3)
+    upper.set_title(f"expected calibration error {report.metrics.test.ece:.1%}")
+    fig.legend(loc="outside lower center", ncols=3)
     lower.bar(bins["low"], bins["clips"], width, align="edge", color=GREY, edgecolor="white")
     lower.set(ylabel="clips", xlabel="confidence (largest probability)")
     lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -233,4 +191,4 @@ def reliability_figure(bins: pd.DataFrame, ece: float) -> Figure:
         axes.set_axisbelow(True)
     for axis in (upper.yaxis, lower.xaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
-    return figure
+    return fig

@@ -1,8 +1,8 @@
-"""Fonts and lengths for names in any script: class names are the user's, and figures have to show them.
+"""Fonts for class names in any script, and the width of such names.
 
-Invariants: every font comes with a package of this project, so that figures do not depend on what a machine has installed; what
-DejaVu Sans, Matplotlib's own, has is drawn with that; characters that no font has are drawn as boxes (Matplotlib's Last Resort
-font), and that is said once.
+Invariants: every font comes with a dependency of this project, so figures do not depend on the fonts of the machine; DejaVu Sans,
+Matplotlib's default, is tried first; a character that no font has is drawn as a box (Matplotlib's Last Resort font), with one
+warning.
 """
 
 import functools
@@ -17,31 +17,31 @@ from matplotlib.ft2font import FT2Font
 
 from pipeline.console import say
 
-# Of Noto Sans by script, symbols and emoji; and of Noto Sans CJK. They are looked for, not imported: the second one would make
-# itself everybody's default font.
+# Noto Sans by script, symbols and emoji; and Noto Sans CJK. Located, not imported: importing the second changes Matplotlib's
+# default font.
 PACKAGES = ("manimgx_fonts", "notojp_matplotlib")
 _DEJAVU = "DejaVu Sans"
-_LAST = ("Symbols", "Emoji")  # the fonts that hold a little of everything
+_LAST = ("Symbols", "Emoji")  # fonts with a few characters of many scripts
 _JOINERS = "\u200c\u200d"
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
 @functools.cache
 def files() -> dict[str, Path]:
-    """The fonts in the order they are tried, by the name that Matplotlib gets; those of packages that are absent are left out."""
+    """The font files in the order they are tried, by the family name they are registered under; without absent packages."""
     found = []
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
         folders = spec.submodule_search_locations or [] if spec is not None else []
         found += [path for folder in folders for path in Path(folder).rglob("*.[ot]tf") if "Italic" not in path.name]
     found.sort(key=lambda path: (any(word in path.name for word in _LAST), path.name))
-    # Names of our own, or a font of the same family that the system has could be taken in place of one.
+    # Own family names, as Matplotlib could prefer an installed font of the same family.
     return {f"{path.parent.name}/{path.name}": path for path in found}
 
 
 @functools.cache
 def families() -> tuple[str, ...]:
-    """What `font.family` is set to. Makes the fonts known to Matplotlib."""
+    """Registers the fonts with Matplotlib and returns the value of `font.family`."""
     known = {entry.name for entry in fontManager.ttflist}
     for name, path in files().items():
         if name not in known:
@@ -51,36 +51,36 @@ def families() -> tuple[str, ...]:
 
 @functools.cache
 def _characters() -> frozenset[int]:
-    """What the fonts have, as code points."""
+    """The code points that some font has."""
     paths = [Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf", *files().values()]
     return frozenset(code for path in paths for code in FT2Font(str(path)).get_charmap())
 
 
-def missing(text: str) -> list[str]:
-    """The characters of `text` that no font has, in order. Controls and selectors are not drawn, so they are never missing."""
-    drawn = [letter for letter in dict.fromkeys(text) if not letter.isspace() and unicodedata.category(letter)[0] != "C"]
+def missing_characters(text: str) -> list[str]:
+    """The characters of `text` that no font has, in order. Control characters and variation selectors are not drawn."""
     if text.isascii():
         return []
-    return [letter for letter in drawn if ord(letter) not in _characters() and not _is_selector(letter)]
+    drawn = [letter for letter in dict.fromkeys(text) if not letter.isspace() and unicodedata.category(letter)[0] != "C"]
+    return [letter for letter in drawn if ord(letter) not in _characters() and not _is_variation_selector(letter)]
 
 
-def say_missing(texts: Iterable[str]) -> None:
-    """Tells the user of characters that are drawn as boxes, once each."""
+def warn_of_missing(texts: Iterable[str]) -> None:
+    """Warns the user of characters that are drawn as boxes, once each."""
     for text in texts:
-        absent = [letter for letter in missing(text) if letter not in _said]
+        absent = [letter for letter in missing_characters(text) if letter not in _warned]
         if absent:
-            _said.update(absent)
+            _warned.update(absent)
             lacking = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
-            advice = "; `make env` installs the fonts" if lacking else "; tables and pages have them"
-            say(f"no font here has {' '.join(absent)} of {' '.join(text.split())!r}: figures show boxes in place of them{advice}")
+            advice = "; `make env` installs the fonts" if lacking else "; tables and pages show them"
+            say(f"no font has {' '.join(absent)} of {' '.join(text.split())!r}: figures show boxes instead{advice}")
 
 
-def _is_selector(letter: str) -> bool:
+def _is_variation_selector(letter: str) -> bool:
     return "\ufe00" <= letter <= "\ufe0f" or "\U000e0100" <= letter <= "\U000e01ef"
 
 
-def clusters(text: str) -> list[str]:
-    """What a reader takes for one letter each, near enough: a letter with its marks, a conjunct, an emoji of several parts."""
+def split_graphemes(text: str) -> list[str]:
+    """Approximate grapheme clusters: a letter with its marks, a conjunct, an emoji of several parts."""
     found: list[str] = []
     for letter in text:
         before = found[-1] if found else ""
@@ -94,44 +94,44 @@ def clusters(text: str) -> list[str]:
     return found
 
 
-def columns(text: str) -> int:
-    """How wide a text is, in letters of the Latin alphabet: Chinese and emoji take two each, marks none."""
-    return sum(2 if unicodedata.east_asian_width(cluster[0]) in "WF" else 1 for cluster in clusters(text))
+def display_width(text: str) -> int:
+    """Width in columns of a terminal: Chinese and emoji take two each, combining marks none."""
+    return sum(2 if unicodedata.east_asian_width(grapheme[0]) in "WF" else 1 for grapheme in split_graphemes(text))
 
 
-def left_to_right(name: str) -> str:
-    """A name as part of a line that is read from left to right, though itself it may be Arabic or Hebrew.
-
-    Without the marks around it, such a name would turn the line round, and an arrow in it would point at the wrong end.
-    """
-    turns = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name)
-    return f"\u200e{name}\u200e" if turns else name
+def keep_left_to_right(name: str) -> str:
+    """Keeps a line left-to-right around an Arabic or Hebrew name, so that an arrow in it points at the right name."""
+    right_to_left = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name)
+    return f"\u200e{name}\u200e" if right_to_left else name
 
 
 def shorten(name: str, limit: int = 26) -> str:
-    """A name for an axis, `limit` columns at most: the middle of a long one is left out, as names differ at their ends."""
-    if columns(name) <= limit:
+    """Shortens a name to `limit` columns by cutting out its middle, as names tend to differ at their ends."""
+    if display_width(name) <= limit:
         return name
-    head, tail, letters = [], [], clusters(name)
-    while letters and columns("".join(head)) + columns(letters[0]) <= limit - 1 - (limit - 1) // 2:
+    head, tail, letters = [], [], split_graphemes(name)
+    while letters and display_width("".join(head)) + display_width(letters[0]) <= limit - 1 - (limit - 1) // 2:
         head.append(letters.pop(0))
-    while letters and columns("".join(tail)) + columns(letters[-1]) <= (limit - 1) // 2:
+    while letters and display_width("".join(tail)) + display_width(letters[-1]) <= (limit - 1) // 2:
         tail.insert(0, letters.pop())
     return f"{''.join(head)}…{''.join(tail)}"
 
 
-def wrapped(name: str, limit: int) -> str:
-    """A name in lines of `limit` columns at most, broken between words where there are any that fit."""
+def wrap(name: str, limit: int) -> str:
+    """Breaks a name into lines of at most `limit` columns, between words where they fit."""
     lines = [""]
     for word in name.split():
         joined = f"{lines[-1]} {word}".lstrip()
-        if columns(joined) <= limit:
+        if display_width(joined) <= limit:
             lines[-1] = joined
             continue
         if lines[-1]:
             lines.append("")
-        for letter in clusters(word):
-            if columns(lines[-1] + letter) > limit:
+        for letter in split_graphemes(word):
+            if display_width(lines[-1] + letter) > limit:
                 lines.append("")
             lines[-1] += letter
     return "\n".join(lines)
+
+
+wrapped = wrap  # the former name

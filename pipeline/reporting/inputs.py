@@ -1,113 +1,163 @@
-"""The files a report is made of, read and checked against each other before anything is drawn.
+"""The files that a report is made of, read and checked against each other, and what several of its parts compute from them.
 
-Invariants: nothing but these files is read, and they belong to one run: same classes, same clips. A results folder that
-mixes two runs is refused, because its report would be believed.
+Invariants: only these files are read, and they belong to one run (same classes, same clips). A results folder that mixes two runs
+is refused, because its report would be believed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pipeline.artifacts import ExportRow, FramesSummary, Metrics, RunRecord, read_export
 from pipeline.console import UserError, say
+from pipeline.evaluation import metrics as scoring
 from pipeline.evaluation.predictions import Predictions, read_predictions
-from pipeline.sources.manifest import read_manifest
+from pipeline.settings import Evaluate, Report
+from pipeline.sources.manifest import duplicated_across, leaking_groups, read_manifest
+from pipeline.tracking.environment import environment
 
-_HISTORY = (
-    "epoch",
-    "loss",
-    "accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "learning_rate",
-    "seconds",
-)
+_HISTORY = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+
+
+class Leaks(NamedTuple):
+    """What the test split shares with training and validation; anything here makes the test scores too good.
+
+    Attributes:
+      groups: that have clips on both sides. test_groups: number of all groups in test.
+      test_clips: number of test clips in `groups`.
+      duplicates: pairs (training or validation clip, test clip) with identical bytes.
+    """
+
+    groups: list[str]
+    test_groups: int
+    test_clips: int
+    duplicates: list[tuple[str, str]]
+
+
+def find_leaks(manifest: pd.DataFrame) -> Leaks:
+    """Compares the test split with the others, by group and by content."""
+    groups = leaking_groups(manifest)
+    tested = manifest.loc[manifest["split"] == "test", "group"]
+    return Leaks(groups, tested.nunique(), int(tested.isin(groups).sum()), duplicated_across(manifest))
+
+
+def find_best_epoch(history: pd.DataFrame) -> int:
+    """The epoch whose weights were kept: the first with the lowest validation loss; the last where nothing was validated."""
+    losses = history["validation_loss"]
+    return int(history["epoch"][losses.idxmin() if losses.notna().any() else history.index[-1]])
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What earlier stages left behind."""
+class ReportInputs:
+    """What earlier stages wrote, and the settings of the report.
+
+    Attributes:
+      history: a row per epoch. test: the predictions of the test clips. export: empty without an export of this run.
+    """
 
     manifest: pd.DataFrame
     frames: FramesSummary
     metrics: Metrics
-    history: pd.DataFrame  # a row an epoch
+    history: pd.DataFrame
     run: RunRecord
     test: Predictions
-    validation: Predictions  # may be empty
-    export: list[ExportRow] = field(default_factory=list)  # none without an export of this run
+    export: list[ExportRow]
+    evaluate: Evaluate
+    settings: Report
 
     @property
     def classes(self) -> list[str]:
         return self.test.classes
 
+    @cached_property
+    def best_epoch(self) -> int:
+        return find_best_epoch(self.history)
 
-def _read_csv(path: Path, columns: tuple[str, ...], **options) -> pd.DataFrame:
+    @cached_property
+    def confusion_matrix(self) -> np.ndarray:
+        return scoring.confusion_matrix(self.test.labels, self.test.predicted, len(self.classes))
+
+    @cached_property
+    def confused_pairs(self) -> pd.DataFrame:
+        return scoring.most_confused_pairs(self.confusion_matrix, self.classes, self.settings.confused_pairs)
+
+    @cached_property
+    def leaks(self) -> Leaks:
+        return find_leaks(self.manifest)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """What the report is made with; `run.environment` is what the classifier was trained with."""
+        return environment()
+
+    @property
+    def majority_share(self) -> float:
+        """The top-1 accuracy of always predicting the largest class, the baseline that a score has to beat."""
+        return float(np.bincount(self.test.labels).max() / len(self.test))
+
+
+def read_inputs(data: Path, results: Path, evaluate: Evaluate, settings: Report) -> ReportInputs:
+    """Reads manifest.csv and frames/frames.json of `data`; metrics.json, predictions.csv, history.csv, run.json of `results`.
+
+    Also export.json, where it belongs to the same run.
+
+    Raises:
+      UserError: a file is absent, broken, incomplete or from another run. Validation may be missing from them; test may not.
+    """
+    data, results = Path(data), Path(results)
+    manifest = read_manifest(data / "manifest.csv")
+    frames = FramesSummary.of(data / "frames")
+    metrics = Metrics.read(results / "metrics.json")
+    history = _read_history(results / "history.csv")
+    run = RunRecord.read(results / "run.json")
+    predictions = read_predictions(results / "predictions.csv")
+    export = _read_export(results / "export.json", run.run_id)
+    _check_same_run(manifest, frames, metrics, predictions, data, results)
+    return ReportInputs(manifest, frames, metrics, history, run, predictions.of("test"), export, evaluate, settings)
+
+
+def _read_history(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, encoding="utf-8", **options)
+        history = pd.read_csv(path, encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: not found", advice="run `dvc repro`, which makes it") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError) as error:
         message = f"{path}: not a readable CSV file ({' '.join(str(error).split())})"
         raise UserError(message, advice="run `dvc repro`") from None
-    missing = [name for name in columns if name not in frame.columns]
+    missing = [name for name in _HISTORY if name not in history.columns]
     if missing:
         raise UserError(f"{path}: lacks the column {missing[0]}", advice="run `dvc repro`")
-    return frame
-
-
-def _check_belongs_together(inputs: Inputs, predictions: Predictions, results: Path, data: Path) -> None:
-    if inputs.frames.classes != predictions.classes:
-        raise UserError(
-            f"{results}/predictions.csv: its classes are not those of {data}/frames/frames.json: they come from different runs",
-            advice="run `dvc repro`",
-        )
-    unknown = np.setdiff1d(predictions.clips, inputs.manifest["clip"].to_numpy(dtype=str))
-    if unknown.size:
-        raise UserError(
-            f"{results}/predictions.csv: {unknown.size} clips are not in {data}/manifest.csv, first {unknown[0]}",
-            advice="run `dvc repro`",
-        )
-    for split, part in (("test", inputs.test), ("validation", inputs.validation)):
-        scores = getattr(inputs.metrics, split)
-        claimed = 0 if scores is None else scores.clips
-        if claimed != len(part):
-            raise UserError(
-                f"{results}/metrics.json: {split} rests on {claimed} clips, predictions.csv has {len(part)}",
-                advice="run `dvc repro evaluate`",
-            )
+    if history.empty:
+        raise UserError(f"{path}: no epochs", advice="run `dvc repro finetune`")
+    return history
 
 
 def _read_export(path: Path, run_id: str) -> list[ExportRow]:
-    """The rows that `export` wrote, if it has run and they are of this run; the page does without them otherwise."""
-    if not path.exists():
-        return []
-    rows = read_export(path)
+    """The rows that `export` wrote, if it has run and they are of this run; none otherwise."""
+    rows = read_export(path) if path.exists() else []
     if any(row.run_id != run_id for row in rows):
         say(f"{path}: of another run, so the page leaves the exported files out; `dvc repro export`, then report again")
         return []
     return rows
 
 
-def read_inputs(data: Path, results: Path) -> Inputs:
-    """Reads manifest.csv and frames/frames.json of `data`; metrics.json, predictions.csv, history.csv, run.json of `results`.
-
-    And export.json, where there is one of the same run.
-
-    Raises UserError where one is absent, broken, incomplete or from another run. A validation split may be absent; test may not.
-    """
-    data, results = Path(data), Path(results)
-    manifest = read_manifest(data / "manifest.csv")
-    frames = FramesSummary.of(data / "frames")
-    metrics = Metrics.read(results / "metrics.json")
-    history = _read_csv(results / "history.csv", _HISTORY)
-    if history.empty:
-        raise UserError(f"{results}/history.csv: no epochs", advice="run `dvc repro finetune`")
-    run = RunRecord.read(results / "run.json")
-    predictions = read_predictions(results / "predictions.csv")
-    export = _read_export(results / "export.json", run.run_id)
-    inputs = Inputs(manifest, frames, metrics, history, run, predictions.of("test"), predictions.of("validation"), export)
-    _check_belongs_together(inputs, predictions, results, data)
-    return inputs
+def _check_same_run(
+    manifest: pd.DataFrame, frames: FramesSummary, metrics: Metrics, predictions: Predictions, data: Path, results: Path
+) -> None:
+    file = results / "predictions.csv"
+    if frames.classes != predictions.classes:
+        message = f"{file}: its classes are not those of {data}/frames/frames.json: they come from different runs"
+        raise UserError(message, advice="run `dvc repro`")
+    unknown = np.setdiff1d(predictions.clips, manifest["clip"].to_numpy(dtype=str))
+    if unknown.size:
+        message = f"{file}: {unknown.size} clips are not in {data}/manifest.csv, first {unknown[0]}"
+        raise UserError(message, advice="run `dvc repro`")
+    for split, scores in (("test", metrics.test), ("validation", metrics.validation)):
+        scored, predicted = scores.clips if scores else 0, len(predictions.of(split))
+        if scored != predicted:
+            message = f"{results}/metrics.json: {split} scores are of {scored} clips, predictions.csv has {predicted}"
+            raise UserError(message, advice="run `dvc repro evaluate`")

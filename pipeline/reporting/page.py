@@ -1,133 +1,111 @@
-"""The page: what the numbers mean in plain words, and one self-contained HTML file.
+"""The page: the sections with their figures and tables as one self-contained HTML file.
 
-Invariants: the page needs nothing but itself (figures inside, no script or font from elsewhere), every name from the data
-is escaped, and credentials inside addresses are left out.
+Invariants: the page needs nothing but itself (figures inside, no script or font from elsewhere); every name from the data is
+escaped; credentials inside addresses are left out.
 """
 
 import base64
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.artifacts import RunRecord, Scores
-from pipeline.console import without_credentials
+from pipeline.console import progress, without_credentials
+from pipeline.files import write_text
 from pipeline.params import Params
-from pipeline.reporting.tables import Leaks
-from pipeline.tracking.environment import differences, environment, shown
+from pipeline.reporting import figures, parts, tables, wording  # noqa: F401  figures and tables register themselves
+from pipeline.reporting.inputs import ReportInputs
+from pipeline.reporting.style import STYLE, png
 
-# Below about this many clusters, resampling them gives intervals that are too narrow (Cameron, Gelbach & Miller 2008).
-FEW_GROUPS = 30
+_PIXELS_PER_INCH = 96  # of a browser
+_COLUMN = 800  # pixels; a wider figure spans the page
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the page."""
+class Picture(NamedTuple):
+    """A figure as the page shows it. content: PNG."""
 
-    file: str
-    alt: str
-    content: bytes  # PNG
+    part: parts.FigurePart
+    content: bytes
+    on_page: bool
 
     @property
     def source(self) -> str:
         return "data:image/png;base64," + base64.b64encode(self.content).decode()
 
     @property
-    def width(self) -> int:
+    def full_width(self) -> int:
         """Pixels, from the PNG header (bytes 16-19, big-endian)."""
         return struct.unpack(">I", self.content[16:20])[0]
 
+    @property
+    def width(self) -> int:
+        """CSS pixels, at the size in inches that it was drawn for."""
+        return round(self.full_width * _PIXELS_PER_INCH / STYLE["figure.dpi"])
 
-def percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None or value != value else f"{100 * value:.{digits}f}%"
-
-
-def count(value: int, noun: str) -> str:
-    """`1 clip`, `1,234 clips`, `2 classes`."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{value:,} {noun if value == 1 else plural}"
-
-
-def _shareable(value: Any) -> Any:
-    """Parameters without the credentials that addresses among them may carry."""
-    if isinstance(value, dict):
-        return {key: _shareable(item) for key, item in value.items()}
-    return without_credentials(value) if isinstance(value, str) else value
+    @property
+    def wide(self) -> bool:
+        return self.width > _COLUMN
 
 
-def certainty(test: Scores, confidence: float, resamples: int) -> list[str]:
-    """How sure the test top-1 is, in sentences a reader can act on: the interval and what it leaves out."""
-    level, groups, clips = f"{100 * confidence:g}%", test.groups, test.clips
-    if test.top1_low is None:
-        sentences = ["All test clips come from one group, so there is no telling how the score would vary: it has no interval."]
-    elif test.top1 == 1:
-        bound = 1 - (1 - confidence) ** (1 / groups)
-        sentences = [
-            "No test clip was mistaken, so resampling gives an interval without width; that is not certainty. "
-            f"With {count(groups, 'group')} all right, up to {percent(bound)} of new groups could still hold mistakes "
-            f"(at {level} confidence)."
-        ]
-    else:
-        sentences = [
-            f"We are {level} sure, as far as these clips can tell, that the accuracy on new videos of the same kind lies between "
-            f"{percent(test.top1_low)} and {percent(test.top1_high)}: that is how far the score moved when the {groups:,} "
-            f"test groups were drawn again {resamples:,} times. Clips of one group stand or fall together, so groups are drawn, "
-            "not clips."
-        ]
-    sentences.append("The interval covers which videos were tested. It does not cover training again with another seed.")
-    if groups == clips and clips > 1:
-        sentences.append("Every clip is its own group here: if several show one person or scene, the interval is too narrow.")
-    if 1 < groups < FEW_GROUPS:
-        sentences.append(f"With {count(groups, 'group')} the interval is probably too narrow; {FEW_GROUPS} or more are better.")
-    return sentences
+class ShownTable(NamedTuple):
+    """A table as the page shows it. rows: (text, value) of each cell. more: number of rows left out."""
+
+    part: parts.TablePart
+    columns: list[parts.Column]
+    rows: list[list[tuple[str, object]]]
+    more: int
 
 
-def warnings(leaks: Leaks) -> list[str]:
-    """What makes the test scores too good, in sentences; empty when training and test share nothing."""
-    sentences = []
-    if leaks.groups:
-        sentences.append(
-            f"Do not trust this score for new scenes: {len(leaks.groups):,} of {count(leaks.test_groups, 'test group')} "
-            f"({count(leaks.test_clips, 'clip')}) also have clips in training or validation, so the test partly asks what was "
-            "memorised. data.split.scheme=grouped or official avoids that."
+class Section(NamedTuple):
+    anchor: str
+    title: str
+    pictures: list[Picture]
+    tables: list[ShownTable]
+
+
+def draw_picture(part: parts.FigurePart, report: ReportInputs) -> Picture:
+    figure = part.draw(report)
+    return Picture(part, png(figure), on_page=bool(figure.axes))
+
+
+def show_table(part: parts.TablePart, report: ReportInputs) -> ShownTable:
+    frame = part.make(report)
+    level = f"{100 * report.evaluate.confidence:g}%"
+    columns = {name: column for name, column in part.columns.items() if name in frame}
+    rows = frame[list(columns)].head(part.limit or len(frame)).itertuples(index=False, name=None)
+    return ShownTable(
+        part,
+        [column._replace(title=column.title.format(confidence=level)) for column in columns.values()],
+        [[(column.show(value), value) for column, value in zip(columns.values(), row, strict=True)] for row in rows],
+        len(frame) - min(len(frame), part.limit or len(frame)),
+    )
+
+
+def make_sections(report: ReportInputs, pictures: list[Picture]) -> list[Section]:
+    """Sorts figures and tables into sections; leaves out what has nothing to show."""
+    shown = [table for table in (show_table(part, report) for part in parts.TABLES) if table.rows or table.part.empty]
+    sections = [
+        Section(
+            anchor,
+            title,
+            [picture for picture in pictures if picture.part.section == anchor and picture.on_page],
+            [table for table in shown if table.part.section == anchor],
         )
-    if leaks.duplicates:
-        sentences.append(
-            f"{count(len(leaks.duplicates), 'pair')} of byte-identical clips lie on both sides of the split: "
-            "the test repeats what was trained or chosen on."
-        )
-    return sentences
+        for anchor, title in parts.SECTIONS.items()
+    ]
+    return [section for section in sections if section.pictures or section.tables]
 
 
-class MadeWith(NamedTuple):
-    """What the page says of software and machine.
-
-    trained: name and value of what decides the numbers, of training; None where training noted nothing. report: the same of the
-    report. differences: (name, of training, of the report) of whatever is not the same.
-    """
-
-    trained: dict[str, str] | None
-    report: dict[str, str]
-    differences: list[tuple[str, str, str]]
-
-
-def made_with(run: RunRecord) -> MadeWith:
-    trained, here = run.environment, environment()
-    if trained is None:
-        return MadeWith(None, shown(here), [])
-    return MadeWith(shown(trained), shown(here), differences(trained, here))
-
-
-def configuration(params: Params) -> str:
-    """The whole of params.yaml as YAML text."""
-    return yaml.safe_dump(_shareable(params.model_dump(mode="json")), sort_keys=False, allow_unicode=True, width=120)
+def dump_configuration(params: Params) -> str:
+    """params.yaml as YAML text, without credentials."""
+    content = wording.remove_credentials(params.model_dump(mode="json"))
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
 def page_templates(folder: Path) -> Environment:
-    """The templates in `folder`: what comes from the data is escaped, and jinja2.UndefinedError names what was not given."""
+    """The templates in `folder`: values are escaped, and one that was not given raises jinja2.UndefinedError."""
     return Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
@@ -138,9 +116,27 @@ def page_templates(folder: Path) -> Environment:
     )
 
 
-def render(**content) -> str:
-    """The HTML of page.html.j2; raises jinja2.UndefinedError where the template needs something that was not given."""
+def render(report: ReportInputs, params: Params, pictures: list[Picture]) -> str:
+    """The HTML of page.html.j2."""
     templates = page_templates(Path(__file__).parent)
-    templates.filters |= {"percent": percent, "without_credentials": without_credentials}
-    templates.globals["count"] = count
-    return templates.get_template("page.html.j2").render(**content)
+    templates.filters |= {"percent": wording.percent, "without_credentials": without_credentials}
+    templates.globals |= {"count": wording.count, "interval": wording.interval}
+    return templates.get_template("page.html.j2").render(
+        report=report,
+        params=params,
+        sections=make_sections(report, pictures),
+        certainty=wording.describe_certainty(report.metrics.test, params.evaluate.confidence, params.evaluate.bootstrap),
+        warnings=wording.describe_leaks(report.leaks),
+        configuration=dump_configuration(params),
+        differences=len(tables.environment_differences(report)),
+    )
+
+
+def write_report(folder: Path, report: ReportInputs, params: Params) -> None:
+    """Writes index.html, a PNG per figure and the CSV files into `folder`."""
+    pictures = [draw_picture(part, report) for part in progress(parts.FIGURES, describe="report", unit="figure")]
+    for picture in pictures:
+        (folder / f"{picture.part.name}.png").write_bytes(picture.content)
+    for name, make in parts.CSV_FILES.items():
+        make(report).to_csv(folder / f"{name}.csv", index=False)
+    write_text(folder / "index.html", render(report, params, pictures))

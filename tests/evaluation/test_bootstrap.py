@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.evaluation.bootstrap import cluster_intervals, group_sums
+from pipeline.evaluation.bootstrap import bootstrap_intervals, sum_by_group
 
 
 def _accuracy(sums: np.ndarray) -> np.ndarray:
@@ -14,11 +14,11 @@ def _accuracy(sums: np.ndarray) -> np.ndarray:
 
 def _interval(right: np.ndarray, groups: np.ndarray, **options) -> tuple:
     options = {"resamples": 500, "confidence": 0.95, "seed": 0} | options
-    return cluster_intervals(np.column_stack([np.ones(len(right)), right]), groups, _accuracy, **options)[0]
+    return bootstrap_intervals(np.column_stack([np.ones(len(right)), right]), groups, _accuracy, **options)[0]
 
 
-def test_group_sums_adds_the_clips_of_each_group():
-    sums = group_sums([[1, 2], [3, 4], [5, 6]], np.array(["b", "a", "b"]))
+def test_sum_by_group_adds_the_clips_of_each_group():
+    sums = sum_by_group([[1, 2], [3, 4], [5, 6]], np.array(["b", "a", "b"]))
     assert sums.tolist() == [[3, 4], [6, 8]]
 
 
@@ -63,7 +63,7 @@ def test_undefined_resamples_are_left_out():
     def statistic(sums: np.ndarray) -> np.ndarray:
         return np.where(sums > 0, 0.5, np.nan)
 
-    (interval,) = cluster_intervals(values, groups, statistic, resamples=200, confidence=0.9, seed=0)
+    (interval,) = bootstrap_intervals(values, groups, statistic, resamples=200, confidence=0.9, seed=0)
     assert interval == (0.5, 0.5)
 
 
@@ -75,7 +75,7 @@ def test_impossible_settings_are_refused(option, value):
 
 def test_groups_must_match_the_values():
     with pytest.raises(ValueError, match="groups"):
-        group_sums(np.ones((3, 2)), np.array(["a", "b"]))
+        sum_by_group(np.ones((3, 2)), np.array(["a", "b"]))
 
 
 def test_coverage_on_clustered_data():

@@ -13,14 +13,14 @@ from sklearn import metrics as reference
 from pipeline.console import UserError
 from pipeline.evaluation.metrics import (
     LOG_LOSS_FLOOR,
-    confusion,
+    calibration_bins,
+    confusion_matrix,
     expected_calibration_error,
-    hits,
     log_loss,
-    most_confused,
-    per_class,
-    reliability,
+    most_confused_pairs,
+    per_class_scores,
     score,
+    top_k_hits,
 )
 
 SETTINGS = SimpleNamespace(bootstrap=300, confidence=0.95, bins=15)
@@ -95,9 +95,9 @@ def test_macro_f1_is_over_the_classes_that_have_clips():
 
 def test_ties_go_to_the_lower_label():
     chances = np.array([[0.4, 0.4, 0.2], [0.4, 0.4, 0.2]])
-    assert hits(chances, np.array([0, 1]), 1).tolist() == [True, False]
-    assert hits(chances, np.array([0, 1]), 2).tolist() == [True, True]
-    assert hits(np.full((6, 6), 1 / 6), np.arange(6), 5).tolist() == [True] * 5 + [False]
+    assert top_k_hits(chances, np.array([0, 1]), 1).tolist() == [True, False]
+    assert top_k_hits(chances, np.array([0, 1]), 2).tolist() == [True, True]
+    assert top_k_hits(np.full((6, 6), 1 / 6), np.arange(6), 5).tolist() == [True] * 5 + [False]
 
 
 def test_log_loss_is_finite_where_a_probability_is_zero():
@@ -108,7 +108,7 @@ def test_log_loss_is_finite_where_a_probability_is_zero():
 def test_reliability_and_ece_by_hand():
     """Confidences 0.55 (right), 0.6 (wrong) and 0.9 (right) in five bins: 0.6 belongs to the bin that ends there."""
     chances = np.array([[0.55, 0.45], [0.4, 0.6], [0.9, 0.1]])
-    bins = reliability(chances, np.array([0, 0, 0]), 5)
+    bins = calibration_bins(chances, np.array([0, 0, 0]), 5)
     assert bins["clips"].tolist() == [0, 0, 2, 0, 1]
     assert bins["low"].tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
     assert bins["confidence"][2] == pytest.approx(0.575)
@@ -118,14 +118,14 @@ def test_reliability_and_ece_by_hand():
 
 
 def test_certainty_falls_into_the_last_bin_and_a_calibrated_classifier_has_no_error():
-    bins = reliability(np.eye(4), np.arange(4), 15)
+    bins = calibration_bins(np.eye(4), np.arange(4), 15)
     assert bins["clips"].tolist() == [0] * 14 + [4]
     assert expected_calibration_error(bins) == 0
 
 
 def test_per_class_equals_scikit_learns_and_names_empty_classes():
     labels, predicted = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 1])
-    table = per_class(labels, predicted, ["a", "b", "c", "d"])
+    table = per_class_scores(labels, predicted, ["a", "b", "c", "d"])
     assert table.columns.tolist() == ["class", "clips", "precision", "recall", "f1"]
     assert table["class"].tolist() == ["a", "b", "c", "d"]
     assert table["clips"].tolist() == [2, 3, 1, 0]
@@ -135,24 +135,24 @@ def test_per_class_equals_scikit_learns_and_names_empty_classes():
 
 
 def test_confusion_has_actual_classes_as_rows():
-    matrix = confusion(np.array([0, 0, 1]), np.array([0, 2, 2]), 3)
+    matrix = confusion_matrix(np.array([0, 0, 1]), np.array([0, 2, 2]), 3)
     assert matrix.tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0]]
     assert np.issubdtype(matrix.dtype, np.integer)
     chances, labels, _ = _made()
-    assert np.array_equal(confusion(labels, chances.argmax(1), 8), reference.confusion_matrix(labels, chances.argmax(1)))
-    assert confusion(np.array([], int), np.array([], int), 2).tolist() == [[0, 0], [0, 0]]
+    assert np.array_equal(confusion_matrix(labels, chances.argmax(1), 8), reference.confusion_matrix(labels, chances.argmax(1)))
+    assert confusion_matrix(np.array([], int), np.array([], int), 2).tolist() == [[0, 0], [0, 0]]
 
 
 def test_most_confused_orders_by_clips_then_share():
     matrix = np.array([[10, 2, 0], [1, 0, 2], [0, 5, 1]])
-    table = most_confused(matrix, ["a", "b", "c"], 3)
+    table = most_confused_pairs(matrix, ["a", "b", "c"], 3)
     assert table[["actual", "predicted", "clips"]].to_numpy().tolist() == [["c", "b", 5], ["b", "c", 2], ["a", "b", 2]]
     assert table["share"].tolist() == pytest.approx([5 / 6, 2 / 3, 2 / 12])
-    assert len(most_confused(matrix, ["a", "b", "c"], 99)) == 4
+    assert len(most_confused_pairs(matrix, ["a", "b", "c"], 99)) == 4
 
 
 def test_nothing_is_confused_by_a_perfect_classifier():
-    table = most_confused(np.diag([3, 2]), ["a", "b"], 5)
+    table = most_confused_pairs(np.diag([3, 2]), ["a", "b"], 5)
     assert table.empty
     assert table.columns.tolist() == ["actual", "predicted", "clips", "share"]
 
@@ -190,11 +190,11 @@ def test_shapes_and_labels_must_fit():
     with pytest.raises(ValueError, match="clips, classes"):
         score(chances[0], labels, groups, SETTINGS, seed=1)
     with pytest.raises(ValueError, match="2 classes"):
-        most_confused(np.zeros((3, 3)), ["a", "b"], 1)
+        most_confused_pairs(np.zeros((3, 3)), ["a", "b"], 1)
 
 
 def test_most_confused_is_a_frame_that_csv_can_hold(tmp_path):
-    most_confused(np.array([[1, 1], [0, 1]]), ["a", "b"], 1).to_csv(tmp_path / "pairs.csv", index=False)
+    most_confused_pairs(np.array([[1, 1], [0, 1]]), ["a", "b"], 1).to_csv(tmp_path / "pairs.csv", index=False)
     assert pd.read_csv(tmp_path / "pairs.csv").to_dict("records") == [{"actual": "a", "predicted": "b", "clips": 1, "share": 0.5}]
 
 

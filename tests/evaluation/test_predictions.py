@@ -59,7 +59,7 @@ def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
         (lambda f: f.assign(predicted="NA"), "predicted is NA, which is not the most probable class"),
         (lambda f: f.assign(p_NA=2.0), "row 0 is not a distribution"),
         (lambda f: f.assign(p_NA="much"), "not a number"),
-        (lambda f: f.assign(clip="same"), "same: stands there twice"),
+        (lambda f: f.assign(clip="same"), "same: listed twice"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, spoil, message):

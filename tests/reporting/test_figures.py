@@ -1,8 +1,9 @@
-"""Figures: what they show, that they can be read at any number of classes, and that equal input gives equal bytes."""
+"""Figures: their content, legibility at any number of classes, and that equal input gives equal bytes."""
 
 import io
 import itertools
 import warnings
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -10,8 +11,10 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from pipeline.evaluation.metrics import most_confused, reliability
+from pipeline.evaluation.metrics import calibration_bins
 from pipeline.reporting import figures
+from pipeline.reporting.style import png
+from tests.reporting.drawing import draw_confusion, draw_learning_curves, draw_pairs
 
 
 def _matrix(count: int) -> np.ndarray:
@@ -41,10 +44,10 @@ def _texts(axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
-def test_cells_carry_counts_or_shares_and_empty_ones_nothing():
+def test_cells_show_counts_or_shares_and_empty_cells_nothing():
     matrix = np.array([[3, 1, 0], [0, 0, 0], [0, 2, 298]])
-    counts, *_ = figures.confusion_figure(matrix, ["a", "b", "c"], normalised=False).axes
-    shares, *_ = figures.confusion_figure(matrix, ["a", "b", "c"], normalised=True).axes
+    counts, *_ = draw_confusion(matrix, ["a", "b", "c"], normalised=False).axes
+    shares, *_ = draw_confusion(matrix, ["a", "b", "c"], normalised=True).axes
     assert _texts(counts) == ["3", "1", "2", "298"]
     assert _texts(shares) == ["75%", "25%", "<1%", "99%"]
     assert [text.get_position() for text in counts.texts] == [(0, 0), (1, 0), (1, 2), (2, 2)]  # column, row
@@ -52,12 +55,12 @@ def test_cells_carry_counts_or_shares_and_empty_ones_nothing():
 
 
 @pytest.mark.parametrize("count", [1, 2, 6, 30, 31, pytest.param(101, marks=pytest.mark.slow)])
-def test_every_class_of_a_confusion_matrix_can_be_read(count):
+def test_every_class_label_of_a_confusion_matrix_is_legible(count):
     """Labels lie inside the figure and do not overlap each other, drawn at their real size."""
-    figure = figures.confusion_figure(_matrix(count), _names(count), normalised=False)
+    figure = draw_confusion(_matrix(count), _names(count), normalised=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figures.png(figure)
+        png(figure)
     axes = figure.axes[0]
     assert bool(axes.texts) == (count <= figures.ANNOTATED_CLASSES)
     columns, rows = axes.xaxis.get_major_ticks(), axes.yaxis.get_major_ticks()
@@ -74,11 +77,11 @@ def test_every_class_of_a_confusion_matrix_can_be_read(count):
     assert min(box.height for box in down) >= 9  # pixels
 
 
-def test_a_single_mistake_stands_out_from_empty_cells():
+def test_single_mistake_is_visible_among_empty_cells():
     matrix = np.diag(np.full(40, 60))
     matrix[5, 30] = 1
-    figure = figures.confusion_figure(matrix, _names(40), normalised=False)
-    pixels = imread(io.BytesIO(figures.png(figure)))
+    figure = draw_confusion(matrix, _names(40), normalised=False)
+    pixels = imread(io.BytesIO(png(figure)))
     inside = figure.axes[0].transData
     column, row = inside.transform((30, 5))
     mistake = pixels[pixels.shape[0] - 1 - int(row), int(column), :3]
@@ -88,9 +91,9 @@ def test_a_single_mistake_stands_out_from_empty_cells():
     assert np.abs(mistake - empty).max() > 0.4
 
 
-def test_equal_input_gives_equal_bytes_whatever_the_users_style():
+def test_equal_input_gives_equal_bytes_under_any_matplotlibrc():
     def draw() -> bytes:
-        return figures.png(figures.confusion_figure(_matrix(4), _names(4), normalised=True))
+        return png(draw_confusion(_matrix(4), _names(4), normalised=True))
 
     plain = draw()
     with mpl.rc_context({"font.size": 30, "figure.facecolor": "red", "savefig.dpi": 10}):
@@ -101,13 +104,13 @@ def test_equal_input_gives_equal_bytes_whatever_the_users_style():
 
 def test_class_names_are_shown_as_they_are():
     name = r"$\frac{broken$"
-    figure = figures.confusion_figure(np.eye(2, dtype=int), [name, "b"], normalised=False)
-    figures.png(figure)
+    figure = draw_confusion(np.eye(2, dtype=int), [name, "b"], normalised=False)
+    png(figure)
     assert figure.axes[0].get_yticklabels()[0].get_text() == name
 
 
-def test_learning_curves_mark_the_kept_epoch():
-    figure = figures.learning_curves_figure(_history(), 4)
+def test_learning_curves_mark_the_best_epoch():
+    figure = draw_learning_curves(_history(), 4)
     loss, accuracy, rate = figure.axes
     assert [line.get_label() for line in loss.lines] == ["train", "validation", "kept: epoch 4"]
     assert accuracy.lines[1].get_ydata().tolist() == _history()["validation_accuracy"].tolist()
@@ -116,34 +119,39 @@ def test_learning_curves_mark_the_kept_epoch():
 
 
 def test_learning_curves_of_one_epoch_without_validation():
-    figure = figures.learning_curves_figure(_history(1, validation_loss=np.nan, validation_accuracy=np.nan), 1)
+    figure = draw_learning_curves(_history(1, validation_loss=np.nan, validation_accuracy=np.nan), 1)
     assert [line.get_label() for line in figure.axes[0].lines] == ["train", "kept: epoch 1"]
-    assert figures.png(figure)
+    assert png(figure)
 
 
-def test_a_loss_over_decades_gets_a_logarithmic_axis():
-    assert figures.learning_curves_figure(_history(loss=np.geomspace(5, 0.001, 6)), 1).axes[0].get_yscale() == "log"
-    assert figures.learning_curves_figure(_history(), 1).axes[0].get_yscale() == "linear"
+def test_loss_spanning_decades_has_a_logarithmic_axis():
+    assert draw_learning_curves(_history(loss=np.geomspace(5, 0.001, 6)), 1).axes[0].get_yscale() == "log"
+    assert draw_learning_curves(_history(), 1).axes[0].get_yscale() == "linear"
 
 
-def test_confused_pairs_are_bars_with_the_worst_on_top():
-    pairs = most_confused(np.array([[5, 3, 0], [0, 5, 1], [0, 0, 5]]), ["a", "b", "c"], 9)
-    axes = figures.confused_pairs_figure(pairs).axes[0]
+def test_confused_pairs_are_bars_in_descending_order():
+    axes = draw_pairs(np.array([[5, 3, 0], [0, 5, 1], [0, 0, 5]]), ["a", "b", "c"]).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [3, 1]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a  →  b", "b  →  c"]
     assert axes.yaxis_inverted()
     assert _texts(axes) == [" 3  (38%)", " 1  (17%)"]
 
 
-def test_without_mistakes_the_pairs_figure_says_so():
-    figure = figures.confused_pairs_figure(most_confused(np.eye(2, dtype=int), ["a", "b"], 9))
+def test_confused_pairs_without_mistakes_shows_a_message():
+    figure = draw_pairs(np.eye(2, dtype=int), ["a", "b"])
     assert "No test clip was mistaken" in figure.texts[0].get_text()
-    assert figures.png(figure)
+    assert png(figure)
 
 
 def test_reliability_shows_accuracy_and_clips_of_each_bin():
-    bins = reliability(np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]), np.array([0, 1, 1]), 10)
-    upper, lower = figures.reliability_figure(bins, 0.123).axes
+    probabilities, labels = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]), np.array([0, 1, 1])
+    bins = calibration_bins(probabilities, labels, 10)
+    report = SimpleNamespace(
+        test=SimpleNamespace(probabilities=probabilities, labels=labels),
+        evaluate=SimpleNamespace(bins=10),
+        metrics=SimpleNamespace(test=SimpleNamespace(ece=0.123)),
+    )
+    upper, lower = figures.reliability(report).axes
     assert upper.get_title() == "expected calibration error 12.3%"
     assert [bar.get_height() for bar in lower.patches] == bins["clips"].tolist()
     assert upper.lines[1].get_xdata().tolist() == pytest.approx([0.7, 0.8, 0.9])

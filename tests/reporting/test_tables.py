@@ -1,80 +1,89 @@
-"""What the report counts."""
+"""The content of the report's tables, and the checks of its inputs."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.artifacts import RunRecord
 from pipeline.console import UserError
 from pipeline.files import read_json, write_json
 from pipeline.reporting import tables
-from pipeline.reporting.inputs import read_inputs
-from tests.reporting.results import write_results
+from pipeline.reporting.inputs import ReportInputs, find_best_epoch, read_inputs
+from pipeline.tracking.environment import environment
+from tests.reporting.results import some_params, write_results
 
 CLASSES = ["a", "b", "c"]
 
 
-def test_the_best_epoch_is_the_first_with_the_lowest_validation_loss():
+def _read(data: Path, results: Path) -> ReportInputs:
+    return read_inputs(data, results, some_params().evaluate, some_params().report)
+
+
+def test_best_epoch_is_the_first_with_the_lowest_validation_loss():
     history = pd.DataFrame({"epoch": [1, 2, 3, 4], "validation_loss": [0.9, 0.5, 0.5, 0.7]})
-    assert tables.best_epoch(history) == 2
-    assert tables.best_epoch(history.assign(validation_loss=np.nan)) == 4
+    assert find_best_epoch(history) == 2
+    assert find_best_epoch(history.assign(validation_loss=np.nan)) == 4
 
 
-def test_splits_are_counted_with_what_was_skipped(tmp_path):
-    inputs = read_inputs(*write_results(tmp_path, CLASSES, skipped=2))
-    table = tables.split_table(inputs).set_index("split")
+def test_splits_count_skipped_clips(tmp_path):
+    table = tables.splits(_read(*write_results(tmp_path, CLASSES, skipped=2))).set_index("split")
     assert table["clips"].to_dict() == {"train": 168, "validation": 24, "test": 84}
     assert table["skipped"].to_dict() == {"train": 2, "validation": 0, "test": 0}
     assert table["groups"].to_dict() == {"train": 42, "validation": 6, "test": 21}
-    assert table.loc["test", ["frames", "seconds"]].tolist() == [84 * 40, 84 * 8]
+    assert table.loc["test", ["frames", "minutes"]].tolist() == [84 * 40, 84 * 8 / 60]
 
 
-def test_classes_carry_their_clips_and_scores(tmp_path):
-    table = tables.class_table(read_inputs(*write_results(tmp_path, CLASSES)))
+def test_classes_have_the_clips_of_each_split(tmp_path):
+    table = tables.classes(_read(*write_results(tmp_path, CLASSES)))
     assert table["class"].tolist() == CLASSES
     assert table[["train", "validation", "clips"]].to_numpy().tolist() == [[56, 8, 28]] * 3
 
 
-def test_the_worst_mistakes_are_wrong_and_surest_first(tmp_path):
-    test = read_inputs(*write_results(tmp_path, CLASSES, skill=1)).test
+def test_mistakes_are_in_descending_order_of_confidence(tmp_path):
+    report = _read(*write_results(tmp_path, CLASSES, skill=1))
+    test = report.test
     wrong = int((test.predicted != test.labels).sum())
-    table = tables.worst_mistakes(test, 5)
+    table = tables.mistakes(report, 5)
     assert wrong > 5 and len(table) == 5
     assert (table["actual"] != table["predicted"]).all()
     assert table["probability"].is_monotonic_decreasing
     assert (table["probability"] >= table["actual_probability"]).all()
     assert table["probability"][0] == test.probabilities.max(1)[test.predicted != test.labels].max()
-    assert len(tables.worst_mistakes(test, 1000)) == wrong
+    assert len(tables.mistakes(report, 1000)) == wrong
 
 
-def test_leaks_are_counted_in_groups_clips_and_copies(tmp_path):
-    clean = tables.find_leaks(read_inputs(*write_results(tmp_path / "clean", CLASSES)))
+def test_leaks_count_groups_clips_and_duplicates(tmp_path):
+    clean = _read(*write_results(tmp_path / "clean", CLASSES)).leaks
     assert (clean.groups, clean.test_groups, clean.test_clips, clean.duplicates) == ([], 21, 0, [])
-    leaky = tables.find_leaks(read_inputs(*write_results(tmp_path / "leaky", CLASSES, leak=True)))
+    leaky = _read(*write_results(tmp_path / "leaky", CLASSES, leak=True)).leaks
     assert (leaky.groups, leaky.test_clips) == (["a_g01"], 4)
     assert leaky.duplicates == [("a/v_a_g08_c01.avi", "a/v_a_g01_c01.avi")]
 
 
-def test_the_majority_share(tmp_path):
-    test = read_inputs(*write_results(tmp_path, CLASSES)).test
-    assert tables.majority_share(test) == pytest.approx(1 / 3)
+def test_majority_share(tmp_path):
+    assert _read(*write_results(tmp_path, CLASSES)).majority_share == pytest.approx(1 / 3)
 
 
 def test_results_of_two_runs_are_refused(tmp_path):
     data, results = write_results(tmp_path, CLASSES)
     metrics = read_json(results / "metrics.json")
     write_json(results / "metrics.json", metrics | {"test": metrics["test"] | {"clips": 83}})
-    with pytest.raises(UserError, match=r"metrics.json: test rests on 83 clips, predictions.csv has 84"):
-        read_inputs(data, results)
+    with pytest.raises(UserError, match=r"metrics.json: test scores are of 83 clips, predictions.csv has 84"):
+        _read(data, results)
     write_json(results / "metrics.json", metrics)
     frames = read_json(data / "frames/frames.json")
     write_json(data / "frames/frames.json", frames | {"classes": ["a", "b", "d"]})
     with pytest.raises(UserError, match="its classes are not those of"):
-        read_inputs(data, results)
+        _read(data, results)
     write_json(data / "frames/frames.json", frames)
     text = (results / "predictions.csv").read_text()
     (results / "predictions.csv").write_text(text.replace("a/v_a_g01_c01.avi", "a/gone.avi"))
     with pytest.raises(UserError, match=r"1 clips are not in .*manifest.csv, first a/gone.avi"):
-        read_inputs(data, results)
+        _read(data, results)
 
 
 def test_incomplete_files_are_named(tmp_path):
@@ -82,17 +91,47 @@ def test_incomplete_files_are_named(tmp_path):
     run = read_json(results / "run.json")
     write_json(results / "run.json", {})
     with pytest.raises(UserError, match=r"run.json: lacks run_id"):
-        read_inputs(data, results)
+        _read(data, results)
     write_json(results / "run.json", run)
     metrics = read_json(results / "metrics.json")
     del metrics["test"]["ece"]
     write_json(results / "metrics.json", metrics)
     with pytest.raises(UserError, match=r"metrics.json: lacks test.ece"):
-        read_inputs(data, results)
+        _read(data, results)
     (results / "history.csv").write_text("epoch,loss\n1,2\n")
     write_json(results / "metrics.json", metrics | {"test": metrics["test"] | {"ece": 0.1}})
     with pytest.raises(UserError, match=r"history.csv: lacks the column accuracy"):
-        read_inputs(data, results)
+        _read(data, results)
     (results / "history.csv").unlink()
     with pytest.raises(UserError, match=r"history.csv: not found"):
-        read_inputs(data, results)
+        _read(data, results)
+
+
+def test_environment_is_that_of_training_and_differences_are_listed():
+    trained = environment() | {"processor": "of training", "commit": "abc", "changed": False}
+    report = SimpleNamespace(run=RunRecord(run_id="1", environment=trained), environment=environment())
+    shown = tables.environment_of_run(report).set_index("component")["value"]
+    assert shown["code"] == "commit abc" and shown["processor"].startswith("of training, ")
+    assert tables.environment_differences(report)["component"].tolist() == ["code", "processor"]
+    same = SimpleNamespace(run=RunRecord(run_id="1", environment=environment()), environment=environment())
+    assert tables.environment_differences(same).empty
+
+
+def test_environment_is_that_of_the_report_where_training_recorded_none():
+    report = SimpleNamespace(run=RunRecord(run_id="1"), environment=environment())
+    assert tables.environment_of_run(report).set_index("component").loc["tensorflow", "value"].startswith("2.")
+    assert tables.environment_differences(report).empty
+
+
+def test_classes_without_test_clips_have_no_scores(tmp_path):
+    report = _read(*write_results(tmp_path, CLASSES))
+    rows = report.test.labels > 0
+    part = replace(report.test, labels=report.test.labels[rows], predicted=report.test.predicted[rows])
+    table = tables.classes(replace(report, test=part))
+    assert table["clips"].tolist() == [0, 28, 28]
+    assert table[["precision", "recall", "f1"]].isna().to_numpy().tolist() == [[True] * 3, [False] * 3, [False] * 3]
+
+
+def test_confusion_csv_allows_a_class_named_like_its_first_column():
+    report = SimpleNamespace(classes=["actual", "b"], confusion_matrix=np.array([[3, 1], [0, 2]]))
+    assert tables.confusion(report).to_csv(index=False) == "actual,actual,b\nactual,3,1\nb,0,2\n"

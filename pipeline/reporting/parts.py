@@ -1,0 +1,135 @@
+"""What a report consists of: sections, and the figures, tables and CSV files that are registered in them.
+
+A new figure is one function in `figures`, a new table or CSV file one in `tables`; the stage and the page loop over what is here:
+
+    @figure("calibration", alt="Histogram of the largest probabilities")
+    def confidences(report: ReportInputs) -> Figure: ...
+
+    @table("data", {"class": words("class"), "clips": number("test clips")})
+    def clips_per_class(report: ReportInputs) -> pd.DataFrame: ...
+
+The function's name names its file. Within a section figures come before tables, each in the order of definition.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pipeline.reporting.inputs import ReportInputs
+from pipeline.reporting.style import styled
+
+# Anchor and title, in the order of the page. One without figures and tables is left out.
+SECTIONS = {
+    "scores": "Scores",
+    "confusion": "Confusion matrix",
+    "classes": "Per-class scores",
+    "mistakes": "Most confident mistakes",
+    "calibration": "Calibration",
+    "training": "Training",
+    "data": "Data",
+    "export": "Exported files",
+    "run": "Run",
+}
+
+DrawFigure = Callable[[ReportInputs], Figure]
+MakeTable = Callable[[ReportInputs], pd.DataFrame]
+
+
+class FigurePart(NamedTuple):
+    """A figure of the page and of results/report. alt: what it shows, its caption. heading: above it."""
+
+    name: str
+    section: str
+    draw: DrawFigure
+    alt: str
+    heading: str
+
+
+class Column(NamedTuple):
+    """How a column is shown. title: may hold {confidence}, of the intervals. form: format string of a cell. css: its classes."""
+
+    title: str
+    form: str = "{}"
+    css: str = ""
+
+    def show(self, value: Any) -> str:
+        return "–" if pd.isna(value) else self.form.format(value)
+
+
+def words(title: str, css: str = "") -> Column:
+    """A column of text. css: "path" for long names without spaces, "prose" for sentences."""
+    return Column(title, css=css)
+
+
+def number(title: str, form: str = "{:,}", css: str = "number") -> Column:
+    """A column that is aligned on the right, and sorted by value where the table can be sorted; missing values are dashes."""
+    return Column(title, form, css)
+
+
+@dataclass(frozen=True)
+class TablePart:
+    """A table of the page.
+
+    Attributes:
+      columns: those of the data frame that are shown, in order; those that the frame lacks are left out.
+      heading: above it.
+      empty: the sentence that stands in for a table without rows; where there is none the table is left out.
+      folded: whether the reader has to open a table of more than ten rows.
+      limit: rows that are shown; `rest` ends the line that counts the others.
+      wide: whether it spans the page; else it stands next to a figure where there is room.
+      sortable: by a click on a column's title.
+    """
+
+    name: str
+    section: str
+    make: MakeTable
+    columns: dict[str, Column]
+    heading: str = ""
+    empty: str = ""
+    folded: bool = False
+    limit: int | None = None
+    rest: str = ""
+    wide: bool = True
+    sortable: bool = False
+
+
+FIGURES: list[FigurePart] = []
+TABLES: list[TablePart] = []
+CSV_FILES: dict[str, MakeTable] = {}
+
+
+def figure(section: str, *, alt: str, heading: str = "") -> Callable[[DrawFigure], DrawFigure]:
+    """Registers a function that draws a figure. One without axes holds a message, and is left off the page."""
+    _check_section(section)
+
+    def register(draw: DrawFigure) -> DrawFigure:
+        draw = styled(draw)
+        FIGURES.append(FigurePart(draw.__name__, section, draw, alt, heading))
+        return draw
+
+    return register
+
+
+def table(section: str, columns: dict[str, Column], **options: Any) -> Callable[[MakeTable], MakeTable]:
+    """Registers a function that makes a table of the page. options: see `TablePart`."""
+    _check_section(section)
+
+    def register(make: MakeTable) -> MakeTable:
+        TABLES.append(TablePart(make.__name__, section, make, columns, **options))
+        return make
+
+    return register
+
+
+def csv_file(make: MakeTable) -> MakeTable:
+    """Registers a function that makes a CSV file of results/report."""
+    CSV_FILES[make.__name__] = make
+    return make
+
+
+def _check_section(section: str) -> None:
+    if section not in SECTIONS:
+        raise ValueError(f"section {section!r}: not one of {', '.join(SECTIONS)}")

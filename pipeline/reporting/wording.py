@@ -1,0 +1,74 @@
+"""Numbers and findings as the report words them."""
+
+from typing import Any
+
+from pipeline.artifacts import Scores
+from pipeline.console import without_credentials
+from pipeline.reporting.inputs import Leaks
+
+# Below about this many clusters the intervals of a bootstrap are too narrow (Cameron, Gelbach & Miller 2008).
+FEW_GROUPS = 30
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None or value != value else f"{100 * value:.{digits}f}%"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    return "–" if low is None else f"{percent(low)} – {percent(high)}"
+
+
+def count(value: int, noun: str) -> str:
+    """`1 clip`, `1,234 clips`, `2 classes`."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{value:,} {noun if value == 1 else plural}"
+
+
+def remove_credentials(value: Any) -> Any:
+    """Parameters without the credentials that addresses among them may hold."""
+    if isinstance(value, dict):
+        return {key: remove_credentials(item) for key, item in value.items()}
+    return without_credentials(value) if isinstance(value, str) else value
+
+
+def describe_certainty(test: Scores, confidence: float, resamples: int) -> list[str]:
+    """How certain the test top-1 is, in sentences: the interval, and what it leaves out."""
+    level, groups = f"{100 * confidence:g}%", test.groups
+    if test.top1_low is None:
+        sentences = ["All test clips come from one group, so how the score varies between groups is unknown: it has no interval."]
+    elif test.top1 == 1:
+        bound = 1 - (1 - confidence) ** (1 / groups)
+        sentences = [
+            "No test clip was misclassified, so the bootstrap interval has no width; that is not certainty. "
+            f"With {count(groups, 'group')} all right, up to {percent(bound)} of new groups could still hold mistakes "
+            f"(at {level} confidence)."
+        ]
+    else:
+        sentences = [
+            f"With {level} confidence the accuracy on new videos of the same kind lies between {percent(test.top1_low)} and "
+            f"{percent(test.top1_high)}: the percentile interval of {resamples:,} resamples of the {groups:,} test groups. "
+            "Clips of one group are correlated, so groups are resampled, not clips."
+        ]
+    sentences.append("The interval covers the choice of test videos. It does not cover training again with another seed.")
+    if groups == test.clips and test.clips > 1:
+        sentences.append("Every clip is its own group here: if several show one person or scene, the interval is too narrow.")
+    if 1 < groups < FEW_GROUPS:
+        sentences.append(f"With {count(groups, 'group')} the interval is probably too narrow; {FEW_GROUPS} or more are better.")
+    return sentences
+
+
+def describe_leaks(leaks: Leaks) -> list[str]:
+    """What makes the test scores too good, in sentences; empty when training and test share nothing."""
+    sentences = []
+    if leaks.groups:
+        sentences.append(
+            f"Do not trust this score for new scenes: {len(leaks.groups):,} of {count(leaks.test_groups, 'test group')} "
+            f"({count(leaks.test_clips, 'clip')}) also have clips in training or validation, so the test partly measures "
+            "memorisation. data.split.scheme=grouped or official avoids that."
+        )
+    if leaks.duplicates:
+        sentences.append(
+            f"{count(len(leaks.duplicates), 'pair')} of byte-identical clips lie on both sides of the split: "
+            "the test repeats clips that were trained on or that the epoch was chosen on."
+        )
+    return sentences
