@@ -1,1 +1,1 @@
-"""Measuring this pipeline beside the plain way: the shape of the MoViNet tutorials, on the same clips and weights."""
+"""Measures this pipeline against the plain way: the shape of the MoViNet tutorials, on the same clips and weights."""

@@ -1,6 +1,6 @@
 """What the work costs as it grows: time, memory and disk for more clips, and for larger networks.
 
-Every point has a process of its own, whose memory, with that of its decoding processes, is looked at while it works. Shared pages
+Every point has a process of its own, whose memory, with that of its decoding processes, is read while it works. Shared pages
 count once for each process that has them, and files that are mapped count too: the true peak is lower.
 """
 
@@ -11,19 +11,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import ours as our_stages
-from benchmarks.clips import repeated
-from benchmarks.limits import forward_flops
-from benchmarks.machine import machine_line
+from benchmarks import ours
+from benchmarks.clips import repeat_clips
+from benchmarks.configuration import compose_job
 from benchmarks.networks import Load
-from benchmarks.settings import job_params, split_scheme
-from benchmarks.workers import Side, one_side
-from pipeline.console import UserError, progress, say
-from pipeline.files import atomic_file, write_json
-from pipeline.models.movinet.network.variants import VARIANTS
+from benchmarks.table import bytes_in, save, table
+from benchmarks.workers import ChildProcess
+from pipeline.console import progress, say
+from pipeline.files import atomic_file
+from pipeline.params import Params
 
 STAGES = ("extract", "embed", "head")
-BYTES_A_CLIP = 400_000  # of disk, at 172 pixels and 5 frames a second; a larger frame takes more in proportion to its area
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,6 @@ class Point:
     model: str
     clips: int
     gflop_a_clip: float
-    import_seconds: float
     extract: float
     embed: float
     head: float
@@ -46,60 +43,29 @@ class Point:
         return self.extract + self.embed + self.head
 
 
-def _import() -> float:
-    """Seconds to import what the stages import late; what it takes is the same however much work there is."""
-    import time
-
-    start = time.perf_counter()
+def import_networks() -> None:
+    """Imports what the stages import late, which takes as long however much work there is."""
     import pipeline.models.movinet.network.classifier
     import pipeline.training.loop  # noqa: F401
 
-    return time.perf_counter() - start
+
+def _run_stages(params: Params, folder: Path) -> dict[str, float]:
+    extracted, embedded = ours.extract_clips(params, folder), ours.embed_clips(params, folder)
+    head = ours.train_and_evaluate(params, folder)
+    return {"extract": extracted, "embed": embedded, "head": head["finetune"] + head["evaluate"]}
 
 
-def _gflop_a_clip(model: str, count: int, size: int) -> float:
-    return forward_flops(Load(model, 1, count, size)) / 1e9
-
-
-def _head(params, work: Path) -> float:
-    parts = our_stages.train_and_evaluate(params, work)
-    return parts["finetune"] + parts["evaluate"]
-
-
-def _measure(side: Side, params, work: Path) -> tuple[dict[str, float], int]:
-    """Seconds of each stage and the largest memory."""
-    seconds, peaks = {}, []
-    for name, stage in zip(STAGES, (our_stages.extract_clips, our_stages.embed_clips, _head), strict=True):
-        seconds[name], peak = side.run_watched(stage, params, work)
-        peaks.append(peak)
-    return seconds, max(peaks)
-
-
-def _check_disk(folder: Path, clips: int, size: int) -> None:
-    needed = int(clips * BYTES_A_CLIP * (size / 172) ** 2)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"{folder}: {clips} clips need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; set TMPDIR to a "
-            "larger disk, or ask for fewer clips (--sizes)"
-        )
-
-
-def _point(growing: str, model: str, clips: int, source: Path, folder: Path, count: int, size: int | None) -> Point:
-    _check_disk(folder, clips, size or VARIANTS[model].resolution)
+def _measure_point(growing: str, model: str, clips: int, source: Path, folder: Path, count: int, size: int | None) -> Point:
     work = folder / f"{growing}-{model}-{clips}"
-    named = repeated(source, clips, work / "named")
-    params = job_params(named, model=model, weights="random", count=count, size=size, scheme=split_scheme(named))
-    with one_side(f"{clips} clips with {model}") as side:
-        imports = side.run(_import)
-        our_stages.prepare(params, work)
-        seconds, memory = _measure(side, params, work)
-    with one_side(f"the arithmetic of {model}") as side:
-        gflop = side.run(_gflop_a_clip, model, count, params.frames.size)
-    made = (our_stages.FRAMES, our_stages.EMBEDDINGS, our_stages.CLASSIFIER)
-    disk = sum(our_stages.bytes_in(work / name) for name in made)
+    params = compose_job(repeat_clips(source, clips, work / "named"), model=model, weights="random", count=count, size=size)
+    with ChildProcess(f"{clips} clips with {model}") as child:
+        child.run(import_networks)
+        child.run(ours.place_clips, params, work)
+        seconds, memory = child.run_watched(_run_stages, params, work)
+    disk = sum(bytes_in(work / made) for made in (ours.FRAMES, ours.EMBEDDINGS, ours.CLASSIFIER))
     shutil.rmtree(work)
-    return Point(growing, model, clips, gflop, imports, **seconds, memory=memory, disk=disk)
+    gflop = Load(model, 1, count, params.frames.size).gflop
+    return Point(growing, model, clips, gflop, **seconds, memory=memory, disk=disk)
 
 
 def measure_growth(
@@ -115,7 +81,7 @@ def measure_growth(
     points = []
     for growing, model, clips in progress(plan, describe="growth", unit="point"):
         say(f"growth: {clips} clips with {model}")
-        points.append(_point(growing, model, clips, source, folder, count, size))
+        points.append(_measure_point(growing, model, clips, source, folder, count, size))
     return points
 
 
@@ -123,55 +89,43 @@ def draw(points: Sequence[Point], path: Path) -> None:
     """Time, memory and disk against clips and against arithmetic, all axes logarithmic, with a line of slope 1."""
     from matplotlib.figure import Figure
 
-    quantities = {"seconds": "seconds", "memory": "peak memory, GB", "disk": "disk, GB"}
+    frame = pd.DataFrame([asdict(point) | {"together": point.seconds} for point in points])
     figure = Figure(figsize=(12, 7), layout="constrained")
-    axes = figure.subplots(2, len(quantities), squeeze=False)
     across = {"clips": ("clips", "clips"), "model": ("gflop_a_clip", "GFLOP a clip")}
-    for row, (growing, (attribute, label)) in zip(axes, across.items(), strict=True):
-        chosen = sorted((point for point in points if point.growing == growing), key=lambda point: getattr(point, attribute))
-        xs = [getattr(point, attribute) for point in chosen]
-        for axis, (name, title) in zip(row, quantities.items(), strict=True):
-            scale = 1 if name == "seconds" else 1e-9
-            ys = [getattr(point, name) * scale for point in chosen]
-            axis.loglog(xs, ys, marker="o", label="together" if name == "seconds" else None)
-            if name == "seconds":
-                for stage in STAGES:
-                    axis.loglog(xs, [getattr(point, stage) for point in chosen], marker=".", linewidth=0.8, label=stage)
-            if xs:
-                axis.loglog(xs, [ys[-1] * x / xs[-1] for x in xs], linestyle=":", color="grey", label="linear")
-            for point, x, y in zip(chosen, xs, ys, strict=True):
-                name_of_point = point.model if growing == "model" else f"{point.clips:,}"
-                axis.annotate(name_of_point, (x, y), (-4, 5), textcoords="offset points", ha="right", fontsize=8)
+    for (growing, (quantity, label)), axes in zip(across.items(), figure.subplots(2, 3), strict=True):
+        chosen = frame[frame["growing"] == growing].set_index(quantity, drop=False).sort_index()
+        drawn = {
+            "seconds": chosen[["together", *STAGES]],
+            "peak memory, GB": chosen["memory"] / 1e9,
+            "disk, GB": chosen["disk"] / 1e9,
+        }
+        for axis, (title, values) in zip(axes, drawn.items(), strict=True):
+            first = values.iloc[:, 0] if values.ndim > 1 else values
+            values.plot(ax=axis, loglog=True, marker="o")
+            (first.iloc[-1] * first.index.to_series() / first.index[-1]).plot(
+                ax=axis, linestyle=":", color="grey", label="linear"
+            )
+            for x, y, name in zip(first.index, first, chosen[growing], strict=True):
+                axis.annotate(
+                    f"{name:,}" if growing == "clips" else name, (x, y), (-4, 5), textcoords="offset points", ha="right"
+                )
             axis.margins(0.1)
-            axis.set_xlabel(label)
-            axis.set_ylabel(title)
+            axis.set(xlabel=label, ylabel=title)
             axis.grid(True, which="both", alpha=0.2)
-        row[0].legend(fontsize=8)
+        axes[0].legend(fontsize=8)
     with atomic_file(path) as part:
         figure.savefig(part, dpi=120, format="png")
 
 
-def markdown(points: Sequence[Point], machine: dict, command: str) -> str:
-    lines = [f"`{command}`", "", f"Measured on {machine_line(machine)}. Seconds without imports.", ""]
-    names = ["model", "clips", "GFLOP a clip", *STAGES, "together, s", "s a clip", "peak memory, GB", "disk, GB"]
-    lines += [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
-    for point in points:
-        cells = [point.model, f"{point.clips:,}", f"{point.gflop_a_clip:.2f}"]
-        cells += [f"{getattr(point, stage):.1f}" for stage in STAGES]
-        cells += [f"{point.seconds:.1f}", f"{point.seconds / point.clips:.3f}"]
-        cells += [f"{point.memory / 1e9:.2f}", f"{point.disk / 1e9:.3f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def save(folder: Path, points: Sequence[Point], machine: dict, command: str) -> str:
+def save_growth(folder: Path, points: Sequence[Point], about: dict) -> str:
     """Writes benchmark_growth.json, .csv, .md and .png to `folder`; returns the Markdown."""
-    rows = [asdict(point) | {"seconds": point.seconds} for point in points]
-    write_json(folder / "benchmark_growth.json", {"command": command, "machine": machine, "points": rows})
-    with atomic_file(folder / "benchmark_growth.csv") as part:
-        pd.DataFrame(rows).to_csv(part, index=False)
+    cells = [
+        {"model": point.model, "clips": f"{point.clips:,}", "GFLOP a clip": f"{point.gflop_a_clip:.2f}"}
+        | {stage: f"{getattr(point, stage):.1f}" for stage in STAGES}
+        | {"together, s": f"{point.seconds:.1f}", "s a clip": f"{point.seconds / point.clips:.3f}"}
+        | {"peak memory, GB": f"{point.memory / 1e9:.2f}", "disk, GB": f"{point.disk / 1e9:.3f}"}
+        for point in points
+    ]
     draw(points, folder / "benchmark_growth.png")
-    text = markdown(points, machine, command)
-    with atomic_file(folder / "benchmark_growth.md") as part:
-        part.write_text(text, encoding="utf-8")
-    return text
+    rows = [asdict(point) | {"seconds": point.seconds} for point in points]
+    return save(folder, "benchmark_growth", rows, about, ["Seconds without imports.", "", *table(cells)])

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.settings import LEARNING_RATE, SEED
-from benchmarks.timing import as_a_fresh_process, seconds_a_call
+from benchmarks.timing import seconds_a_call
 from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS
+from pipeline.models.movinet.settings import Settings
 from pipeline.settings import Finetune
 
 if TYPE_CHECKING:
     import tensorflow as tf
     import tf_keras
 
+SEED = 1
 REZERO = 0.5  # with the Model Garden's 0, a random network's logits would not depend on most of it
 
 
@@ -35,9 +36,28 @@ class Load:
     def __str__(self) -> str:
         return f"{self.model}, {self.batch} x {self.frames} x {self.size} px"
 
+    @property
+    def gflop(self) -> float:
+        """Of a forward pass: that of the network's own size, in proportion to the area."""
+        cost = Settings.of_id(self.model).cost(self.frames)
+        return cost.gflop * self.batch * self.frames * (self.size / cost.pixels) ** 2
+
+    def clips(self) -> "tf.Tensor":
+        import tensorflow as tf
+
+        shape = (self.batch, self.frames, self.size, self.size, 3)
+        return tf.constant(np.random.default_rng(SEED).random(shape, np.float32))
+
+
+def restore_inference_optimizer() -> None:
+    """Undoes what finetune sets for its whole process: in the pipeline each stage has a process of its own."""
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
 
 @functools.lru_cache(maxsize=1)
-def classifier(model: str, convolutions: str) -> "tf_keras.Model":
+def build_random(model: str, convolutions: str) -> "tf_keras.Model":
     """A network with random weights, the same for both kinds of convolutions; one is kept."""
     import tf_keras
 
@@ -50,87 +70,60 @@ def classifier(model: str, convolutions: str) -> "tf_keras.Model":
     return build_classifier(variant, backbone, convolutions=convolutions)
 
 
-def inputs(load: Load) -> "tf.Tensor":
-    import tensorflow as tf
-
-    shape = (load.batch, load.frames, load.size, load.size, 3)
-    return tf.constant(np.random.default_rng(SEED).random(shape, np.float32))
-
-
 @functools.lru_cache(maxsize=1)
 def _forward(load: Load, convolutions: str) -> Callable[[], np.ndarray]:
     import tensorflow as tf
 
-    model, clips = classifier(load.model, convolutions), inputs(load)
+    restore_inference_optimizer()
+    model, clips = build_random(load.model, convolutions), load.clips()
     call = tf.function(lambda batch: model({"image": batch}, training=False))
     return lambda: call(clips).numpy()
 
 
 @functools.lru_cache(maxsize=1)
 def _step(load: Load, convolutions: str, settings: Finetune | None) -> Callable[[], object]:
-    """A training step of the whole network. `settings`: of our optimizer; None for the plain way's Adam."""
+    """A training step of the whole network. settings: of our optimizer; None: the plain way's Adam."""
     import tensorflow as tf
     import tf_keras
 
     from pipeline.training.optimizer import build_optimizer
+    from pipeline.training.runtime import start_training_sooner
 
-    model, clips = classifier(load.model, convolutions), inputs(load)
     labels = tf.range(load.batch)
     if settings is None:
-        optimizer = tf_keras.optimizers.Adam(LEARNING_RATE)
+        optimizer = tf_keras.optimizers.Adam()
         loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
+        start_training_sooner()
         optimizer = build_optimizer(settings, steps=1000)
         loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
         labels = tf.one_hot(labels, KINETICS_CLASSES)
+    model, clips = build_random(load.model, convolutions), load.clips()
     model.trainable = True
     model.compile(optimizer, loss=loss, metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
     return lambda: model.train_on_batch({"image": clips}, labels)
 
 
-def first_forward(load: Load, convolutions: str) -> tuple[float, np.ndarray]:
-    """Builds, traces, compiles and runs; returns the seconds of it all and the logits."""
-    start = time.perf_counter()
-    as_a_fresh_process()
-    logits = _forward(load, convolutions)()
-    return time.perf_counter() - start, logits
+def logits(load: Load, convolutions: str) -> np.ndarray:
+    return _forward(load, convolutions)()
 
 
 def forward(load: Load, convolutions: str) -> float:
-    """Seconds of a forward pass."""
-    as_a_fresh_process()
+    """Seconds of a forward pass. A process's first call builds and compiles."""
     return seconds_a_call(_forward(load, convolutions))
 
 
-def _as_in_training(settings: Finetune | None) -> None:
-    """Sets TensorFlow up as finetune does, on our side."""
-    if settings is not None:
-        from pipeline.training.runtime import start_training_sooner
-
-        start_training_sooner()
-
-
 def step(load: Load, convolutions: str, settings: Finetune | None) -> float:
-    """Seconds of a training step: forward, backward and update. The first call builds and compiles."""
-    _as_in_training(settings)
+    """Seconds of a training step: forward, backward and update. A process's first call builds and compiles."""
     return seconds_a_call(_step(load, convolutions, settings))
-
-
-def first_step(load: Load, convolutions: str, settings: Finetune | None) -> float:
-    """Seconds to build, trace, compile and run the first training step."""
-    _as_in_training(settings)
-    start = time.perf_counter()
-    _step(load, convolutions, settings)()
-    return time.perf_counter() - start
 
 
 def fed_step(load: Load, settings: Finetune, batches: Iterable) -> tuple[float, float]:
     """Mean seconds that a training step waits for its batch out of `batches`, and that the step itself takes.
 
-    The step is that of `step`; `batches` go on being made while it runs. The first wait fills the queues, and is not counted.
+    The step is that of `step`; more batches are made while it runs. The first wait fills the queues, and is not counted.
     """
-    _as_in_training(settings)
     call = _step(load, "fast", settings)
     waited, stepped, iterator = [], [], iter(batches)
     next(iterator)

@@ -1,6 +1,6 @@
-"""The plain way: what the MoViNet tutorials do, written afresh, with the Model Garden's own convolutions.
+"""The plain way: what the MoViNet tutorials do, written for this comparison, with the Model Garden's own convolutions.
 
-Every epoch opens each video anew, seeks a random start, reads frames a fixed step apart, and pads each to a square; the whole
+Every epoch opens each video again, seeks a random start, reads frames a fixed step apart, and pads each to a square; the whole
 network runs on them again, though its backbone is frozen; then `fit`, `evaluate`, `predict`. Nothing is kept.
 """
 
@@ -14,14 +14,23 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from pipeline.console import UserError
 from pipeline.models.movinet.settings import Settings
+from pipeline.params import Params
+from pipeline.settings import Finetune, Frames
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 Labelled = tuple[str, int]  # a video's path and its class
+
+
+def labelled_clips(manifest: pd.DataFrame, clips: Path, *splits: str) -> tuple[Labelled, ...]:
+    """Path and label of the splits' clips, in the manifest's order."""
+    rows = manifest[manifest["split"].isin(splits)]
+    return tuple((str(clips / clip), int(label)) for clip, label in zip(rows["clip"], rows["label"], strict=True))
 
 
 def _padded(frame: np.ndarray, size: int) -> "tf.Tensor":
@@ -44,7 +53,7 @@ def read_view(path: Path | str, count: int, size: int, fps: float, rng: random.R
             capture.set(cv2.CAP_PROP_POS_FRAMES, rng.randint(0, spare))
         good, frame = capture.read()
         if not good:
-            raise UserError(f"{path}: OpenCV cannot read it; take it out of the folder given with --clips")
+            raise UserError(f"{path}: OpenCV cannot read it", advice="take it out of the folder given with --clips")
         frames = [_padded(frame, size)]
         for _ in range(count - 1):
             for _ in range(step):
@@ -57,12 +66,10 @@ def read_view(path: Path | str, count: int, size: int, fps: float, rng: random.R
 
 @dataclass(frozen=True)
 class Views:
-    """A generator for tf.data: (float32 (count, size, size, 3), int16 label) of each clip, decoded anew each time."""
+    """A generator for tf.data: (float32 (count, size, size, 3), int16 label) of each clip, decoded each time."""
 
     clips: tuple[Labelled, ...]
-    count: int
-    size: int
-    fps: float
+    frames: Frames
     shuffle: bool
     rng: random.Random
 
@@ -71,15 +78,13 @@ class Views:
         if self.shuffle:
             self.rng.shuffle(order)
         for path, label in order:
-            yield read_view(path, self.count, self.size, self.fps, self.rng), label
+            yield read_view(path, self.frames.count, self.frames.size, self.frames.fps, self.rng), label
 
     def batches(self, batch: int) -> "tf.data.Dataset":
         import tensorflow as tf
 
-        signature = (
-            tf.TensorSpec((self.count, self.size, self.size, 3), tf.float32),
-            tf.TensorSpec((), tf.int16),
-        )
+        shape = (self.frames.count, self.frames.size, self.frames.size, 3)
+        signature = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec((), tf.int16))
         return tf.data.Dataset.from_generator(self, output_signature=signature).batch(batch)
 
 
@@ -91,25 +96,52 @@ class Job:
     test: tuple[Labelled, ...]
     classes: int
     model: Settings
-    count: int
-    size: int
-    fps: float
-    batch: int
-    epochs: int
-    learning_rate: float
+    frames: Frames
+    finetune: Finetune
     seed: int
 
-    def views(self, clips: Sequence[Labelled], shuffle: bool) -> Views:
-        return Views(tuple(clips), self.count, self.size, self.fps, shuffle, random.Random(self.seed))
+    @classmethod
+    def of(cls, params: Params, manifest: pd.DataFrame, clips: Path) -> "Job":
+        """The job that the pipeline does with `params`: same clips, frames, weights, batch, epochs and learning rate."""
+        return cls(
+            train=labelled_clips(manifest, clips, "train"),
+            test=labelled_clips(manifest, clips, "test"),
+            classes=manifest["class"].nunique(),
+            model=params.model.model_copy(update={"convolutions": "stock"}),
+            frames=params.frames,
+            finetune=params.finetune,
+            seed=params.seed,
+        )
 
     @property
     def train_steps(self) -> int:
         """Steps of one epoch."""
-        return -(-len(self.train) // self.batch)
+        return -(-len(self.train) // self.finetune.batch_size)
 
     @property
     def test_steps(self) -> int:
-        return -(-len(self.test) // self.batch)
+        return -(-len(self.test) // self.finetune.batch_size)
+
+    def datasets(self) -> "tuple[tf.data.Dataset, tf.data.Dataset]":
+        """Batches of the training clips, shuffled, and of the test clips."""
+        parts = ((self.train, True), (self.test, False))
+        train, test = (Views(clips, self.frames, shuffle, random.Random(self.seed)) for clips, shuffle in parts)
+        return train.batches(self.finetune.batch_size), test.batches(self.finetune.batch_size)
+
+    def compiled(self):
+        """The network with a frozen backbone and a new head, ready to fit."""
+        import tf_keras
+
+        from pipeline.models.movinet.network.classifier import initial_classifier
+
+        model, _ = initial_classifier(self.model, self.classes, seed=self.seed, reuse_projection=False)
+        model.backbone.trainable = False
+        model.compile(
+            loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            optimizer=tf_keras.optimizers.Adam(self.finetune.learning_rate),
+            metrics=["accuracy"],
+        )
+        return model
 
 
 def _stopwatch():
@@ -133,27 +165,11 @@ def _stopwatch():
     return Stopwatch()
 
 
-def _compiled(job: Job):
-    """The network with a frozen backbone and a new head, ready to fit."""
-    import tf_keras
-
-    from pipeline.models.movinet.network.classifier import initial_classifier
-
-    model, _ = initial_classifier(job.model, job.classes, seed=job.seed, reuse_projection=False)
-    model.backbone.trainable = False
-    model.compile(
-        loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        optimizer=tf_keras.optimizers.Adam(job.learning_rate),
-        metrics=["accuracy"],
-    )
-    return model
-
-
 @functools.lru_cache(maxsize=1)
 def _kept(job: Job):
     """The job's model, kept between measurements of single steps, and the seconds it took to build."""
     start = time.perf_counter()
-    return _compiled(job), time.perf_counter() - start
+    return job.compiled(), time.perf_counter() - start
 
 
 def run_steps(job: Job, steps: int) -> dict[str, list[float]]:
@@ -162,8 +178,7 @@ def run_steps(job: Job, steps: int) -> dict[str, list[float]]:
     A process's first call compiles: its first steps are not like the others. "build" holds the seconds that building took.
     """
     model, build = _kept(job)
-    train = job.views(job.train, shuffle=True).batches(job.batch).take(steps)
-    test = job.views(job.test, shuffle=False).batches(job.batch).take(steps)
+    train, test = (dataset.take(steps) for dataset in job.datasets())
     watches = {name: _stopwatch() for name in ("train", "evaluate")}
     model.fit(train, epochs=1, verbose=0, callbacks=[watches["train"]])
     model.evaluate(test, verbose=0, callbacks=[watches["evaluate"]])
@@ -171,23 +186,41 @@ def run_steps(job: Job, steps: int) -> dict[str, list[float]]:
 
 
 def run_whole(job: Job) -> dict:
-    """The whole job from building on: {"seconds", "accuracy" on the test clips, "train": seconds of each step}."""
+    """The whole job from building on: {"seconds", "accuracy" on the test clips, "epoch": seconds of the last epoch's steps}."""
     from sklearn.metrics import confusion_matrix
 
     start = time.perf_counter()
-    model = _compiled(job)
-    watch = _stopwatch()
-    train = job.views(job.train, shuffle=True).batches(job.batch)
-    test = job.views(job.test, shuffle=False).batches(job.batch)
-    model.fit(train, epochs=job.epochs, verbose=0, callbacks=[watch])
+    model, watch = job.compiled(), _stopwatch()
+    train, test = job.datasets()
+    model.fit(train, epochs=job.finetune.epochs, verbose=0, callbacks=[watch])
     accuracy = model.evaluate(test, verbose=0, return_dict=True)["accuracy"]
     predicted = model.predict(test, verbose=0).argmax(axis=1)
     confusion_matrix([label for _, label in job.test], predicted)
-    return {"seconds": time.perf_counter() - start, "accuracy": accuracy, "train": watch.seconds}
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "accuracy": accuracy, "epoch": sum(watch.seconds[-job.train_steps :])}
 
 
-def decode_all(views: Views) -> float:
-    """Seconds a clip, to go through the views once."""
+def decode_all(clips: tuple[Labelled, ...], frames: Frames) -> float:
+    """Seconds a clip, to read a view of each once."""
     start = time.perf_counter()
-    clips = sum(1 for _ in views())
-    return (time.perf_counter() - start) / clips
+    for _ in Views(clips, frames, shuffle=False, rng=random.Random(0))():
+        pass
+    return (time.perf_counter() - start) / len(clips)
+
+
+def read_bare(paths: Sequence[str], fps: float | None) -> float:
+    """Seconds a clip of a loop that no decoder of all frames could beat, on one core; nothing is done with the frames.
+
+    fps: grab every frame and retrieve those needed at this rate; None: read every frame.
+    """
+    start = time.perf_counter()
+    for path in paths:
+        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        step = 1 if fps is None else max(1, round(capture.get(cv2.CAP_PROP_FPS) / fps))
+        number = 0
+        while capture.grab():
+            if number % step == 0:
+                capture.retrieve()
+            number += 1
+        capture.release()
+    return (time.perf_counter() - start) / len(paths)

@@ -1,13 +1,20 @@
-"""Fair timing: both ways in turn, round after round, so that whatever else the machine does falls on both alike."""
+"""How all benchmarks time: what is compared alternates, round after round.
 
+So whatever else the machine does slows all of it alike, and a ratio is of two times of the same round.
+"""
+
+import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-T = TypeVar("T")
+from pipeline.console import progress, say
 
-SHORTEST = 0.3  # seconds; a quicker call is repeated until they are over, and its mean is one measurement
+Way = TypeVar("Way")
+Result = TypeVar("Result")
+
+SHORTEST = 0.3  # seconds; a quicker call is repeated for as long, and the mean is one measurement
 
 
 class Spread(NamedTuple):
@@ -26,7 +33,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> Spread:
-    """The ratio of each round, above / below: rounds are compared with themselves, as their neighbours may have been slower."""
+    """The ratio of each round, above / below."""
     return spread([one / other for one, other in zip(above, below, strict=True)])
 
 
@@ -42,25 +49,36 @@ def seconds_a_call(call: Callable[[], object]) -> float:
 
 
 def alternate(
-    ways: Sequence[Callable[[], T]], repeats: int, seconds: float, on_round: Callable[[], object] = lambda: None
-) -> list[list[T]]:
-    """Calls the ways in turn, `repeats` rounds, or fewer where `seconds` are over, but at least one; returns a list for each way.
+    ways: Mapping[Way, Callable[[], Result]],
+    rounds: int,
+    *,
+    describe: str,
+    seconds: float = math.inf,
+    warm_up: bool = True,
+) -> tuple[dict[Way, list[Result]], dict[Way, float]]:
+    """Calls all ways in each of the rounds, one after the other.
 
-    on_round: called after each round.
+    Args:
+      seconds: no round begins after these; the first always does.
+      warm_up: call each way once before, which is not counted: it builds, compiles and fills caches.
+
+    Returns:
+      What the calls of the rounds gave, by way; and the seconds of each way's warm-up.
     """
-    results: list[list[T]] = [[] for _ in ways]
+    first: dict[Way, float] = {}
+    if warm_up:
+        say(f"{describe}: warming up")
+        for way, call in ways.items():
+            start = time.perf_counter()
+            call()
+            first[way] = time.perf_counter() - start
+    results: dict[Way, list[Result]] = {way: [] for way in ways}
     start = time.perf_counter()
-    for _ in range(repeats):
-        for way, found in zip(ways, results, strict=True):
-            found.append(way())
-        on_round()
-        if time.perf_counter() - start > seconds:
-            break
-    return results
-
-
-def as_a_fresh_process() -> None:
-    """Undoes what finetune sets for its whole process: in the pipeline each stage has one of its own."""
-    import tensorflow as tf
-
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    with progress(total=rounds, describe=describe, unit="round") as bar:
+        for number in range(rounds):
+            if number and time.perf_counter() - start > seconds:
+                break
+            for way, call in ways.items():
+                results[way].append(call())
+            bar.update()
+    return results, first

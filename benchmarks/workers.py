@@ -1,84 +1,69 @@
-"""The child processes in which the two ways run, so that neither's settings, caches or memory touch the other's."""
+"""Child processes in which measured work runs, so that the settings, caches and memory of one do not touch another's."""
 
+import functools
 import multiprocessing
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import psutil
+from tqdm import tqdm
 
 from pipeline.console import UserError, quiet_libraries, without_chatter
 
-SAMPLING = 0.1  # seconds between two looks at the memory
+SAMPLING = 0.1  # seconds between two readings of the memory
 
 
-class Side:
-    """A process that lives until it is closed, and does what it is told, one thing after the other."""
+class ChildProcess:
+    """It runs calls one after the other until its `with` block ends."""
 
     def __init__(self, name: str):
+        """name: of what it measures, for messages."""
         self.name = name
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=quiet_libraries)
-        # Read when the child imports tqdm: the stages' own bars would mix with the benchmark's.
-        before = os.environ.get("TQDM_DISABLE")
-        os.environ["TQDM_DISABLE"] = "1"
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_prepare_process)
+        self._process = psutil.Process(self.run(os.getpid))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         try:
-            self._pid: Future = self._pool.submit(os.getpid)
-        finally:
-            if before is None:
-                del os.environ["TQDM_DISABLE"]
-            else:
-                os.environ["TQDM_DISABLE"] = before
+            self._pool.submit(_end_decoders).result()
+        except BrokenProcessPool:  # it has ended already, and `run` has said so
+            pass
+        self._pool.shutdown()
 
-    def start(self, work: Callable, *arguments) -> Future:
-        return self._pool.submit(_quietly, work, *arguments)
+    def run(self, work: Callable, *arguments) -> Any:
+        """Returns what the call returns; raises what it raises, or UserError where the process was killed."""
+        return self._result(self._pool.submit(_run_quietly, work, *arguments))
 
-    def result(self, future: Future) -> Any:
-        """What the work gave; raises what it raised, or UserError where the process was killed."""
+    def run_watched(self, work: Callable, *arguments) -> tuple[Any, int]:
+        """The same, and the largest memory in bytes that the process and its children held together meanwhile."""
+        future = self._pool.submit(_run_quietly, work, *arguments)
+        peak = _resident(self._process)
+        while not wait([future], SAMPLING).done:
+            peak = max(peak, _resident(self._process))
+        return self._result(future), peak
+
+    def _result(self, future: Future) -> Any:
         try:
             return future.result()
         except BrokenProcessPool:
             raise UserError(
-                f"the process that measures {self.name} was killed, most likely for want of memory; leave out the largest "
-                "models (--models) or close other programs"
+                f"the process that measures {self.name} was killed, most likely for want of memory",
+                advice="leave out the largest models (--models) or close other programs",
             ) from None
 
-    def run(self, work: Callable, *arguments) -> Any:
-        return self.result(self.start(work, *arguments))
 
-    def close(self) -> None:
-        try:
-            self._pool.submit(_end_decoders).result()
-        except BrokenProcessPool:  # it has ended already, and whoever waited for its work was told
-            pass
-        self._pool.shutdown()
-
-    def run_watched(self, work: Callable, *arguments) -> tuple[Any, int]:
-        """What the work gave, and the largest memory in bytes that the process and its children held together meanwhile."""
-        process = psutil.Process(self.result(self._pid))
-        peak, done = [0], threading.Event()
-
-        def watch() -> None:
-            while True:
-                peak[0] = max(peak[0], _resident(process))
-                if done.wait(SAMPLING):
-                    return
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
-            result = self.run(work, *arguments)
-        finally:
-            done.set()
-            watcher.join()
-        return result, peak[0]
+def _prepare_process() -> None:
+    quiet_libraries()
+    tqdm.__init__ = functools.partialmethod(tqdm.__init__, disable=True)  # the stages' bars would mix with the benchmark's
 
 
-def _quietly(work: Callable, *arguments) -> Any:
+def _run_quietly(work: Callable, *arguments) -> Any:
     with without_chatter():
         return work(*arguments)
 
@@ -92,44 +77,11 @@ def _end_decoders() -> None:
 
 
 def _resident(process: psutil.Process) -> int:
+    """Bytes in memory of a process and its children; 0 for those that have just ended."""
     total = 0
-    for one in [process, *_children(process)]:
-        try:
+    try:
+        for one in [process, *process.children(recursive=True)]:
             total += one.memory_info().rss
-        except psutil.NoSuchProcess:  # it ended since it was listed
-            continue
-    return total
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
     except psutil.NoSuchProcess:
-        return []
-
-
-def both(plain: tuple, ours: tuple) -> tuple[Any, Any]:
-    """What (side, work, *arguments) gives on each side, both at once: for what is not measured."""
-    started = [(side, side.start(work, *arguments)) for side, work, *arguments in (plain, ours)]
-    one, other = (side.result(future) for side, future in started)
-    return one, other
-
-
-@contextmanager
-def two_sides() -> Iterator[tuple[Side, Side]]:
-    """The plain way's process and ours."""
-    plain, ours = Side("the plain way"), Side("this pipeline")
-    try:
-        yield plain, ours
-    finally:
-        plain.close()
-        ours.close()
-
-
-@contextmanager
-def one_side(name: str) -> Iterator[Side]:
-    side = Side(name)
-    try:
-        yield side
-    finally:
-        side.close()
+        pass
+    return total

@@ -1,4 +1,4 @@
-"""The benchmark: its statistics, its turns, its tables, the plain way's clips, and a run with the smallest settings."""
+"""The benchmark: its statistics, its rounds, its tables, the plain way's clips, and a run with the smallest settings."""
 
 import csv
 import os
@@ -9,24 +9,30 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import growth, job, plain, table, timing
 from benchmarks import run as benchmark
-from benchmarks.clips import CLASSES, repeated, synthesise
-from benchmarks.settings import job_params, split_scheme
+from benchmarks.clips import CLASSES, render_clips, repeat_clips
+from benchmarks.configuration import compose_job
 from pipeline.console import UserError
 from pipeline.files import read_json
+from pipeline.params import Params
 from pipeline.sources.folders import folder_clips
 
 ROOT = Path(__file__).parent.parent
-MACHINE = {"cores": 2, "processor": "a processor", "memory_gb": 24.0, "load_before": 0.1, "tensorflow": "2.20.0", "onednn": "1"}
+MACHINE = {"cores": 2, "processor": "a processor", "memory_gb": 24.0, "load_before": 0.1}
+ABOUT = {
+    "command": "python -m benchmarks.run --quick",
+    "machine": MACHINE | {"tensorflow": "2.20.0", "litert": "2", "onednn": "1"},
+}
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> Path:
     """15 clips, three groups a class."""
-    return synthesise(tmp_path_factory.mktemp("made") / "clips", 15, size=(64, 48), seconds=(1.0, 1.2))
+    return render_clips(tmp_path_factory.mktemp("rendered") / "clips", 15, size=(64, 48), seconds=(1.0, 1.2))
 
 
 def write_video(path: Path, frames: list[np.ndarray], fps: float = 25) -> Path:
@@ -50,25 +56,28 @@ def test_ratios_are_of_the_same_round():
         timing.ratios([1.0], [1.0, 2.0])
 
 
-def test_the_ways_take_turns():
+def recorder(done: list[str], name: str):
+    def call() -> str:
+        done.append(name)
+        return f"{name}{len(done)}"
+
+    return call
+
+
+def test_the_ways_alternate_and_the_warm_up_does_not_count():
     done: list[str] = []
-
-    def way(name: str):
-        def call() -> str:
-            done.append(name)
-            return f"{name}{len(done)}"
-
-        return call
-
-    rounds = []
-    found = timing.alternate([way("plain"), way("ours")], 3, seconds=60, on_round=lambda: rounds.append(len(done)))
-    assert done == ["plain", "ours"] * 3
-    assert found == [["plain1", "plain3", "plain5"], ["ours2", "ours4", "ours6"]]
-    assert rounds == [2, 4, 6]
+    ways = {name: recorder(done, name) for name in ("plain", "ours")}
+    found, first = timing.alternate(ways, 3, describe="test", seconds=60)
+    assert done == ["plain", "ours"] * 4
+    assert found == {"plain": ["plain3", "plain5", "plain7"], "ours": ["ours4", "ours6", "ours8"]}
+    assert first.keys() == ways.keys() and min(first.values()) > 0
+    found, first = timing.alternate(ways, 1, describe="test", warm_up=False)
+    assert found == {"plain": ["plain9"], "ours": ["ours10"]} and first == {}
 
 
 def test_no_round_begins_when_the_time_is_over_but_one_is_made():
-    assert timing.alternate([lambda: 1, lambda: 2], 5, seconds=-1) == [[1], [2]]
+    found, _ = timing.alternate({"plain": lambda: 1, "ours": lambda: 2}, 5, describe="test", seconds=-1)
+    assert found == {"plain": [1], "ours": [2]}
 
 
 def test_a_quick_call_is_repeated(monkeypatch):
@@ -102,18 +111,19 @@ def test_numbers_have_three_digits(value, text):
 
 
 def test_the_table_is_saved_in_three_forms_that_agree(tmp_path):
-    text = table.save(tmp_path, rows(), MACHINE, "python -m benchmarks.run --quick", {"test accuracy": "plain 1, ours 1"})
+    text = table.save_comparisons(tmp_path, rows(), ABOUT, {"test accuracy": "plain 1, ours 1"})
     assert text == (tmp_path / "benchmark.md").read_text()
     for part in (
         "| forward a0 | 45.0 (40.0 to 50.0) | 6.50",
         "2 cores of a processor",
         "TensorFlow 2.20.0",
         "--quick`",
-        "ours 1",
+        "- test accuracy: plain 1, ours 1",
+        "| extraction | 1.20 (1.20 to 1.20) | 0.0100",
     ):
         assert part in text
     content = read_json(tmp_path / "benchmark.json")
-    assert content["machine"]["cores"] == 2
+    assert content["machine"]["cores"] == 2 and content["facts"] == {"test accuracy": "plain 1, ours 1"}
     assert content["rows"][0]["ratio_median"] == 45.0
     assert content["rows"][0]["other"] == [5.0, 8.0]
     with open(tmp_path / "benchmark.csv") as file:
@@ -151,12 +161,12 @@ def test_options_that_do_not_go_together():
         benchmark.run(options, "command")
 
 
-def test_made_up_clips_are_of_their_classes_and_move(clips):
+def test_rendered_clips_are_of_their_classes_and_move(clips):
     found = folder_clips(str(clips)).clips
     assert len(found) == 15
     assert {clip.category for clip in found} == set(CLASSES)
-    assert {clip.number for clip in found} == {5, 6, 7}
-    capture = cv2.VideoCapture(str(clips / "East" / "v_East_g05_c01.avi"))
+    assert {clip.number for clip in found} == {1, 2, 3}
+    capture = cv2.VideoCapture(str(clips / "East" / "v_East_g01_c01.avi"))
     frames = [capture.read()[1] for _ in range(11)]
     assert frames[0].shape == (48, 64, 3)
     assert 25 <= capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 30
@@ -165,28 +175,15 @@ def test_made_up_clips_are_of_their_classes_and_move(clips):
 
 
 def test_repeated_clips_keep_class_and_group(clips, tmp_path):
-    found = folder_clips(str(repeated(clips, 32, tmp_path / "many"))).clips
+    found = folder_clips(str(repeat_clips(clips, 32, tmp_path / "many"))).clips
     assert len(found) == len({clip.source for clip in found}) == 32
-    assert {(clip.category, clip.number) for clip in found} == {(name, group) for name in CLASSES for group in (5, 6, 7)}
+    assert {(clip.category, clip.number) for clip in found} == {(name, group) for name in CLASSES for group in (1, 2, 3)}
 
 
 def test_a_few_of_many_clips_are_of_every_class(clips, tmp_path):
-    found = folder_clips(str(repeated(clips, 7, tmp_path / "few"))).clips
+    found = folder_clips(str(repeat_clips(clips, 7, tmp_path / "few"))).clips
     assert len(found) == 7
     assert {clip.category for clip in found} == set(CLASSES)
-
-
-def test_the_split_follows_the_names(clips, tmp_path):
-    assert split_scheme(clips) == "grouped"  # the first fold tests groups 5, 6 and 7: nothing would be left
-    for name in ("One", "Two"):
-        (tmp_path / name).mkdir()
-        for group in (7, 8, 9):
-            (tmp_path / name / f"v_{name}_g{group:02d}_c01.avi").write_bytes(b"\0")
-    assert split_scheme(tmp_path) == "official"
-    (tmp_path / "Two" / "other.avi").write_bytes(b"\0")
-    assert split_scheme(tmp_path) == "grouped"
-    with pytest.raises(UserError, match="two classes"):
-        split_scheme(tmp_path / "One")
 
 
 def test_a_plain_view_is_padded_to_a_square(tmp_path):
@@ -210,45 +207,59 @@ def test_a_plain_view_steps_through_the_video_and_ends_in_black(tmp_path):
         plain.read_view(tmp_path / "none.avi", 1, 32, 5, random.Random(0))
 
 
+def job_of(clips: Path) -> Params:
+    return compose_job(clips, model="a0", weights="random", count=2, size=32)
+
+
 def test_the_plain_generator_gives_every_clip_once_in_a_new_order(clips):
     labelled = tuple((str(path), number % 3) for number, path in enumerate(sorted(clips.rglob("*.avi"))))
-    views = plain.Views(labelled, 2, 32, 5, True, random.Random(1))
+    frames = job_of(clips).frames
+    views = plain.Views(labelled, frames, True, random.Random(1))
     epochs = [[(pixels, labels.numpy().tolist()) for pixels, labels in views.batches(8)] for _ in range(2)]
     assert [pixels.shape for pixels, _ in epochs[0]] == [(8, 2, 32, 32, 3), (7, 2, 32, 32, 3)]
     first, second = ([label for _, labels in epoch for label in labels] for epoch in epochs)
     assert sorted(first) == sorted(second) == [0] * 5 + [1] * 5 + [2] * 5
     assert first != second
-    kept = plain.Views(labelled, 2, 32, 5, False, random.Random(1))
+    kept = plain.Views(labelled, frames, False, random.Random(1))
     assert [label for _, label in kept()] == [number % 3 for number in range(15)]
 
 
 def test_the_plain_job_is_scaled_by_its_steps(clips):
-    params = job_params(clips, model="a0", weights="random", count=2, size=32, scheme="grouped")
+    params = job_of(clips)
     labelled = tuple((str(number), 0) for number in range(20))
-    whole = plain.Job(labelled, labelled[:9], 2, params.model, 2, 32, 5, 8, 2, 1e-3, 1)
+    whole = plain.Job(labelled, labelled[:9], 2, params.model, params.frames, params.finetune, 1)
     assert (whole.train_steps, whole.test_steps) == (3, 2)
     first = {"build": [5.0], "train": [30.0], "evaluate": [20.0]}
-    result = job.scaled(whole, first, {"build": [5.0], "train": [9.0, 11.0, 10.0], "evaluate": [8.0]})
+    result = job.scale_up(whole, first, {"build": [5.0], "train": [9.0, 11.0, 10.0], "evaluate": [8.0]})
     assert result["epoch"] == 30.0
     assert result["seconds"] == 5 + (30 - 10) + (20 - 8) + 6 * 10 + 4 * 8
 
 
 def test_both_ways_do_the_same_job(clips):
-    params = job_params(clips, model="a0", weights="random", count=2, size=32, scheme="grouped")
+    params = job_of(clips)
     assert params.embed.views == params.evaluate.views == 1
     assert (params.finetune.epochs, params.finetune.batch_size, params.frames.size, params.frames.fps) == (2, 8, 32, 5)
+    assert (params.data.folder, params.data.split.scheme, params.frames.count) == (str(clips), "grouped", 2)
+    assert (params.finetune.trainable, params.finetune.learning_rate, params.model.convolutions) == ("head", 1e-3, "fast")
+    manifest = pd.DataFrame(
+        {"clip": ["a", "b", "c"], "split": ["train", "test", "train"], "label": [0, 1, 1], "class": list("xyy")}
+    )
+    by_plain = plain.Job.of(params, manifest, Path("/clips"))
+    assert (by_plain.train, by_plain.test) == ((("/clips/a", 0), ("/clips/c", 1)), (("/clips/b", 1),))
+    assert (by_plain.classes, by_plain.model.convolutions, by_plain.finetune) == (2, "stock", params.finetune)
+
+
+def test_a_job_has_the_size_of_its_network_where_none_is_asked_for(clips):
+    params = compose_job(clips, model="a3", weights="random", count=8, size=None)
+    assert (params.model.id, params.frames.size, params.frames.fps) == ("a3", 256, 12)
 
 
 def test_growth_is_saved_and_drawn(tmp_path):
-    points = [
-        growth.Point("clips", "a0", clips, 0.7, 5.0, clips / 20, clips / 10, 2.0, 10**9, clips * 10**5) for clips in (50, 500)
-    ]
-    points += [
-        growth.Point("model", model, 20, flops, 5.0, 1.0, flops, 2.0, 10**9, 10**7) for model, flops in (("a0", 1), ("a1", 2))
-    ]
-    text = growth.save(tmp_path, points, MACHINE, "command")
+    points = [growth.Point("clips", "a0", clips, 0.7, clips / 20, clips / 10, 2.0, 10**9, clips * 10**5) for clips in (50, 500)]
+    points += [growth.Point("model", model, 20, flops, 1.0, flops, 2.0, 10**9, 10**7) for model, flops in (("a0", 1), ("a1", 2))]
+    text = growth.save_growth(tmp_path, points, ABOUT)
     assert "| a0 | 500 | 0.70 | 25.0 | 50.0 | 2.0 | 77.0 | 0.154 | 1.00 | 0.050 |" in text
-    assert read_json(tmp_path / "benchmark_growth.json")["points"][1]["seconds"] == 77.0
+    assert read_json(tmp_path / "benchmark_growth.json")["rows"][1]["seconds"] == 77.0
     assert cv2.imread(str(tmp_path / "benchmark_growth.png")).shape[1] > 1000
 
 

@@ -1,0 +1,124 @@
+"""The rows of the benchmark that measure one thing at a time: decoding, forward passes, training steps, input."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import networks, ours, plain
+from benchmarks.table import Row
+from benchmarks.timing import alternate
+from benchmarks.workers import ChildProcess
+from pipeline.checks.machine import product_rate
+from pipeline.console import say
+from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.params import Params
+from pipeline.settings import Finetune
+
+# Clips of a batch: the largest networks on their native frames would not fit into 24 GB with more.
+FORWARD_BATCH = {"a0": 8, "a1": 8, "a2": 8, "a3": 2, "a4": 2, "a5": 1}
+STEP_BATCH = {"a0": 8, "a1": 4, "a2": 4, "a3": 2, "a4": 2, "a5": 1}
+BACKWARD = 3  # a training step's arithmetic over a forward pass's: the gradients by input and by weights cost one each
+WORKERS = 2
+
+
+@dataclass
+class Bench:
+    """The two processes, how often to measure, and what was found.
+
+    rounds: of a comparison. seconds: after which no further round of it begins. facts: what is no row.
+    """
+
+    plain: ChildProcess
+    ours: ChildProcess
+    rounds: int
+    seconds: float
+    rows: list[Row] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def compare(self, describe: str, *, warm_up: bool = True, **ways) -> tuple[dict[str, tuple], dict[str, float]]:
+        """What the calls of each way gave, in rounds by turns, and the seconds of its warm-up."""
+        found, first = alternate(ways, self.rounds, describe=describe, seconds=self.seconds, warm_up=warm_up)
+        return {way: tuple(results) for way, results in found.items()}, first
+
+
+def add_decode_rows(bench: Bench, params: Params, folder: Path) -> None:
+    """Plain decoding against extraction, and extraction against bare loops over the same files."""
+    frames, run = params.frames, bench.ours.run
+    manifest = run(ours.place_clips, params, folder)
+    clips = plain.labelled_clips(manifest, folder / ours.CLIPS, "train", "validation", "test")
+    paths, count = [path for path, _ in clips], len(clips)
+    found, _ = bench.compare(
+        "decode",
+        plain=partial(bench.plain.run, plain.decode_all, clips, frames),
+        one=lambda: run(ours.extract_clips, params, folder, 1) / count,
+        two=lambda: run(ours.extract_clips, params, folder, WORKERS) / count,
+        later=partial(run, ours.read_views, params, folder),
+        grabbed=partial(run, plain.read_bare, paths, frames.fps),
+        read=partial(run, plain.read_bare, paths, None),
+    )
+
+    def add(kind: str, what: str, ours: str, other: str, note: str) -> None:
+        bench.rows.append(Row("decode", kind, what, "a clip", found[ours], found[other], f"{count} clips", note))
+
+    view = f"{frames.count} frames of {frames.size} px"
+    whole = f"ours is the extract stage: the whole clip at {frames.fps:g} frames a second, as JPEGs in TFRecords"
+    add("speed", f"decode: {view} against extraction, 1 worker", "one", "plain", f"{whole}; done once, not every epoch")
+    add("speed", f"decode: {view} against extraction, {WORKERS} workers", "two", "plain", whole)
+    add("speed", f"decode: {view} for a later epoch", "later", "plain", "ours: a training view out of the records")
+    add("speed", f"extraction: 1 worker over {WORKERS}", "two", "one", "the plain column is ours with 1 worker")
+    limit = "limit: every frame grabbed, those needed retrieved, on one core"
+    add("limit", "extraction, 1 worker", "one", "grabbed", limit)
+    add("limit", "extraction, 1 worker", "one", "read", "limit: every frame read, on one core")
+
+
+def _add_arithmetic(bench: Bench, what: str, seconds: tuple[float, ...], gflop: float, rates: tuple[float, ...]) -> None:
+    note = f"about {gflop:.3g} GFLOP; matrix product at {np.median(rates) / 1e9:.0f} GFLOP/s"
+    limit = tuple(1e9 * gflop / rate for rate in rates)
+    bench.rows.append(Row("arithmetic", "limit", f"{what}, arithmetic alone", "a call", seconds, limit, note=note))
+
+
+def add_forward_rows(bench: Bench, model: str, frames: int, size: int | None) -> None:
+    """A forward pass of a network, stock against fast, and its arithmetic."""
+    load = networks.Load(model, FORWARD_BATCH[model], frames, size or VARIANTS[model].resolution)
+    found, first = bench.compare(
+        f"forward {load}",
+        stock=partial(bench.plain.run, networks.forward, load, "stock"),
+        fast=partial(bench.ours.run, networks.forward, load, "fast"),
+        product=partial(bench.ours.run, product_rate),
+    )
+    stock, fast = bench.plain.run(networks.logits, load, "stock"), bench.ours.run(networks.logits, load, "fast")
+    difference = f"logits differ by {np.abs(stock - fast).max() / np.abs(stock).max():.0e} of the largest"
+    note = f"{difference}; not counted: first calls, {first['stock']:.0f} s and ours {first['fast']:.0f} s"
+    bench.rows.append(Row("forward", "speed", f"forward {load}", "a batch", found["fast"], found["stock"], note=note))
+    _add_arithmetic(bench, f"forward {load}", found["fast"], load.gflop, found["product"])
+
+
+def add_step_rows(bench: Bench, model: str, frames: int, sizes: Sequence[int], finetune: Finetune) -> None:
+    """A training step of the whole network, batch norm included, stock against fast, at each of the sizes."""
+    for size in sizes:
+        load = networks.Load(model, STEP_BATCH[model], frames, size)
+        found, first = bench.compare(
+            f"step {load}",
+            stock=partial(bench.plain.run, networks.step, load, "stock", None),
+            fast=partial(bench.ours.run, networks.step, load, "fast", finetune),
+            product=partial(bench.ours.run, product_rate),
+        )
+        note = f"forward, backward, update; not counted: first calls, {first['stock']:.0f} s and ours {first['fast']:.0f} s"
+        what = f"training step {load}"
+        bench.rows.append(Row("step", "speed", what, "a step", found["fast"], found["stock"], note=note))
+        _add_arithmetic(bench, what, found["fast"], BACKWARD * load.gflop, found["product"])
+
+
+def add_input_row(bench: Bench, params: Params, folder: Path) -> None:
+    """What a training step waits for its batch, over what the step takes: how far reading starves training."""
+    say(f"input: an epoch of training steps of {params.model.id}, fed from the records")
+    bench.ours.run(ours.place_clips, params, folder)
+    bench.ours.run(ours.extract_clips, params, folder)
+    found, _ = bench.compare("input", ours=partial(bench.ours.run, ours.input_wait, params, folder))
+    waits, steps = zip(*found["ours"], strict=True)
+    batch = f"{params.finetune.batch_size} x {params.frames.count} x {params.frames.size} px"
+    note = f"during a step of {np.median(steps):.3g} s, the next batch is read"
+    bench.rows.append(Row("input", "time", f"wait for a batch, {params.model.id}, {batch}", "a step", waits, note=note))
