@@ -38,19 +38,6 @@ class Leaks(NamedTuple):
     duplicates: list[tuple[str, str]]
 
 
-def find_leaks(manifest: pd.DataFrame) -> Leaks:
-    """Compares the test split with the others, by group and by content."""
-    groups = leaking_groups(manifest)
-    tested = manifest.loc[manifest["split"] == "test", "group"]
-    return Leaks(groups, tested.nunique(), int(tested.isin(groups).sum()), duplicated_across(manifest))
-
-
-def find_best_epoch(history: pd.DataFrame) -> int:
-    """The epoch whose weights were kept: the first with the lowest validation loss; the last where nothing was validated."""
-    losses = history["validation_loss"]
-    return int(history["epoch"][losses.idxmin() if losses.notna().any() else history.index[-1]])
-
-
 @dataclass(frozen=True)
 class ReportInputs:
     """What earlier stages wrote, and the settings of the report.
@@ -75,7 +62,9 @@ class ReportInputs:
 
     @cached_property
     def best_epoch(self) -> int:
-        return find_best_epoch(self.history)
+        """The epoch whose weights were kept: the first with the lowest validation loss; the last where nothing was validated."""
+        losses = self.history["validation_loss"]
+        return int(self.history["epoch"][losses.idxmin() if losses.notna().any() else self.history.index[-1]])
 
     @cached_property
     def confusion_matrix(self) -> np.ndarray:
@@ -87,7 +76,9 @@ class ReportInputs:
 
     @cached_property
     def leaks(self) -> Leaks:
-        return find_leaks(self.manifest)
+        groups = leaking_groups(self.manifest)
+        tested = self.manifest.loc[self.manifest["split"] == "test", "group"]
+        return Leaks(groups, tested.nunique(), int(tested.isin(groups).sum()), duplicated_across(self.manifest))
 
     @cached_property
     def environment(self) -> dict[str, Any]:

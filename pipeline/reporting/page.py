@@ -5,10 +5,10 @@ escaped; credentials inside addresses are left out.
 """
 
 import base64
-import struct
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -17,44 +17,39 @@ from pipeline.files import write_text
 from pipeline.params import Params
 from pipeline.reporting import figures, parts, tables, wording  # noqa: F401  figures and tables register themselves
 from pipeline.reporting.inputs import ReportInputs
-from pipeline.reporting.style import STYLE, png
+from pipeline.reporting.style import png
 
 _PIXELS_PER_INCH = 96  # of a browser
-_COLUMN = 800  # pixels; a wider figure spans the page
 
 
 class Picture(NamedTuple):
-    """A figure as the page shows it. content: PNG."""
+    """A figure as the page shows it. content: PNG. width: CSS pixels. full_width: pixels of the PNG."""
 
     part: parts.FigurePart
     content: bytes
     on_page: bool
+    width: int
+    full_width: int
 
     @property
     def source(self) -> str:
         return "data:image/png;base64," + base64.b64encode(self.content).decode()
 
-    @property
-    def full_width(self) -> int:
-        """Pixels, from the PNG header (bytes 16-19, big-endian)."""
-        return struct.unpack(">I", self.content[16:20])[0]
 
-    @property
-    def width(self) -> int:
-        """CSS pixels, at the size in inches that it was drawn for."""
-        return round(self.full_width * _PIXELS_PER_INCH / STYLE["figure.dpi"])
+class Column(NamedTuple):
+    """A column as the page shows it. cells: text and value of each row."""
 
-    @property
-    def wide(self) -> bool:
-        return self.width > _COLUMN
+    title: str
+    numeric: bool
+    cells: list[tuple[str, object]]
 
 
 class ShownTable(NamedTuple):
-    """A table as the page shows it. rows: (text, value) of each cell. more: number of rows left out."""
+    """A table as the page shows it. rows: of cells. more: number of rows left out."""
 
     part: parts.TablePart
-    columns: list[parts.Column]
-    rows: list[list[tuple[str, object]]]
+    columns: list[Column]
+    rows: list[tuple[tuple[str, object], ...]]
     more: int
 
 
@@ -67,20 +62,23 @@ class Section(NamedTuple):
 
 def draw_picture(part: parts.FigurePart, report: ReportInputs) -> Picture:
     figure = part.draw(report)
-    return Picture(part, png(figure), on_page=bool(figure.axes))
+    inches = figure.get_figwidth()
+    return Picture(part, png(figure), bool(figure.axes), round(inches * _PIXELS_PER_INCH), round(inches * figure.dpi))
+
+
+def show_column(name: str, values: pd.Series, formats: dict[str, str], confidence: float) -> Column:
+    numeric = pd.api.types.is_numeric_dtype(values)
+    default = "{}" if not numeric else "{:,}" if pd.api.types.is_integer_dtype(values) else "{:.1%}"
+    form = formats.get(name, default)
+    cells = [("–" if pd.isna(value) else form.format(value), value) for value in values]
+    return Column(name.replace("{confidence}", f"{100 * confidence:g}%"), numeric or name in formats, cells)
 
 
 def show_table(part: parts.TablePart, report: ReportInputs) -> ShownTable:
     frame = part.make(report)
-    level = f"{100 * report.evaluate.confidence:g}%"
-    columns = {name: column for name, column in part.columns.items() if name in frame}
-    rows = frame[list(columns)].head(part.limit or len(frame)).itertuples(index=False, name=None)
-    return ShownTable(
-        part,
-        [column._replace(title=column.title.format(confidence=level)) for column in columns.values()],
-        [[(column.show(value), value) for column, value in zip(columns.values(), row, strict=True)] for row in rows],
-        len(frame) - min(len(frame), part.limit or len(frame)),
-    )
+    shown = frame.head(part.limit) if part.limit else frame
+    columns = [show_column(name, values, part.formats, report.evaluate.confidence) for name, values in shown.items()]
+    return ShownTable(part, columns, list(zip(*(column.cells for column in columns), strict=True)), len(frame) - len(shown))
 
 
 def make_sections(report: ReportInputs, pictures: list[Picture]) -> list[Section]:

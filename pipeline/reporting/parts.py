@@ -5,14 +5,13 @@ A new figure is one function in `figures`, a new table or CSV file one in `table
     @figure("calibration", alt="Histogram of the largest probabilities")
     def confidences(report: ReportInputs) -> Figure: ...
 
-    @table("data", {"class": words("class"), "clips": number("test clips")})
+    @table("data", heading="Clips per class")
     def clips_per_class(report: ReportInputs) -> pd.DataFrame: ...
 
 The function's name names its file. Within a section figures come before tables, each in the order of definition.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -48,45 +47,24 @@ class FigurePart(NamedTuple):
     heading: str
 
 
-class Column(NamedTuple):
-    """How a column is shown. title: may hold {confidence}, of the intervals. form: format string of a cell. css: its classes."""
-
-    title: str
-    form: str = "{}"
-    css: str = ""
-
-    def show(self, value: Any) -> str:
-        return "–" if pd.isna(value) else self.form.format(value)
-
-
-def words(title: str, css: str = "") -> Column:
-    """A column of text. css: "path" for long names without spaces, "prose" for sentences."""
-    return Column(title, css=css)
-
-
-def number(title: str, form: str = "{:,}", css: str = "number") -> Column:
-    """A column that is aligned on the right, and sorted by value where the table can be sorted; missing values are dashes."""
-    return Column(title, form, css)
-
-
-@dataclass(frozen=True)
-class TablePart:
+class TablePart(NamedTuple):
     """A table of the page.
 
     Attributes:
-      columns: those of the data frame that are shown, in order; those that the frame lacks are left out.
+      formats: format strings by column. Without one, integers have thousands separators and other numbers are percentages.
+        Columns of numbers and columns with a format are aligned on the right. A name may hold {confidence}, of the intervals.
       heading: above it.
       empty: the sentence that stands in for a table without rows; where there is none the table is left out.
       folded: whether the reader has to open a table of more than ten rows.
       limit: rows that are shown; `rest` ends the line that counts the others.
-      wide: whether it spans the page; else it stands next to a figure where there is room.
+      wide: whether it spans the page; else it is next to a figure where there is room.
       sortable: by a click on a column's title.
     """
 
     name: str
     section: str
     make: MakeTable
-    columns: dict[str, Column]
+    formats: dict[str, str]
     heading: str = ""
     empty: str = ""
     folded: bool = False
@@ -113,12 +91,12 @@ def figure(section: str, *, alt: str, heading: str = "") -> Callable[[DrawFigure
     return register
 
 
-def table(section: str, columns: dict[str, Column], **options: Any) -> Callable[[MakeTable], MakeTable]:
+def table(section: str, *, formats: dict[str, str] | None = None, **options: Any) -> Callable[[MakeTable], MakeTable]:
     """Registers a function that makes a table of the page. options: see `TablePart`."""
     _check_section(section)
 
     def register(make: MakeTable) -> MakeTable:
-        TABLES.append(TablePart(make.__name__, section, make, columns, **options))
+        TABLES.append(TablePart(make.__name__, section, make, formats or {}, **options))
         return make
 
     return register

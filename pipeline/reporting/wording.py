@@ -10,8 +10,8 @@ from pipeline.reporting.inputs import Leaks
 FEW_GROUPS = 30
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None or value != value else f"{100 * value:.{digits}f}%"
+def percent(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.1%}"
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -34,23 +34,12 @@ def _histogram(report: ReportInputs) -> Figure:
 
 
 def _counts(report: ReportInputs) -> pd.DataFrame:
-    return pd.DataFrame({"class": report.classes, "clips": [1200, 7], "share": [0.25, None]})
-
-
-COLUMNS = {
-    "class": parts.words("class"),
-    "share": parts.number("share of {confidence}", "{:.0%}"),
-    "clips": parts.number("clips"),
-}
-    "class": parts.words("class"),
-    "share": parts.number("share of {confidence}", "{:.0%}"),
-    "clips": parts.number("clips"),
-}
+    return pd.DataFrame({"class": report.classes, "share of {confidence}": [0.25, None], "clips": [1200, 7], "length": [1.5, 2]})
 
 
 def test_registered_functions_are_on_the_page_and_in_the_folder(tmp_path: Path, report, registry):
     parts.figure("calibration", alt="Histogram", heading="Confidences")(_histogram)
-    parts.csv_file(parts.table("data", COLUMNS, heading="Counts")(_counts))
+    parts.csv_file(parts.table("data", heading="Counts")(_counts))
     write_report(tmp_path, report, some_params())
     assert {file.name for file in tmp_path.iterdir()} == {"index.html", "_histogram.png", "_counts.csv"}
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -59,20 +48,16 @@ def test_registered_functions_are_on_the_page_and_in_the_folder(tmp_path: Path, 
     assert 'href="#calibration"' in page and 'href="#scores"' not in page
 
 
-def test_cells_are_formatted_by_column_and_missing_values_are_dashes(report, registry):
-    parts.table("data", COLUMNS)(_counts)
+def test_cells_are_formatted_by_type_or_format_and_missing_values_are_dashes(report, registry):
+    parts.table("data", formats={"length": "{:.2f} s"})(_counts)
     shown = show_table(parts.TABLES[0], report)
-    assert [column.title for column in shown.columns] == ["class", "share of 95%", "clips"]
-    assert [[text for text, _ in row] for row in shown.rows] == [["a", "25%", "1,200"], ["b", "–", "7"]]
-
-
-def test_columns_that_the_frame_lacks_are_left_out(report, registry):
-    parts.table("data", {"other": parts.words("other")} | COLUMNS)(_counts)
-    assert [column.title for column in show_table(parts.TABLES[0], report).columns] == ["class", "share of 95%", "clips"]
+    assert [column.title for column in shown.columns] == ["class", "share of 95%", "clips", "length"]
+    assert [column.numeric for column in shown.columns] == [False, True, True, True]
+    assert [[text for text, _ in row] for row in shown.rows] == [["a", "25.0%", "1,200", "1.50 s"], ["b", "–", "7", "2.00 s"]]
 
 
 def test_rows_beyond_the_limit_are_counted(tmp_path, report, registry):
-    parts.table("data", COLUMNS, limit=1, rest="classes")(_counts)
+    parts.table("data", limit=1, rest="classes")(_counts)
     shown = show_table(parts.TABLES[0], report)
     assert (len(shown.rows), shown.more) == (1, 1)
     write_report(tmp_path, report, some_params())
@@ -83,9 +68,9 @@ def test_tables_without_rows_and_figures_without_axes_are_left_out(report, regis
     def nothing(report: ReportInputs) -> pd.DataFrame:
         return _counts(report).head(0)
 
-    parts.table("data", COLUMNS)(nothing)
+    parts.table("data")(nothing)
     assert make_sections(report, []) == []
-    parts.table("data", COLUMNS, empty="No classes.")(nothing)
+    parts.table("data", empty="No classes.")(nothing)
     (section,) = make_sections(report, [])
     assert [table.part.empty for table in section.tables] == ["No classes."]
 
@@ -94,4 +79,4 @@ def test_unknown_sections_are_refused():
     with pytest.raises(ValueError, match="section 'elsewhere': not one of scores, "):
         parts.figure("elsewhere", alt="")
     with pytest.raises(ValueError, match="section 'elsewhere'"):
-        parts.table("elsewhere", {})
+        parts.table("elsewhere")

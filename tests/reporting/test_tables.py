@@ -12,7 +12,7 @@ from pipeline.artifacts import RunRecord
 from pipeline.console import UserError
 from pipeline.files import read_json, write_json
 from pipeline.reporting import tables
-from pipeline.reporting.inputs import ReportInputs, find_best_epoch, read_inputs
+from pipeline.reporting.inputs import ReportInputs, read_inputs
 from pipeline.tracking.environment import environment
 from tests.reporting.results import some_params, write_results
 
@@ -23,10 +23,11 @@ def _read(data: Path, results: Path) -> ReportInputs:
     return read_inputs(data, results, some_params().evaluate, some_params().report)
 
 
-def test_best_epoch_is_the_first_with_the_lowest_validation_loss():
+def test_best_epoch_is_the_first_with_the_lowest_validation_loss(tmp_path):
+    report = _read(*write_results(tmp_path, CLASSES))
     history = pd.DataFrame({"epoch": [1, 2, 3, 4], "validation_loss": [0.9, 0.5, 0.5, 0.7]})
-    assert find_best_epoch(history) == 2
-    assert find_best_epoch(history.assign(validation_loss=np.nan)) == 4
+    assert replace(report, history=history).best_epoch == 2
+    assert replace(report, history=history.assign(validation_loss=np.nan)).best_epoch == 4
 
 
 def test_splits_count_skipped_clips(tmp_path):
@@ -40,7 +41,7 @@ def test_splits_count_skipped_clips(tmp_path):
 def test_classes_have_the_clips_of_each_split(tmp_path):
     table = tables.classes(_read(*write_results(tmp_path, CLASSES)))
     assert table["class"].tolist() == CLASSES
-    assert table[["train", "validation", "clips"]].to_numpy().tolist() == [[56, 8, 28]] * 3
+    assert table[["train clips", "validation clips", "test clips"]].to_numpy().tolist() == [[56, 8, 28]] * 3
 
 
 def test_mistakes_are_in_descending_order_of_confidence(tmp_path):
@@ -51,7 +52,7 @@ def test_mistakes_are_in_descending_order_of_confidence(tmp_path):
     assert wrong > 5 and len(table) == 5
     assert (table["actual"] != table["predicted"]).all()
     assert table["probability"].is_monotonic_decreasing
-    assert (table["probability"] >= table["actual_probability"]).all()
+    assert (table["probability"] >= table["of the actual class"]).all()
     assert table["probability"][0] == test.probabilities.max(1)[test.predicted != test.labels].max()
     assert len(tables.mistakes(report, 1000)) == wrong
 
@@ -110,7 +111,7 @@ def test_incomplete_files_are_named(tmp_path):
 def test_environment_is_that_of_training_and_differences_are_listed():
     trained = environment() | {"processor": "of training", "commit": "abc", "changed": False}
     report = SimpleNamespace(run=RunRecord(run_id="1", environment=trained), environment=environment())
-    shown = tables.environment_of_run(report).set_index("component")["value"]
+    shown = tables.environment_of_run(report).set_index("component")["version or state"]
     assert shown["code"] == "commit abc" and shown["processor"].startswith("of training, ")
     assert tables.environment_differences(report)["component"].tolist() == ["code", "processor"]
     same = SimpleNamespace(run=RunRecord(run_id="1", environment=environment()), environment=environment())
@@ -119,7 +120,7 @@ def test_environment_is_that_of_training_and_differences_are_listed():
 
 def test_environment_is_that_of_the_report_where_training_recorded_none():
     report = SimpleNamespace(run=RunRecord(run_id="1"), environment=environment())
-    assert tables.environment_of_run(report).set_index("component").loc["tensorflow", "value"].startswith("2.")
+    assert tables.environment_of_run(report).set_index("component").loc["tensorflow", "version or state"].startswith("2.")
     assert tables.environment_differences(report).empty
 
 
@@ -128,8 +129,8 @@ def test_classes_without_test_clips_have_no_scores(tmp_path):
     rows = report.test.labels > 0
     part = replace(report.test, labels=report.test.labels[rows], predicted=report.test.predicted[rows])
     table = tables.classes(replace(report, test=part))
-    assert table["clips"].tolist() == [0, 28, 28]
-    assert table[["precision", "recall", "f1"]].isna().to_numpy().tolist() == [[True] * 3, [False] * 3, [False] * 3]
+    assert table["test clips"].tolist() == [0, 28, 28]
+    assert table[["precision", "recall", "F1"]].isna().to_numpy().tolist() == [[True] * 3, [False] * 3, [False] * 3]
 
 
 def test_confusion_csv_allows_a_class_named_like_its_first_column():
