@@ -1,14 +1,11 @@
 """The stage: what it writes for base and stream networks, and that a bad export is refused whole."""
 
-import functools
-import json
-
 import numpy as np
 import pytest
 
+from pipeline.artifacts import ClassifierDescription, ExportRow, FramesSummary, Metrics, Scores, SplitFrames
 from pipeline.console import UserError
 from pipeline.export.measure import Answers
-from pipeline.files import write_json
 from pipeline.params import parse_params
 from stages import export
 from tests.export.test_convert import CLASSES, SIZE, clips
@@ -16,7 +13,8 @@ from tests.test_params import composed
 
 pytestmark = pytest.mark.xdist_group("exporting")
 DESCRIBED = {"classes": CLASSES, "fps": 5.0, "size": SIZE, "count": 3, "views": 2, "trainable": "head"}
-TEST = {"top1": 0.9, "top1_low": 0.8, "top1_high": 1.0, "clips": 120, "groups": 40}
+INTERVALS = {f"{name}_{end}": value for name in ("top1", "top5", "macro_f1") for end, value in (("low", 0.8), ("high", 1.0))}
+TEST = Scores(top1=0.9, top5=1.0, macro_f1=0.9, log_loss=0.3, ece=0.1, clips=120, groups=40, **INTERVALS)
 
 
 def params(*overrides: str):
@@ -28,16 +26,16 @@ def base_classifier(folder):
     (folder / "classifier/saved_model/variables").mkdir(parents=True)
     (folder / "classifier/saved_model/saved_model.pb").write_bytes(b"x" * 100)
     (folder / "classifier/saved_model/variables/v").write_bytes(b"y" * 11)
-    write_json(folder / "classifier/classifier.json", DESCRIBED | {"model": "a0"})
-    write_json(folder / "metrics.json", {"test": TEST})
+    ClassifierDescription(model="a0", **DESCRIBED).write(folder / "classifier/classifier.json")
+    Metrics(test=TEST).write(folder / "metrics.json")
     return {"classifier": folder / "classifier", "metrics": folder / "metrics.json", "out": folder / "export"}
 
 
 def test_of_a_base_network_there_is_the_saved_model_that_was_evaluated(tmp_path, capsys):
     (row,) = export.run(params(), **base_classifier(tmp_path))
-    assert (row["format"], row["file"], row["bytes"]) == ("saved_model", "saved_model", 111)
-    assert (row["test_top1"], row["clips"]) == (0.9, 120)
-    assert "model=a0_stream" in row["note"] and "model=a0_stream" in capsys.readouterr().err
+    assert (row.format, row.file, row.bytes) == ("saved_model", "saved_model", 111)
+    assert (row.test_top1, row.clips) == (0.9, 120)
+    assert "model=a0_stream" in row.note and "model=a0_stream" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["saved_model"]
 
 
@@ -47,14 +45,16 @@ def stream(tmp_path_factory):
     import cv2
     import tensorflow as tf
 
-    from pipeline.models.movinet import streaming
+    from pipeline.models.movinet import stream as streaming
+    from pipeline.models.movinet.network.weights.checkpoints import write_checkpoint_state
     from pipeline.video.records import serialize_clip, write_shard
     from tests.models.movinet.test_streaming import lively
 
     folder = tmp_path_factory.mktemp("stream")
     (folder / "classifier").mkdir()
     tf.train.Checkpoint(model=lively("a0_stream_relu6")).write(str(folder / "classifier/ckpt-1"))
-    write_json(folder / "classifier/classifier.json", DESCRIBED | {"model": "a0_stream_relu6"})
+    write_checkpoint_state(folder / "classifier/ckpt-1")
+    ClassifierDescription(model="a0_stream_relu6", **DESCRIBED).write(folder / "classifier/classifier.json")
     splits = {}
     for seed, split in enumerate(("train", "test")):
         records = []
@@ -63,10 +63,14 @@ def stream(tmp_path_factory):
             label, times = number % 3, list(range(len(jpegs)))
             records.append(serialize_clip(f"{split}{number}", label, CLASSES[label], f"g{number}", jpegs, times))
         write_shard(folder / f"frames/{split}.tfrecord", records)
-        splits[split] = {"clips": 12, "files": [f"{split}.tfrecord"]}
-    write_json(folder / "frames/frames.json", {"classes": CLASSES, "splits": splits})
+        splits[split] = SplitFrames(
+            clips=12, frames=36, groups=12, bytes=1, frames_per_clip=None, per_class={}, files=[f"{split}.tfrecord"]
+        )
+    summary = FramesSummary(classes=CLASSES, fps=5.0, size=SIZE, quality=95, splits=splits, skipped=[], damaged=[])
+    summary.write(folder / "frames/frames.json")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "load_streaming", functools.cache(streaming.load_streaming))
+        opened = streaming.open_stream(folder / "classifier", ClassifierDescription.of(folder / "classifier"))
+        patch.setattr(export, "open_stream", lambda *given: opened)
         yield {"frames": folder / "frames", "classifier": folder / "classifier", "metrics": folder / "none"}
 
 
@@ -79,36 +83,39 @@ def test_a_classifier_of_other_views_is_refused(stream, tmp_path):
 def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
     shown = []
     rows = export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=shown.extend)
-    assert shown == rows and json.loads(json.dumps(rows)) == rows
-    assert [row["format"] for row in rows] == ["saved_model", "float32", "dynamic"]
+    assert shown == rows
+    assert [row.format for row in rows] == ["saved_model", "float32", "dynamic"]
     saved, plain, dynamic = rows
     assert sorted(path.name for path in (tmp_path / "export").iterdir()) == ["dynamic.tflite", "float32.tflite", "saved_model"]
-    assert plain["bytes"] == (tmp_path / "export/float32.tflite").stat().st_size > 2 * dynamic["bytes"]
-    assert plain["agreement"] == saved["agreement"] == 1 and plain["accuracy_drop"] == 0
-    assert saved["agreement_by_frame"] == [1, 1, 1]
-    assert saved["frames"] == 12 * 2 * 3 and saved["clips"] == 12
-    assert all(row["milliseconds_a_frame"] > 0 and row["state_bytes"] == saved["state_bytes"] > 0 for row in rows)
-    low, high = saved["test_top1_low"], saved["test_top1_high"]
-    assert 0 <= low <= saved["test_top1"] <= high <= 1
+    assert plain.bytes == (tmp_path / "export/float32.tflite").stat().st_size > 2 * dynamic.bytes
+    assert plain.agreement == saved.agreement == 1 and plain.accuracy_drop == 0
+    assert saved.agreement_by_frame == [1, 1, 1]
+    assert saved.frames == 12 * 2 * 3 and saved.clips == 12
+    assert all(row.milliseconds_a_frame > 0 and row.state_bytes == saved.state_bytes > 0 for row in rows)
+    low, high = saved.test_top1_low, saved.test_top1_high
+    assert 0 <= low <= saved.test_top1 <= high <= 1
 
 
 @pytest.mark.slow
 def test_a_file_that_loses_too_much_is_refused_and_nothing_is_written(stream, tmp_path, monkeypatch):
     accuracies = iter([0.9, 0.9, 0.5])
-    monkeypatch.setattr(export, "score", lambda *arguments: TEST | {"top1": next(accuracies)})
+    monkeypatch.setattr(export, "score", lambda *arguments: TEST.model_copy(update={"top1": next(accuracies)}))
     monkeypatch.setattr(Answers, "agreement_by_frame", lambda *arguments: [0.25, 0.5, 0.75])
     shown = []
     with pytest.raises(UserError, match=r"max_accuracy_drop = 0\.01: dynamic\.tflite 0\.400, so nothing was exported"):
         export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=shown.extend)
-    assert [row["test_top1"] for row in shown] == [0.9, 0.9, 0.5]
+    assert [row.test_top1 for row in shown] == [0.9, 0.9, 0.5]
     for row in shown:
-        assert (row["agreement"], row["agreement_at_end"], row["agreement_by_frame"]) == (0.5, 0.75, [0.25, 0.5, 0.75])
+        assert (row.agreement, row.agreement_at_end, row.agreement_by_frame) == (0.5, 0.75, [0.25, 0.5, 0.75])
     assert not list(tmp_path.iterdir())
 
 
 def test_one_clip_is_no_reason_to_refuse_but_two_are():
-    row = {"file": "int8.tflite", "clips": 50}
-    export._refuse([row | {"accuracy_drop": 1 / 50}], 0.01)
+    def row(drop: float) -> ExportRow:
+        known = {"format": "int8", "file": "int8.tflite", "bytes": 1, "clips": 50, "groups": 9, "agreement": 1.0}
+        return ExportRow(**known, test_top1=0.9, test_top1_low=None, test_top1_high=None, accuracy_drop=drop)
+
+    export._refuse([row(1 / 50)], 0.01)
     with pytest.raises(UserError, match=r"int8\.tflite 0\.040"):
-        export._refuse([row | {"accuracy_drop": 2 / 50}], 0.01)
-    export._refuse([row | {"accuracy_drop": 2 / 50}], 0.05)
+        export._refuse([row(2 / 50)], 0.01)
+    export._refuse([row(2 / 50)], 0.05)

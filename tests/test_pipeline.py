@@ -141,13 +141,14 @@ def test_one_mlflow_run_holds_the_whole_execution(head_run):
 @pytest.mark.slow
 def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
     """Killed after its first note of progress, it computes only the rest, and the result is the same."""
-    from pipeline.models.movinet import classifier
+    from pipeline.embedding import rows
+    from pipeline.models.movinet import backbone
     from pipeline.models.movinet.network.serving import FrozenBackbone
     from stages import embed
 
-    monkeypatch.setattr(classifier, "initial_classifier", functools.cache(classifier.initial_classifier))  # built once for both
+    monkeypatch.setattr(backbone, "initial_classifier", functools.cache(backbone.initial_classifier))  # built once for both
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setattr(embed, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(rows, "SAVE_EVERY", 0.0)
     calls = []
     init = FrozenBackbone.__init__
 
@@ -164,7 +165,7 @@ def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
         self.features = limited
 
     monkeypatch.setattr(FrozenBackbone, "__init__", counted)
-    monkeypatch.setattr("pipeline.models.movinet.network.serving.save_classifier", lambda classifier, folder: None)
+    monkeypatch.setattr("pipeline.models.movinet.backbone.save_classifier", lambda classifier, folder: None)
     frames = head_run.folder / "data/frames"
     with pytest.raises(KeyboardInterrupt):
         embed.run(head_run.params, frames, tmp_path / "embeddings")

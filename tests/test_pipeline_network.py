@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 @pytest.fixture(scope="module")
 def full_run(tmp_path_factory, clips, weights) -> Repository:
     """The last blocks trained, killed by SIGKILL on the way and run again."""
-    options = ("finetune=last_blocks", "finetune.epochs=3", "finetune.checkpoint_minutes=0.00001")
+    options = ("finetune=last_blocks", "finetune.epochs=3", "speed.checkpoint_minutes=0.00001")
     folder = tmp_path_factory.mktemp("full")
     repository = Repository(folder, f"data.folder={clips}", f"model.weights={weights}", *options)
     repository.run("download", "extract", "embed")

@@ -10,9 +10,9 @@ import pytest
 from pipeline.console import UserError
 from pipeline.export.convert import convert
 from pipeline.export.measure import logits_of
-from pipeline.export.metadata import read_metadata
-from pipeline.inference.lite import LiteClassifier
+from pipeline.inference.lite import LiteClassifier, read_metadata
 from pipeline.settings import EXPORT_FORMATS
+from pipeline.video.sampling import Sampling
 
 pytestmark = pytest.mark.xdist_group("exporting")
 SIZE, FRAMES = 32, 5
@@ -36,7 +36,9 @@ def network():
     from tests.models.movinet.test_streaming import lively
 
     variant_id = "a0_stream_relu6"
-    return StreamingClassifier(lively(variant_id), VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE)
+    return StreamingClassifier(
+        lively(variant_id), VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE, sampling=Sampling(FRAMES, SIZE), views=2
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ def test_labels_lie_in_the_file_as_the_metadata_standard_has_it(files):
     (entry,) = [item for item in model.metadata if item.name == b"TFLITE_METADATA"]
     content = bytes(model.buffers[entry.buffer].data)
     assert content[4:8] == b"M001"
-    for text in (b"MoViNet a0_stream_relu6", b"labels.txt", b"logits", b"state_head_pool_buffer", b"1.0.0"):
+    for text in (b"a0_stream_relu6", b"labels.txt", b"logits", b"state_head_pool_buffer", b"1.0.0"):
         assert text in content
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pipeline.artifacts import ExportRow
 from pipeline.export.measure import answers, milliseconds
 from pipeline.export.table import table
 
@@ -50,16 +51,14 @@ def test_times_are_of_single_steps():
 
 
 def test_the_table_lines_up_and_leaves_out_what_is_not_there():
-    row = {"format": "int8", "bytes": 3_100_000, "test_top1": 0.95, "test_top1_low": 0.9, "test_top1_high": 1.0}
-    row |= {
-        "accuracy_drop": 0.0123,
-        "agreement": 0.98765,
-        "agreement_at_end": 0.99,
-        "milliseconds_a_frame": 2.345,
-        "state_bytes": 1_200_000,
-    }
-    bare = {key: row[key] for key in ("test_top1", "accuracy_drop", "agreement", "bytes")}
-    bare |= {"format": "saved_model", "test_top1_low": None, "test_top1_high": None, "accuracy_drop": 0.0}
+    known = {"bytes": 3_100_000, "clips": 40, "groups": 9, "test_top1": 0.95, "agreement": 0.98765}
+    measured = {"agreement_at_end": 0.99, "milliseconds_a_frame": 2.345, "state_bytes": 1_200_000}
+    row = ExportRow(
+        format="int8", file="int8.tflite", test_top1_low=0.9, test_top1_high=1.0, accuracy_drop=0.0123, **known, **measured
+    )
+    bare = ExportRow(
+        format="saved_model", file="saved_model", test_top1_low=None, test_top1_high=None, accuracy_drop=0.0, **known
+    )
     lines = table([row, bare]).splitlines()
     assert " ".join(lines[1].split()) == "int8 3.10 MB 0.950 0.900 to 1.000 +0.012 0.9877 0.9900 2.35 1.20 MB"
     assert lines[2].split() == ["saved_model", "3.10", "MB", "0.950", "–", "0.000", "0.9877", "–", "–", "–"]

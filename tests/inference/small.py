@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.files import write_json
+from pipeline.artifacts import ClassifierDescription
 from pipeline.inference.models import ClipPredictor, StreamingPredictor
+from pipeline.video.sampling import Sampling
 
 CLASSES = ["Dark", "Grey, middling", "Bright"]
 SIZE, FPS, COUNT, VIEWS = 32, 5.0, 4, 2
-FEEDING = {"fps": FPS, "size": SIZE, "count": COUNT, "views": VIEWS}
+FEEDING = {"fps": FPS, "size": SIZE, "sampling": Sampling(COUNT, SIZE), "views": VIEWS}
 
 
 def logits(mean):
@@ -65,13 +66,16 @@ def write_classifier(folder: Path) -> Path:
         def serve(self, frames):
             from pipeline.video.views import test_views
 
-            views = test_views(frames, count=COUNT, views=VIEWS, size=SIZE)
+            views = test_views(frames, Sampling(COUNT, SIZE), VIEWS)
             each = self.probabilities(tf.reshape(views, [-1, COUNT, SIZE, SIZE, 3]))
             return {"probabilities": tf.reduce_mean(tf.reshape(each, [-1, VIEWS, len(CLASSES)]), axis=1)}
 
     module = Classifier()
     tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": module.serve})
-    write_json(folder / "classifier.json", {"classes": CLASSES, "model": "a0", "activation": "swish", **FEEDING})
+    description = ClassifierDescription(
+        classes=CLASSES, model="a0", activation="swish", fps=FPS, size=SIZE, count=COUNT, views=VIEWS
+    )
+    description.write(folder / "classifier.json")
     return folder
 
 

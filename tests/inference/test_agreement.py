@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts import ClassifierDescription
 from pipeline.console import UserError
-from pipeline.files import write_json
 from pipeline.inference.formats import open_model
+from pipeline.video.sampling import Sampling
 from tests.inference.small import write_video
 from tests.test_predict import command, run
 
@@ -24,10 +25,10 @@ def test_every_format_of_a_network_gives_the_same_answer(tmp_path):
 
     from pipeline.export.convert import convert
     from pipeline.export.saved import save_streaming
+    from pipeline.models.family import open_stream
     from pipeline.models.movinet.network.head import read_head
     from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
     from pipeline.models.movinet.network.variants import VARIANTS
-    from pipeline.models.movinet.stream import load_streaming
     from tests.models.movinet.test_streaming import CLASSES as NAMES
     from tests.models.movinet.test_streaming import lively
 
@@ -36,24 +37,25 @@ def test_every_format_of_a_network_gives_the_same_answer(tmp_path):
     home.mkdir()
     last = network.layers[-1].weights[2]
     last.assign(0.1 * last)  # so that no class is certain
-    feeding = {"fps": 5.0, "size": 32, "count": 4, "views": 3}
-    write_json(home / "classifier.json", {"classes": NAMES, "model": variant.id, "activation": variant.activation, **feeding})
+    description = ClassifierDescription(
+        classes=NAMES, model=variant.id, activation=variant.activation, fps=5.0, size=32, count=4, views=3
+    )
+    description.write(home / "classifier.json")
+    sampling = Sampling.of(description)
     tf.train.Checkpoint(model=network).write(str(home / "ckpt-1"))
     (home / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\n')
-    backbone = FrozenBackbone(network.backbone, variant.features, count=4, size=32)
-    save_classifier(
-        Classifier(backbone, read_head(home / "ckpt-1"), activation=variant.activation, count=4, views=3, size=32),
-        home / "saved_model",
-    )
-    stream = load_streaming(home)
-    save_streaming(stream, tmp_path / "export/saved_model", count=4, views=3)
+    backbone = FrozenBackbone(network.backbone, variant.features, sampling)
+    served = Classifier(backbone, read_head(home / "ckpt-1"), sampling, activation=variant.activation, views=3)
+    save_classifier(served, home / "saved_model")
+    stream = open_stream(home, description)
+    save_streaming(stream, tmp_path / "export/saved_model")
     (tmp_path / "float32.tflite").write_bytes(convert(stream, "float32"))
 
     video = write_video(tmp_path / "clip.avi", [10, 250, 30, 90, 160, 200, 60, 120, 220, 240, 40])
     answers = {}
     for name in ("classifier", "classifier/saved_model", "export", "float32.tflite"):
         predictor = open_model(str(tmp_path / name))
-        assert predictor.plan(11) == (4, 3), name
+        assert predictor.view_indices(11).shape == (3, 4), name
         record = json.loads(run(predictor, [video], form="json")[0][0])
         answers[name] = {one["class"]: one["probability"] for one in record["top"]}
     expected = answers["classifier"]

@@ -10,6 +10,7 @@ import pipeline.inference.formats as formats
 from pipeline.console import UserError
 from pipeline.files import write_json
 from pipeline.inference.formats import open_model
+from pipeline.inference.saved_stream import load_saved_model
 from pipeline.video.decode import decode_clip
 from tests.inference.small import CLASSES, COUNT, FPS, SIZE, VIEWS, write_classifier, write_video
 from tests.tracking_store import run_python
@@ -28,8 +29,8 @@ def clip_views(seed=0):
 def test_a_folder_and_its_saved_model_are_the_same(classifier, part):
     predictor = open_model(str(classifier / part))
     assert (predictor.classes, predictor.fps, predictor.size) == (CLASSES, FPS, SIZE)
-    assert predictor.plan(100) == (COUNT, VIEWS)
-    loaded = formats._load(classifier / "saved_model")
+    assert predictor.view_indices(100).shape == (VIEWS, COUNT)
+    loaded = load_saved_model(classifier / "saved_model")
     np.testing.assert_allclose(predictor.probabilities(clip_views()), loaded.probabilities(clip_views()).numpy(), rtol=1e-5)
 
 
@@ -42,7 +43,7 @@ def test_a_clips_answer_is_what_the_signature_serves(classifier, tmp_path):
     path = write_video(tmp_path / "clip.avi", [20, 60, 90, 200, 250, 120, 130, 170, 180, 210, 80])
     answer = predict_clip(open_model(str(classifier)), find_sources(str(path))[0], top=3)
     frames = decode_clip(path, FPS, SIZE).images
-    serve = formats._load(classifier / "saved_model").signatures["serving_default"]
+    serve = load_saved_model(classifier / "saved_model").signatures["serving_default"]
     served = serve(frames=tf.constant(frames[None]))["probabilities"].numpy()[0]
     assert {one.name: pytest.approx(one.probability, rel=1e-4) for one in answer.top} == dict(zip(CLASSES, served, strict=True))
     assert answer.frames == 11
@@ -70,7 +71,7 @@ def test_the_pipelines_own_classifier_comes_first_and_published_weights_are_anno
         ({"model": "model.h5"}, r"--model model.h5: not a .tflite file"),
         ({"model": "bad/saved_model"}, "cannot be read as a SavedModel"),
         ({"pretrained": "a9"}, "--pretrained a9: not one of a0"),
-        ({"weights": "random"}, "--weights random: random weights know no classes"),
+        ({"weights": "random"}, "--weights = random: random weights know no classes"),
         ({"pretrained": "a0_stream_relu6", "labels": "labels.txt"}, "set --weights to a tarball"),
         ({"pretrained": "a0_stream", "weights": "gone.tar.gz", "labels": "labels.txt"}, r"--weights: \S+gone\.tar\.gz: no such"),
         (
@@ -79,7 +80,7 @@ def test_the_pipelines_own_classifier_comes_first_and_published_weights_are_anno
         ),
     ],
 )
-def test_what_cannot_be_opened_is_one_line(tmp_path, monkeypatch, given, message):
+def test_what_cannot_be_opened_is_one_line(classifier, tmp_path, monkeypatch, given, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     Path("empty").mkdir()
@@ -87,7 +88,7 @@ def test_what_cannot_be_opened_is_one_line(tmp_path, monkeypatch, given, message
     Path("w.tflite").write_bytes(b"\x1c\0\0\0TFL3")
     Path("bad/saved_model").mkdir(parents=True)
     Path("bad/saved_model/saved_model.pb").write_bytes(b"nonsense")
-    write_json(Path("bad/classifier.json"), {"classes": CLASSES})
+    shutil.copy(classifier / "classifier.json", "bad")
     Path("labels.txt").write_text("\n".join(f"class {number}" for number in range(600)))
     if "labels" in given:
         given = given | {"labels": Path(given["labels"])}
@@ -106,13 +107,13 @@ def test_a_saved_model_of_others_is_refused(classifier, tmp_path):
     with pytest.raises(UserError, match="does not say how it is to be fed"):
         open_model(str(tmp_path))
     write_json(tmp_path / "classifier.json", {"classes": CLASSES})
-    with pytest.raises(UserError, match=r"not a classifier that this pipeline made \(classifier.json has no fps\)"):
+    with pytest.raises(UserError, match=r"classifier.json: lacks model"):
         open_model(str(tmp_path))
 
 
-def test_frame_by_frame_needs_the_checkpoint(classifier):
+def test_a_network_of_whole_clips_does_not_run_frame_by_frame(classifier):
     with pytest.raises(
-        UserError, match="takes whole clips; to run frame by frame, name models/classifier or a file of models/export"
+        UserError, match="a0 sees whole clips and cannot run frame by frame; fine-tune a stream network"
     ):
         open_model(str(classifier)).stream()
 

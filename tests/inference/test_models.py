@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.inference.models import MAX_VIEWS, Predictor, StreamingPredictor
+from pipeline.video.sampling import Sampling
 from tests.inference.small import CLASSES, COUNT, FEEDING, SIZE, Brightness, logits, streaming, whole_clips
 
 
@@ -15,8 +16,9 @@ def views(*levels):
 @pytest.mark.parametrize(
     ("feeding", "total", "plan"),
     [
-        ({"count": 16, "views": 2}, 5, (16, 2)),
-        ({"count": 16, "views": 2}, 5000, (16, 2)),
+        ({"sampling": Sampling(16, SIZE), "views": 2}, 5, (16, 2)),
+        ({"sampling": Sampling(16, SIZE), "views": 2}, 5000, (16, 2)),
+        ({"sampling": Sampling(16, SIZE, short_clips="pad"), "views": 2}, 5, (5, 2)),
         ({}, 7, (7, 1)),
         ({}, 50, (50, 1)),
         ({}, 51, (50, 2)),
@@ -25,8 +27,9 @@ def views(*levels):
         ({"views": 4}, 7, (7, 4)),
     ],
 )
-def test_the_plan_is_the_models_own_or_fits_the_clip(feeding, total, plan):
-    assert Predictor("p", CLASSES, fps=5.0, size=SIZE, **feeding).plan(total) == plan
+def test_views_are_the_models_own_or_fit_the_clip(feeding, total, plan):
+    indices = Predictor("p", CLASSES, fps=5.0, size=SIZE, **feeding).view_indices(total)
+    assert indices.shape == plan[::-1] and indices.min() >= 0 and indices.max() < total
 
 
 def test_a_stream_answers_for_each_view_from_fresh_states_with_its_last_frame():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import pipeline.inference.views as views_module
-from pipeline.inference.views import read_views, square, view_indices
+from pipeline.inference.views import read_views, square
+from pipeline.video.sampling import Sampling, uniform_indices
 
 
 def images(total, height=24, width=32):
@@ -21,10 +22,22 @@ def source(clip, starts):
 
 @pytest.mark.parametrize("total", [1, 2, 7, 8, 9, 23, 100])
 @pytest.mark.parametrize(("count", "views"), [(1, 1), (8, 1), (8, 2), (5, 10)])
-def test_places_are_those_of_evaluation(total, count, views):
+@pytest.mark.parametrize("where", ["uniform", "first"])
+def test_frames_are_those_of_evaluation(total, count, views, where):
     from pipeline.video.views import uniform_clip_indices as evaluated
 
-    np.testing.assert_array_equal(view_indices(total, count, views), evaluated(total, count, views).numpy())
+    sampling = Sampling(count, 24, where)
+    np.testing.assert_array_equal(sampling.indices(total, views), evaluated(total, sampling, views).numpy())
+
+
+@pytest.mark.parametrize("total", [1, 5, 8, 9])
+def test_frames_of_a_short_clip_are_those_that_the_mask_leaves(total):
+    from pipeline.video.views import frame_mask
+    from pipeline.video.views import uniform_clip_indices as evaluated
+
+    sampling = Sampling(8, 24, short_clips="pad")
+    kept = evaluated(total, sampling, 2).numpy()[:, frame_mask(total, 8).numpy()]
+    np.testing.assert_array_equal(sampling.indices(total, 2), kept)
 
 
 @pytest.mark.parametrize(("height", "width"), [(24, 32), (24, 33), (41, 24), (24, 24)])
@@ -34,17 +47,17 @@ def test_pixels_are_those_of_evaluation(height, width):
     from pipeline.video.views import test_views as evaluated
 
     clip = images(11, height, width)
-    found = read_views(source(clip, []), 5.0, 24, lambda total: (4, 3))
-    expected = evaluated(tf.constant(clip[None]), count=4, views=3, size=24)[0].numpy()
+    found = read_views(source(clip, []), 5.0, 24, lambda total: uniform_indices(total, 4, 3))
+    expected = evaluated(tf.constant(clip[None]), Sampling(4, 24), 3)[0].numpy()
     np.testing.assert_array_equal(found.views, expected)
     assert found.views.dtype == np.float32 and found.frames == 11 and found.seconds == pytest.approx(11 / 5)
 
 
 def test_a_long_clip_is_read_twice_and_gives_the_same(monkeypatch):
     clip, once, twice = images(50), [], []
-    short = read_views(source(clip, once), 5.0, 24, lambda total: (6, 3))
+    short = read_views(source(clip, once), 5.0, 24, lambda total: uniform_indices(total, 6, 3))
     monkeypatch.setattr(views_module, "KEPT", 20)
-    long = read_views(source(clip, twice), 5.0, 24, lambda total: (6, 3))
+    long = read_views(source(clip, twice), 5.0, 24, lambda total: uniform_indices(total, 6, 3))
     np.testing.assert_array_equal(short.views, long.views)
     assert (len(once), len(twice)) == (1, 2)
 

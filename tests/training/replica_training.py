@@ -44,8 +44,8 @@ def main() -> None:
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     from pipeline.params import parse_params
-    from pipeline.training.datasets import training_epoch, validation_views
-    from pipeline.training.loop import Task, train
+    from pipeline.training.datasets import ViewRecipe, training_epoch, validation_views
+    from pipeline.training.loop import Task, Training, train
     from pipeline.training.replicas import open_replicas, others_may_die
     from pipeline.training.runtime import start_training_sooner
 
@@ -61,11 +61,14 @@ def main() -> None:
         files[split] = sorted(Path(records).glob(f"{split}-*.tfrecord"))
         clips[split] = sum(1 for _ in tf.data.TFRecordDataset([str(path) for path in files[split]]))
 
+    recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, CLASSES, params.seed)
+    batch = params.finetune.batch_size
+
     def epoch(number, first, share=None):
-        return training_epoch(files["train"], clips["train"], params, CLASSES, epoch=number, first=first, share=share)
+        return training_epoch(files["train"], clips["train"], recipe, batch_size=batch, epoch=number, first=first, share=share)
 
     def validation(share=None):
-        return validation_views(files["validation"], clips["validation"], params, CLASSES, share=share)
+        return validation_views(files["validation"], clips["validation"], recipe, batch_size=batch, share=share)
 
     if replicas is None:
         task = Task(clips["train"], epoch, validation())
@@ -81,9 +84,9 @@ def main() -> None:
         if len(history) == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    options = {"seed": params.seed, "folder": Path(folder), "on_epoch": die, "replicas": replicas}
+    how = Training(params.model, params.finetune, params.seed, Path(folder), params.speed.checkpoint_minutes, die)
     with others_may_die(replicas):
-        history, best = train(model, task, params.finetune, **options)
+        history, best = train(model, task, how, replicas)
     values = [value.numpy() for value in model.variables]
     moved = [np.abs(value - start).max() for value, start in zip(values, initial, strict=True)]
     history = history.drop(columns=["seconds", "examples_per_second"])

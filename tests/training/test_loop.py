@@ -7,9 +7,10 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.console import UserError
+from pipeline.models.movinet.settings import Settings
 from pipeline.settings import Finetune
 from pipeline.training.datasets import feature_epoch
-from pipeline.training.loop import HISTORY, Task, train
+from pipeline.training.loop import HISTORY, Task, Training, train
 from pipeline.training.optimizer import build_optimizer, schedule
 
 SETTINGS = Finetune(
@@ -31,7 +32,6 @@ SETTINGS = Finetune(
     patience=None,
     distribute="none",
     precision="float32",
-    checkpoint_minutes=1e-9,
 )
 CLASSES, WIDTH, EXAMPLES = 3, 6, 50
 
@@ -82,9 +82,14 @@ def model() -> tf_keras.Model:
     )
 
 
-def trained(folder, settings=SETTINGS, seed=1, **options):
+def how(folder, settings=SETTINGS, seed=1, **options) -> Training:
+    """Saved after each step, so that a killed training is resumed at the very next one."""
+    return Training(Settings.of_id("a0"), settings, seed, folder, checkpoint_minutes=1e-9, **options)
+
+
+def trained(folder, *given, **options):
     network = model()
-    history, best = train(network, task(), settings, seed=seed, folder=folder, **options)
+    history, best = train(network, task(), how(folder, *given, **options))
     return network, history, best
 
 
@@ -108,7 +113,7 @@ def test_the_model_keeps_the_best_epoch(tmp_path):
     given = task()
     wrong = Task(EXAMPLES, given.epoch, given.validation.map(lambda x, y: (x, tf.roll(y, 1, axis=1))))  # learning makes it worse
     network = model()
-    history, best = train(network, wrong, SETTINGS, seed=1, folder=tmp_path)
+    history, best = train(network, wrong, how(tmp_path))
     assert best < SETTINGS.epochs
     network.compile(metrics=[tf_keras.metrics.CategoricalCrossentropy(name="cross_entropy", from_logits=True)])
     loss = network.evaluate(wrong.validation, verbose=0, return_dict=True)["cross_entropy"]
@@ -131,9 +136,9 @@ def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, batches, capsys
     """Seven batches are an epoch: killed inside the first, at its end, inside the second, near the end of the third."""
     whole, history, best = trained(tmp_path / "whole")
     with pytest.raises(tf.errors.UnknownError, match="killed"):
-        train(model(), task(stop_after=batches), SETTINGS, seed=1, folder=tmp_path / "killed")
+        train(model(), task(stop_after=batches), how(tmp_path / "killed"))
     network = model()
-    resumed, best_resumed = train(network, task(), SETTINGS, seed=1, folder=tmp_path / "killed")
+    resumed, best_resumed = train(network, task(), how(tmp_path / "killed"))
     assert "resuming in epoch" in capsys.readouterr().err
     np.testing.assert_allclose(numbers(resumed), numbers(history), rtol=1e-6)
     assert best_resumed == best
@@ -151,7 +156,7 @@ def test_a_training_that_diverges_says_so(tmp_path):
     broken = task()
     worse = Task(EXAMPLES, lambda number, first: broken.epoch(number, first).map(lambda x, y: (x * np.inf, y)), broken.validation)
     with pytest.raises(UserError, match=r"the loss is nan in epoch 1; lower finetune\.learning_rate"):
-        train(model(), worse, SETTINGS, seed=1, folder=tmp_path)
+        train(model(), worse, how(tmp_path))
 
 
 def test_the_learning_rate_rises_then_falls_along_a_cosine():

@@ -46,7 +46,7 @@ class Training:
         (folder / "resumable_scratch").mkdir()
         self.folder = folder
         overrides = ["finetune.learning_rate=0.003", "finetune.label_smoothing=0.1", "augment.crop=0.5", "finetune.warmup=0"]
-        overrides += ["frames.size=32", "frames.count=3", "finetune.batch_size=8", "finetune.checkpoint_minutes=1000"]
+        overrides += ["frames.size=32", "frames.count=3", "finetune.batch_size=8", "speed.checkpoint_minutes=1000"]
         overrides += [f"finetune.epochs={epochs}", f"finetune.distribute={distribute}", "data.flip=true"]
         self.settings = composed("data=folder", "data.folder=/none", "finetune=full", *overrides)
         self.settings["network"] = {"dropout": 0.3, "batch_norm": True}

@@ -5,7 +5,16 @@ import pytest
 import tensorflow as tf
 
 from pipeline.settings import Augment
-from pipeline.video.views import centre_square, mirrored_labels, random_clip_indices, test_views, train_view, uniform_clip_indices
+from pipeline.video.sampling import Sampling
+from pipeline.video.views import (
+    centre_square,
+    frame_mask,
+    mirrored_labels,
+    random_clip_indices,
+    test_views,
+    train_view,
+    uniform_clip_indices,
+)
 
 uniform_clip_indices.__test__ = test_views.__test__ = False
 NOTHING = Augment(crop=1.0, flip=False, brightness=0.0, contrast=0.0, saturation=0.0, jitter=False)
@@ -16,17 +25,39 @@ NOTHING = Augment(crop=1.0, flip=False, brightness=0.0, contrast=0.0, saturation
     [(10, 4, 1, [3]), (10, 4, 2, [1, 4]), (10, 4, 3, [1, 3, 5]), (4, 4, 3, [0, 0, 0]), (100, 1, 2, [24, 74])],
 )
 def test_views_start_evenly(total, count, views, starts):
-    indices = uniform_clip_indices(total, count, views).numpy()
+    indices = uniform_clip_indices(total, Sampling(count, 8), views).numpy()
     np.testing.assert_array_equal(indices, np.array(starts)[:, None] + np.arange(count))
 
 
 def test_a_clip_shorter_than_a_view_starts_again():
-    np.testing.assert_array_equal(uniform_clip_indices(3, 7, 1).numpy(), [[0, 1, 2, 0, 1, 2, 0]])
-    np.testing.assert_array_equal(random_clip_indices(1, 3, [0, 0]).numpy(), [0, 0, 0])
+    np.testing.assert_array_equal(uniform_clip_indices(3, Sampling(7, 8), 1).numpy(), [[0, 1, 2, 0, 1, 2, 0]])
+    np.testing.assert_array_equal(random_clip_indices(1, Sampling(3, 8), [0, 0]).numpy(), [0, 0, 0])
+
+
+def test_a_clip_shorter_than_a_view_is_padded_with_its_last_frame_and_masked():
+    sampling = Sampling(5, 8, short_clips="pad")
+    np.testing.assert_array_equal(uniform_clip_indices(3, sampling, 2).numpy(), [[0, 1, 2, 2, 2]] * 2)
+    np.testing.assert_array_equal(random_clip_indices(3, sampling, [0, 0]).numpy(), [0, 1, 2, 2, 2])
+    np.testing.assert_array_equal(frame_mask(3, 5).numpy(), [True, True, True, False, False])
+    np.testing.assert_array_equal(frame_mask(9, 5).numpy(), [True] * 5)
+    np.testing.assert_array_equal(uniform_clip_indices(9, sampling, 1).numpy(), [[2, 3, 4, 5, 6]])
+
+
+@pytest.mark.parametrize("short_clips", ["repeat", "pad"])
+def test_the_first_frames_are_the_view_where_sampling_says_so(short_clips):
+    np.testing.assert_array_equal(uniform_clip_indices(9, Sampling(4, 8, "first", short_clips), 1).numpy(), [[0, 1, 2, 3]])
+
+
+@pytest.mark.parametrize("where", ["uniform", "first"])
+def test_served_views_of_a_short_clip_are_as_short_where_it_would_be_padded(where):
+    clip = frames((3, 20, 32, 3))
+    padded = Sampling(5, 16, where, "pad")
+    assert test_views(clip[None], padded, 2).shape == (1, 2, 3, 16, 16, 3)
+    np.testing.assert_array_equal(test_views(clip[None], padded, 2), test_views(clip[None], Sampling(3, 16, where), 2))
 
 
 def test_training_views_start_anywhere_and_stay_inside():
-    starts = [random_clip_indices(10, 4, [1, number]).numpy() for number in range(200)]
+    starts = [random_clip_indices(10, Sampling(4, 8), [1, number]).numpy() for number in range(200)]
     assert {int(indices[0]) for indices in starts} == set(range(7))
     assert all(np.array_equal(indices, indices[0] + np.arange(4)) for indices in starts)
 
@@ -44,11 +75,12 @@ def test_the_centre_square_is_exact_where_sizes_agree():
 
 def test_clips_in_a_batch_get_the_views_they_would_get_alone():
     batch = tf.stack([frames(seed=1), frames(seed=2)])
-    together = test_views(batch, count=2, views=3, size=16)
+    sampling = Sampling(2, 16)
+    together = test_views(batch, sampling, 3)
     assert together.shape == (2, 3, 2, 16, 16, 3)
     for number in range(2):
-        np.testing.assert_array_equal(together[number], test_views(batch[number : number + 1], count=2, views=3, size=16)[0])
-    indices = uniform_clip_indices(4, 2, 3).numpy()
+        np.testing.assert_array_equal(together[number], test_views(batch[number : number + 1], sampling, 3)[0])
+    indices = uniform_clip_indices(4, sampling, 3).numpy()
     for view in range(3):
         np.testing.assert_allclose(together[0, view], centre_square(tf.gather(batch[0], indices[view]), 16), rtol=1e-5)
 

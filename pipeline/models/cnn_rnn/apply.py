@@ -48,10 +48,14 @@ class TopValues:
     def load(cls, path: Path) -> "TopValues":
         with np.load(path) as arrays:
             layers = {name.split("_")[0] for name in arrays.files}
-            grus, denses = (sorted(name for name in layers if name.startswith(kind)) for kind in ("gru", "dense"))
+            grus, denses = (_in_order(layers, kind) for kind in ("gru", "dense"))
             recurrent = tuple(tuple(arrays[f"{name}_{part}"] for part in range(3)) for name in grus)
             dense = tuple(tuple(arrays[f"{name}_{part}"] for part in range(2)) for name in denses)
         return cls(recurrent, dense)
+
+
+def _in_order(names: set[str], kind: str) -> list[str]:
+    return sorted((name for name in names if name.startswith(kind)), key=lambda name: int(name.removeprefix(kind)))
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.console import UserError
-from pipeline.models.movinet import checkpoint_files
+from pipeline.models.movinet.network.weights import checkpoint_files
 from pipeline.models.movinet.network.weights.bundle import VALUE, NotAnIndexError, read_shapes
 from pipeline.models.movinet.network.weights.checkpoint_files import local_prefix, prefix_in, read_checkpoint
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pipeline.console import UserError
-from pipeline.models.movinet import fetching
+from pipeline.models.movinet.network.weights import fetching
 from pipeline.models.movinet.network.weights.fetching import Expected, download, shown
 from tests.range_server import RangeServer
 

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from pipeline.console import UserError
-from pipeline.models.movinet import checkpoints
 from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.models.movinet.network.weights import checkpoints
 from pipeline.models.movinet.network.weights.checkpoints import find_weights
 from tests.models.movinet.small import saved, small_model, tarball
 from tests.range_server import RangeServer

@@ -7,11 +7,13 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from pipeline.artifacts import ClassifierDescription
 from pipeline.console import UserError
-from pipeline.files import write_json
 from pipeline.models.movinet.network.build import batch_norm_layers, build_backbone, build_classifier, set_rezero
 from pipeline.models.movinet.network.variants import VARIANTS
-from pipeline.models.movinet.stream import StreamingClassifier, load_streaming, pretrained_streaming
+from pipeline.models.movinet.network.weights.checkpoints import write_checkpoint_state
+from pipeline.models.movinet.stream import StreamingClassifier, open_stream, pretrained_streaming
+from pipeline.video.sampling import Sampling
 
 SIZE, FRAMES = 48, 6
 CLASSES = ["one", "two", "three"]
@@ -104,29 +106,33 @@ def test_states_have_the_published_names_and_shapes(relu6):
     assert int(after["state_head_pool_frame_count"][0]) == 1
 
 
+def described(model: str, **changes) -> ClassifierDescription:
+    known = {"classes": CLASSES, "model": model, "fps": 5.0, "size": SIZE, "count": 3, "views": 2}
+    return ClassifierDescription(**known | changes)
+
+
 def test_a_finetuned_classifier_is_restored_with_its_description(relu6, tmp_path):
     tf.train.Checkpoint(model=relu6).write(str(tmp_path / "ckpt-1"))
-    write_json(tmp_path / "classifier.json", {"model": "a0_stream_relu6", "classes": CLASSES, "fps": 7.5, "size": SIZE})
-    network = load_streaming(tmp_path)
-    assert (network.classes, network.fps, network.size, network.variant.id) == (CLASSES, 7.5, SIZE, "a0_stream_relu6")
+    write_checkpoint_state(tmp_path / "ckpt-1")
+    network = open_stream(tmp_path, described("a0_stream_relu6", fps=7.5))
+    assert (network.classes, network.fps, network.size, network.model) == (CLASSES, 7.5, SIZE, "a0_stream_relu6")
+    assert (network.sampling, network.views) == (Sampling(3, SIZE), 2)
     _, image, said = whole("a0_stream_relu6")
     np.testing.assert_allclose(streamed(network, image, [1] * FRAMES), said, rtol=1e-3, atol=1e-4)
 
 
 def test_a_base_network_is_refused_before_anything_is_built(tmp_path):
-    write_json(tmp_path / "classifier.json", {"model": "a2", "classes": CLASSES, "fps": 5.0, "size": SIZE})
     with pytest.raises(UserError, match="model=a2_stream"):
-        load_streaming(tmp_path)
+        open_stream(tmp_path, described("a2"))
     with pytest.raises(UserError, match="model=a1_stream"):
         pretrained_streaming("a1", "pretrained", CLASSES)
-    with pytest.raises(UserError, match="run `dvc repro`"):
-        load_streaming(tmp_path / "absent")
+    with pytest.raises(UserError, match="without its checkpoint"):
+        open_stream(tmp_path / "absent", described("a2_stream"))
 
 
 def test_a_classifier_of_a_network_that_computed_otherwise_is_refused(tmp_path):
-    write_json(tmp_path / "classifier.json", {"model": "a0_stream", "activation": "hard_swish", "classes": ["a", "b"]})
     with pytest.raises(UserError, match="trained when a0_stream had hard_swish in its head, not swish; train it again"):
-        load_streaming(tmp_path)
+        open_stream(tmp_path, described("a0_stream", activation="hard_swish"))
 
 
 def test_names_that_are_not_the_pretrained_classes_are_refused():

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-import pipeline.models.class_names as labels
+import pipeline.models.movinet.kinetics as labels
 from pipeline.console import UserError
-from pipeline.models.class_names import kinetics_labels, labels_cache, read_labels
+from pipeline.models.class_names import read_labels
+from pipeline.models.movinet.kinetics import kinetics_labels, labels_cache
 
 NAMES = [f"class {number}" for number in range(600)]
 CONTENT = ("\n".join(NAMES) + "\n").encode()

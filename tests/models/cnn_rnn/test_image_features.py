@@ -1,0 +1,78 @@
+"""The image networks: the table describes what Keras builds, weights are restored or refused with one line."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from pipeline.console import UserError
+from pipeline.models.cnn_rnn.check import check_weights
+from pipeline.models.cnn_rnn.network.image_features import ImageFeatures, build_image_network, values_digest
+from pipeline.models.cnn_rnn.network.image_networks import NETWORKS
+from pipeline.models.cnn_rnn.settings import Settings
+from pipeline.sweeping.arithmetic import flops
+
+SIZE = 32
+
+
+def model(network: str = "mobilenet", weights: str = "random", **changes) -> Settings:
+    known = {"family": "cnn_rnn", "id": "x", "network": network, "fps": 5.0, "resolution": NETWORKS[network].size}
+    return Settings(**known | {"weights": weights, "watch": "", "units": [4], "hidden": None, "dropout": 0.4} | changes)
+
+
+@pytest.fixture(scope="module")
+def mobilenet():
+    return build_image_network(model(), SIZE, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_the_table_is_what_keras_builds(name):
+    network = NETWORKS[name]
+    built = build_image_network(model(name), network.size, 1)
+    assert built.output_shape == (None, network.features)
+    assert sum(math.prod(variable.shape) for variable in built.trainable_weights) == network.parameters
+    spec = tf.TensorSpec([1, 1, network.size, network.size, 3], tf.float32)
+    assert flops(ImageFeatures(built, network, network.size).features, spec) / 1e9 == pytest.approx(network.gflop, rel=0.01)
+
+
+def test_each_frame_has_the_features_of_its_image(mobilenet):
+    views = np.random.default_rng(0).uniform(size=(2, 3, SIZE, SIZE, 3)).astype(np.float32)
+    found = ImageFeatures(mobilenet, NETWORKS["mobilenet"], SIZE).features(views)
+    assert found.shape == (2, 3, 1024)
+    images = tf_keras.applications.mobilenet.preprocess_input(255 * views.reshape(-1, SIZE, SIZE, 3))
+    np.testing.assert_allclose(np.reshape(found, (6, 1024)), mobilenet(images, training=False), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_a_file_are_restored_whole(mobilenet, tmp_path):
+    path = tmp_path / "weights.h5"
+    mobilenet.save_weights(path)
+    restored = build_image_network(model(weights=str(path)), SIZE, 2)
+    assert values_digest(restored) == values_digest(mobilenet) != values_digest(build_image_network(model(), SIZE, 2))
+    assert check_weights(model(weights=str(path))).status == "ok"
+
+
+def test_weights_that_do_not_fit_are_one_line(mobilenet, tmp_path):
+    path = tmp_path / "weights.h5"
+    mobilenet.save_weights(path)
+    with pytest.raises(
+        UserError, match=r"does not fit mobilenet_v2: .*give weights of mobilenet_v2 without its classifier"
+    ) as caught:
+        build_image_network(model("mobilenet_v2", str(path)), SIZE, 1)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "text.h5").write_text("not HDF5")
+    for weights, message in (("text.h5", "not an HDF5 file"), ("none.h5", "not found"), ("https://x.org/w.h5", "not found")):
+        with pytest.raises(UserError, match=message):
+            build_image_network(model(weights=weights if "://" in weights else str(tmp_path / weights)), SIZE, 1)
+
+
+def test_a_size_that_the_network_cannot_take_is_refused():
+    with pytest.raises(UserError, match=r"inception_v3: frames.size = 32: .* at least 75"):
+        build_image_network(model("inception_v3"), SIZE, 1)
+
+
+def test_what_does_not_fit_together_is_refused():
+    with pytest.raises(UserError, match="resolution = 299, but mobilenet was trained at 224; choose model=cnn_rnn_mobilenet"):
+        model(resolution=299)

@@ -1,0 +1,73 @@
+"""The recurrent top: NumPy, TensorFlow and Keras give the same, padding changes nothing, and it carries its states."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.models.cnn_rnn.apply import TopValues, top_probabilities
+from pipeline.models.cnn_rnn.network.recurrent import RecurrentTop, build_recurrent_top
+
+CLIPS, FRAMES, WIDTH, CLASSES = 6, 7, 12, 4
+
+
+def made(units=(5, 3), hidden: int | None = 4):
+    """A top with lively values, and features with their mask: clips of 7, 6, ... frames."""
+    top = build_recurrent_top((FRAMES, WIDTH), units, hidden, CLASSES, dropout=0.5, seed=1)
+    rng = np.random.default_rng(0)
+    top.set_weights([rng.normal(scale=0.7, size=value.shape) for value in top.get_weights()])
+    features = rng.normal(size=(CLIPS, FRAMES, WIDTH)).astype(np.float32)
+    mask = np.arange(FRAMES) < np.arange(FRAMES, FRAMES - CLIPS, -1)[:, None]
+    return top, features, mask
+
+
+@pytest.mark.parametrize(("units", "hidden"), [((5, 3), 4), ((6,), None)])
+def test_numpy_and_keras_agree(units, hidden, tmp_path):
+    top, features, mask = made(units, hidden)
+    logits = top({"features": features, "mask": mask}, training=False)
+    TopValues.from_weights(top.get_weights(), len(units)).save(tmp_path / "top.npz")
+    values = TopValues.load(tmp_path / "top.npz")
+    found = top_probabilities(values, features, mask)
+    np.testing.assert_allclose(found, tf.nn.softmax(logits), rtol=1e-4, atol=1e-6)
+    assert found.dtype == np.float32 and np.ptp(found, axis=0).max() > 0.05
+    assert values.parameters == top.count_params()
+
+
+def test_what_padding_holds_does_not_matter():
+    top, features, mask = made()
+    values = TopValues.from_weights(top.get_weights(), 2)
+    other = np.where(mask[..., None], features, 100.0)
+    np.testing.assert_array_equal(top_probabilities(values, features, mask), top_probabilities(values, other, mask))
+    for clip, kept in enumerate(mask.sum(axis=1)):
+        alone = top_probabilities(values, features[clip : clip + 1, :kept], np.ones((1, kept), bool))
+        np.testing.assert_allclose(alone[0], top_probabilities(values, features, mask)[clip], rtol=1e-5)
+
+
+def test_many_values_of_one_kind_keep_their_order(tmp_path):
+    top, features, mask = made(units=(2,) * 12)
+    values = TopValues.from_weights(top.get_weights(), 12)
+    values.save(tmp_path / "top.npz")
+    np.testing.assert_array_equal(
+        top_probabilities(TopValues.load(tmp_path / "top.npz"), features, mask), top_probabilities(values, features, mask)
+    )
+
+
+@pytest.mark.parametrize("chunks", [[7], [1] * 7, [3, 4]])
+def test_frames_in_chunks_of_any_size_give_the_whole_clips_answer(chunks):
+    top, features, _ = made()
+    values = TopValues.from_weights(top.get_weights(), 2)
+    served, start = RecurrentTop(values), 0
+    states = served.start(CLIPS)
+    for size in chunks:
+        states = served.run(tf.constant(features[:, start : start + size]), states)
+        start += size
+    expected = top_probabilities(values, features, np.ones((CLIPS, FRAMES), bool))
+    np.testing.assert_allclose(tf.nn.softmax(served.logits(states)), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_unknown_number_of_frames_gives_the_same():
+    top, features, _ = made()
+    served = RecurrentTop(TopValues.from_weights(top.get_weights(), 2))
+    spec = tf.TensorSpec([CLIPS, None, WIDTH], tf.float32)
+    loop = tf.function(lambda given: served.logits(served.run(given, served.start(CLIPS))), input_signature=[spec])
+    direct = served.logits(served.run(tf.constant(features), served.start(CLIPS)))
+    np.testing.assert_allclose(loop(features), direct, rtol=1e-5, atol=1e-6)
