@@ -1,4 +1,4 @@
-"""What a check says: one line a person can act on, and the same for scripts."""
+"""Results of checks: each is one line with advice for a person, and the same as a dictionary for scripts."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -10,7 +10,14 @@ Status = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """check: its name, the same each time. message: what was found, one line. advice: what to do; empty where nothing is."""
+    """The result of a check.
+
+    Attributes:
+      check: name of the check.
+      status: a problem makes a run fail; a warning does not.
+      message: one line.
+      advice: what to do; empty if nothing needs to be done.
+    """
 
     check: str
     status: Status
@@ -39,10 +46,10 @@ def problem(check: str, message: str, advice: str = "") -> CheckResult:
 
 
 def refused(check: str, error: UserError) -> CheckResult:
-    """A stage's own message, found early."""
+    """A problem with the message that the stage would end with."""
     return problem(check, error.message, error.advice)
 
 
 def listed(names: list[str], most: int = 5) -> str:
-    """The names, the first few of many."""
+    """The names; of many, the first few."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

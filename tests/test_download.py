@@ -43,7 +43,7 @@ def test_a_subset_of_a_remote_archive(server):
     row = manifest[manifest["clip"] == "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi"].iloc[0]
     assert (row["group"], row["split"], row["source"]) == ("ApplyEyeMakeup_g01", "test", "UCF101/v_ApplyEyeMakeup_g01_c01.avi")
     assert leaking_groups(manifest) == []
-    assert done.lines == [
+    assert [note.message for note in done.notes] == [
         "layout v_<Class>_gNN_cNN (UCF-101's names) below UCF101; 3 classes (ApplyEyeMakeup, ApplyLipstick, Archery), 150 videos",
         "left out: 1 file that is not a video (UCF101/readme.txt)",
     ]

@@ -28,7 +28,7 @@ def state(folder: Path) -> dict:
 
 @pytest.mark.parametrize("link", [True, False])
 def test_a_folder_of_videos_is_linked_or_copied_and_left_alone(folder, monkeypatch, link):
-    monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: link)
+    monkeypatch.setattr("pipeline.sources.folder_source.links_may_be_shared", lambda: link)
     before = state(folder)
     done = download(data(folder=str(folder), split=split(scheme="grouped")))
     check_clips(done.manifest)
@@ -66,7 +66,7 @@ def frames(root: Path, count: int = 8) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("link", [True, False])
 def test_folders_of_images_are_placed_as_folders(tmp_path, monkeypatch, link):
-    monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: link)
+    monkeypatch.setattr("pipeline.sources.folder_source.links_may_be_shared", lambda: link)
     members = frames(tmp_path / "videos")
     manifest = download(data(folder=str(tmp_path / "videos"), split=split(scheme="auto"))).manifest
     files = sorted(path.relative_to("data/clips").as_posix() for path in Path("data/clips").rglob("*") if path.is_file())
@@ -105,13 +105,13 @@ def test_a_tilde_that_dvc_would_not_expand(folder, monkeypatch):
 
 
 def test_a_file_that_cannot_be_read_while_it_is_placed_is_one_line(folder, monkeypatch):
-    monkeypatch.setattr("pipeline.sources.source.links_may_be_shared", lambda: False)
+    monkeypatch.setattr("pipeline.sources.folder_source.links_may_be_shared", lambda: False)
 
     def refuse(source, target):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pipeline.sources.folders.shutil.copyfile", refuse)
-    with pytest.raises(UserError, match=r"videos/.*\.mp4: Permission denied; mend it, or take it out"):
+    monkeypatch.setattr("pipeline.sources.placing.shutil.copyfile", refuse)
+    with pytest.raises(UserError, match=r"videos/.*\.mp4: Permission denied; repair or remove it"):
         download(data(folder=str(folder), split=split(scheme="grouped")))
     assert not Path("data/clips").exists()
 

@@ -1,8 +1,8 @@
-"""Zip archives, local or behind HTTP range requests, whose members several threads copy out at once.
+"""Zip archives, local or read by HTTP range requests, whose members several threads copy at once.
 
-The index is read once and shared, so a few small members cost little more than their own bytes. A member is checked (size, CRC)
-while it is written beside its final name: what has a final name is whole. What may pass (a cut connection, a stall, a busy
-server, bytes changed on the way) is tried again for that member alone; what cannot is one clear line.
+Invariants: the index is read once and shared, so a few small members cost little more than their own bytes. A member's size and
+CRC are checked while it is written to a temporary name next to its final one, so a file with its final name is whole. Transient
+failures (a cut connection, a stall, a busy server, corrupted bytes) are retried for that member alone; others raise UserError.
 """
 
 import contextlib
@@ -10,7 +10,6 @@ import functools
 import hashlib
 import io
 import lzma
-import stat
 import struct
 import threading
 import zipfile
@@ -25,20 +24,14 @@ from remotezip import OutOfBound, PartialBuffer, RemoteFetcher, RemoteIOError, R
 
 from pipeline.console import UserError, say
 from pipeline.files import atomic_file
-from pipeline.sources.failures import RangeError, describe, is_final
-from pipeline.sources.folders import missing_advice
-from pipeline.sources.layouts import File, image_folders, recognise, visible
-from pipeline.sources.left_out import NOT_VIDEO, LeftOut
-from pipeline.sources.naming import Found, is_image, is_video, safe_parts
+from pipeline.sources.failures import RangeError, describe, is_final, lacks_suffix_ranges
+from pipeline.sources.paths import missing_advice
 
-__all__ = ["Archive", "StoppedError", "archive_clips"]
+__all__ = ["Archive", "StoppedError"]
 
-CHUNK = 1 << 18
-# What the first request asks for. It holds the end record of any archive without a long comment; the index itself is then asked
-# for exactly.
-TAIL = 4096
-# Seconds before the second try; doubled for each further one, with up to a second of jitter, at most LONGEST_WAIT.
-FIRST_WAIT = 0.5
+CHUNK = 1 << 18  # bytes
+TAIL = 4096  # bytes of the first request: enough for the end record, which locates the index, without a long comment
+FIRST_WAIT = 0.5  # seconds before the second try; doubled for each further one, with up to a second of jitter
 LONGEST_WAIT = 30.0
 
 _INDEX_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, RemoteZipError, zipfile.BadZipFile, EOFError)
@@ -46,11 +39,11 @@ _MEMBER_ERRORS = (*_INDEX_ERRORS, zlib.error, lzma.LZMAError, OSError, NotImplem
 
 
 class StoppedError(Exception):
-    """Another thread failed or the user interrupted: this copy was given up on purpose."""
+    """This copy was cancelled, because another thread failed or the user interrupted."""
 
 
 class _IndexOnce(RemoteFetcher):
-    """Keeps what was read of the index. Every RemoteZip on the same archive makes the same reads, and gets them from memory."""
+    """Caches what was read of the index: every RemoteZip of the same archive makes the same reads."""
 
     def __init__(self, *arguments, memory: dict[tuple, tuple[int, bytes]], **options):
         super().__init__(*arguments, **options)
@@ -64,7 +57,7 @@ class _IndexOnce(RemoteFetcher):
             offset = buffer.tell()
             content = buffer.read()
             if len(content) != len(buffer):
-                raise EOFError(f"{len(content)} bytes came of {len(buffer)}")
+                raise EOFError(f"received {len(content)} of {len(buffer)} bytes")
             self._memory[data_range] = (offset, content)
         offset, content = self._memory[data_range]
         return PartialBuffer(io.BytesIO(content), offset, len(content), stream=False)
@@ -77,21 +70,27 @@ class _IndexOnce(RemoteFetcher):
 
 
 class Archive:
-    """An open archive. members: its entries by name. tries: how many had to be made again so far.
+    """An open archive. Safe to use from several threads: each has its own connection.
 
-    location: an http or https URL, or a path. retries: further tries of a member. timeout: seconds without a byte before a try
-    fails. Safe to use from several threads: each has its own connection. Raises UserError where the archive cannot be read.
+    Attributes:
+      location: an http or https URL, or a path. remote: whether it is a URL.
+      members: its entries by name.
+      retries: number of requests that were repeated so far.
     """
 
-    def __init__(self, location: str, retries: int, timeout: float):
+    def __init__(self, location: str, max_retries: int, timeout: float):
+        """Reads the index; raises UserError if that fails.
+
+        max_retries: further tries of a member. timeout: seconds without a byte before a try fails.
+        """
         self.location = location
         self.remote = location.lower().startswith(("http://", "https://"))
         if not self.remote and "://" in location:
             message = f"data.archive = {location!r}: only http and https URLs and local paths are supported"
             raise UserError(message, advice="fetch the archive by other means and give its path")
         self.timeout = timeout
-        self.tries = 0
-        self._retries = retries if self.remote else 0
+        self.retries = 0
+        self._max_retries = max_retries if self.remote else 0
         self._suffix_ranges = True
         self._memory: dict[tuple, tuple[int, bytes]] = {}
         self._local = threading.local()
@@ -100,11 +99,11 @@ class Archive:
         self.members = {info.filename: info for info in self._index()}
 
     def stop(self) -> None:
-        """Makes copies under way end at their next chunk, with `StoppedError`."""
+        """Makes running copies raise StoppedError at their next chunk."""
         self._stop.set()
 
     def close(self) -> None:
-        """Closes the connections of all threads, which must be done with theirs."""
+        """Closes the connections of all threads, none of which may be copying."""
         while self._handles:
             self._handles.pop().close()
 
@@ -117,8 +116,8 @@ class Archive:
     def copy(self, name: str, target: Path, advance: Callable[[int], None]) -> str:
         """Copies the member `name` to `target`, whole or not at all, and returns its SHA-256, hexadecimal.
 
-        advance: told the bytes as they come, and a negative number where a try's bytes were for nothing.
-        Raises UserError naming the member when no try succeeded or none can; StoppedError after `stop`.
+        advance: receives the number of bytes as they arrive, and a negative number when a failed try's bytes are discarded.
+        Raises UserError naming the member if every try failed or none can succeed; StoppedError after `stop`.
         """
         info = self.members[name]
         if info.flag_bits & 0x1:
@@ -129,7 +128,7 @@ class Archive:
             if self._stop.is_set():
                 raise StoppedError from error
             problem = describe(error, self.timeout)
-            kept = "what was fetched is kept: run again to resume" if self.remote else ""
+            kept = "run again to resume, what was fetched is kept" if self.remote else ""
             advice = "; ".join(filter(None, (problem.advice, kept)))
             raise UserError(f"{self.location}: {name}: {problem.what}", advice=advice) from error
 
@@ -145,9 +144,9 @@ class Archive:
                     size += len(chunk)
                     advance(len(chunk))
                 if size != info.file_size:
-                    raise EOFError(f"{size} bytes came of {info.file_size}")
+                    raise EOFError(f"received {size} of {info.file_size} bytes")
         except BaseException:
-            # The connection is somewhere inside the member: of no use to the next try.
+            # The connection is in the middle of the member, so the next try cannot use it.
             self._drop()
             advance(-size)
             raise
@@ -155,10 +154,10 @@ class Archive:
 
     def _retrying(self) -> tenacity.Retrying:
         def count(state: tenacity.RetryCallState) -> None:
-            self.tries += 1
+            self.retries += 1
 
         return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self._retries + 1) | tenacity.stop_when_event_set(self._stop),
+            stop=tenacity.stop_after_attempt(self._max_retries + 1) | tenacity.stop_when_event_set(self._stop),
             wait=tenacity.wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=min(1.0, FIRST_WAIT)),
             sleep=tenacity.sleep_using_event(self._stop),
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, _MEMBER_ERRORS) and not is_final(error)),
@@ -167,7 +166,7 @@ class Archive:
         )
 
     def _open(self) -> zipfile.ZipFile:
-        """The calling thread's handle: zip files are not to be shared between threads where a read is a request."""
+        """The calling thread's handle: a RemoteZip, whose reads are requests, must not be shared between threads."""
         if not hasattr(self._local, "zip"):
             with contextlib.ExitStack() as handle:
                 if self.remote:
@@ -188,7 +187,7 @@ class Archive:
         return self._local.zip
 
     def _drop(self) -> None:
-        """Closes the calling thread's connection; the next use makes another."""
+        """Closes the calling thread's connection; the next use opens another."""
         handle = self._local.__dict__.pop("handle", None)
         self._local.__dict__.pop("zip", None)
         if handle is not None:
@@ -198,7 +197,7 @@ class Archive:
     def _index(self) -> list[zipfile.ZipInfo]:
         def report(state: tenacity.RetryCallState) -> None:
             self._memory.clear()
-            self.tries += 1
+            self.retries += 1
             seconds = state.next_action.sleep
             say(f"{self.location}: {describe(state.outcome.exception(), self.timeout).what}; trying again in {seconds:.0f} s")
 
@@ -220,17 +219,16 @@ class Archive:
             problem = describe(error, self.timeout, index=True)
             raise UserError(f"{self.location}: {problem.what}", advice=problem.advice) from error
         except (ValueError, struct.error) as error:
-            # What zipfile raises on an index of random bytes.
-            raise UserError(
-                f"{self.location}: its index is damaged ({error})", advice="fetch or make the archive again"
-            ) from error
+            # zipfile raises these for an index of random bytes.
+            message = f"{self.location}: its index is damaged ({error})"
+            raise UserError(message, advice="fetch or make the archive again") from error
 
     def _any_range(self) -> list[zipfile.ZipInfo]:
-        """The index, by a request for the last bytes; by asking for the size first where the server needs that."""
+        """Reads the index by requesting the last bytes, or, if the server does not support that, after requesting the size."""
         try:
             return self._open().infolist()
         except _INDEX_ERRORS as error:
-            if not self.remote or not self._suffix_ranges or not is_final(error, suffix_range=True):
+            if not self.remote or not self._suffix_ranges or not lacks_suffix_ranges(error):
                 raise
             first = error
         self._suffix_ranges = False
@@ -240,28 +238,3 @@ class Archive:
         except _INDEX_ERRORS:
             self._suffix_ranges = True
         raise first
-
-
-def archive_clips(archive: Archive) -> Found:
-    """The videos, or folders of images, in an archive, as `layouts.recognise` understands their paths. Suffixes decide what is a
-    video, since the content would have to be fetched.
-
-    Raises UserError for an entry that leads elsewhere, or is a link.
-    """
-    left_out = LeftOut()
-    files = []
-    for name, info in archive.members.items():
-        safe_parts(name, archive.location)
-        if stat.S_ISLNK(info.external_attr >> 16):
-            raise UserError(
-                f"{archive.location}: {name} is a symbolic link, which is refused", advice="give an archive of plain files"
-            )
-        if not info.is_dir():
-            files.append(File(name, info.file_size))
-    files = visible(files, left_out)
-    videos = [file for file in files if is_video(file.path)]
-    images = [file for file in files if is_image(file.path)]
-    for file in files:
-        if not is_video(file.path) and not is_image(file.path):
-            left_out.add(NOT_VIDEO, file.path)
-    return recognise(videos + image_folders(videos, images, left_out), left_out, archive.location)

@@ -1,4 +1,4 @@
-"""`data.class_names`: a file that names classes which a data set gives as numbers."""
+"""`data.class_names`: a file of class names, for data sets whose labels are numbers."""
 
 import json
 import re
@@ -7,34 +7,36 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.console import UserError
-from pipeline.sources.folders import missing_advice
-from pipeline.sources.naming import Clip
+from pipeline.sources.paths import missing_advice
+from pipeline.sources.source import Clip
 
 __all__ = ["name_classes", "read_class_names"]
 
+_EXPECTED = "give a text file with a class name per line"
+
 
 def read_class_names(name: str) -> tuple[dict[int, str], bool]:
-    """The names by number, and whether the file says the numbers (else they count its lines from 0).
+    """Reads the names by number, and whether the file states the numbers; if not, its lines are numbered from 0.
 
-    Read are: a name a line; `<number> <name>` a line, with space, tab, comma or semicolon between (UCF-101's classInd.txt);
-    a JSON list; a JSON object {number: name} or {name: number}. Raises UserError for another file, or a number named twice.
+    Formats: a name per line; `<number> <name>` per line, separated by a space, tab, comma or semicolon (UCF-101's classInd.txt);
+    a JSON list; a JSON object {number: name} or {name: number}. Raises UserError for another file, or a number with two names.
     """
     where = f"data.class_names = {name}"
     path = Path(name).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"{where}: not found", advice=missing_advice(path, "give a text file with a class name a line")) from None
+        raise UserError(f"{where}: not found", advice=missing_advice(path, _EXPECTED)) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(f"{where}: {reason}", advice="give a text file in UTF-8 with a class name a line") from None
+        raise UserError(f"{where}: {reason}", advice="give a text file in UTF-8 with a class name per line") from None
     pairs, numbered = _from_json(text, where) if text.lstrip().startswith(("{", "[")) else _from_lines(text)
     names: dict[int, str] = {}
     for number, class_name in pairs:
         if not class_name or names.setdefault(number, class_name) != class_name:
-            raise UserError(f"{where}: class {number} is {'empty' if not class_name else 'named twice'}", advice="keep one name")
+            raise UserError(f"{where}: class {number} is {'named twice' if class_name else 'empty'}", advice="keep one name")
     if not names:
-        raise UserError(f"{where}: names no class", advice="give a text file with a class name a line")
+        raise UserError(f"{where}: names no class", advice=_EXPECTED)
     return names, numbered
 
 
@@ -64,10 +66,10 @@ def _from_lines(text: str) -> tuple[list[tuple[int, str]], bool]:
 
 
 def name_classes(clips: Collection[Clip], name: str) -> tuple[list[Clip], str]:
-    """The clips with the classes' names in place of numbers, and a line that says how they were counted.
+    """Replaces class numbers by names; also returns a line that states how the file numbers them.
 
-    A file without numbers counts from 0, or from 1 where no clip is of class 0 and one is of the last number.
-    Raises UserError where the classes are not numbers, or one has no name.
+    The lines of a file without numbers count from 0, or from 1 if no clip is of class 0 and one is of the last number.
+    Raises UserError if the classes are not numbers, or one has no name.
     """
     names, numbered = read_class_names(name)
     words = sorted({clip.category for clip in clips if not clip.category.isdecimal()} - set(names.values()))

@@ -1,4 +1,4 @@
-"""Which classes take part: all, the first N by name, or those asked for."""
+"""The classes that are used: all, the first N by name, or those in `data.classes`."""
 
 import difflib
 from collections.abc import Collection
@@ -11,9 +11,9 @@ __all__ = ["choose_classes"]
 
 
 def _resolve(name: str, available: Collection[str], empty: Collection[str]) -> str:
-    """The available class meant by `name`: exactly, else the only one that differs in case or Unicode normalisation alone.
+    """The available class with this name, or else the only one that differs just in case or Unicode normalisation.
 
-    UCF-101 spells a class `HandstandPushups` in classInd.txt and `HandStandPushups` in its file names, so case does not decide.
+    UCF-101 spells a class `HandstandPushups` in classInd.txt and `HandStandPushups` in its file names.
     """
     if name in available:
         return name
@@ -30,15 +30,15 @@ def _resolve(name: str, available: Collection[str], empty: Collection[str]) -> s
 def choose_classes(
     available: Collection[str], number: int | None, names: list[str] | None, empty: Collection[str] = ()
 ) -> list[str]:
-    """The chosen classes, sorted as plain strings; a clip's label is its class's place in this list.
+    """Chooses classes; returns them sorted as plain strings. A clip's label is its class's index in this list.
 
-    available: classes that have clips. number: the first so many by name. names: these. Both None: all.
-    empty: classes known to have no videos, an error where they would be chosen.
-    Raises UserError for an unknown name (with close matches), a name given twice, too few classes, a chosen class without videos.
+    available: classes that have clips. number: how many to take, by name. names: which to take. Both None: all.
+    empty: classes known to have no videos.
+    Raises UserError for an unknown name (with close matches), a repeated name, too few classes, a chosen class without videos.
     """
     if names is not None:
         if not names:
-            raise UserError("data.classes is empty", advice="name at least two classes, or null for all")
+            raise UserError("data.classes is empty", advice="name at least two classes, or set it to null for all")
         chosen = [_resolve(name, available, empty) for name in names]
         twice = sorted({name for name in chosen if chosen.count(name) > 1})
         if twice:

@@ -1,7 +1,7 @@
-"""What a file is, by its first bytes: suffixes are wrong, rare or missing in folders that people have.
+"""The kind of a file by its first bytes, because suffixes are often wrong, rare or missing.
 
-The signatures are those that FFmpeg's demuxers probe for. What is not recognised is a video if its suffix says so: a damaged
-video is then told by `extract`, which opens it.
+The signatures are those that FFmpeg's demuxers probe for. An unrecognised file with a video's suffix counts as a video, so that
+`extract`, which opens it, reports a damaged one.
 """
 
 from pathlib import Path, PurePosixPath
@@ -14,7 +14,7 @@ __all__ = ["HEAD", "Kind", "kind_of", "not_a_video"]
 
 Kind = Literal["video", "text", "image", "audio", "archive", "unknown"]
 
-HEAD = 2048  # bytes read of a file: enough for three packets of a transport stream and the first pages of an Ogg file
+HEAD = 2048  # bytes that are read: enough for three packets of a transport stream and the first pages of an Ogg file
 _VIDEO = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
     b"FLV\x01",
@@ -46,7 +46,7 @@ _MXF = b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02"
 _STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif", b"crx ")
 _AUDIO_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"aax ")
 _OGG_VIDEO = (b"\x80theora", b"BBCD", b"OVP80", b"\x01video")
-# Never videos, and common next to them: not opened.
+# Files with these suffixes are common next to videos and never videos, so they are not opened.
 _PLAIN = {
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".htm", ".srt", ".vtt", ".ass", ".db",
     ".ini", ".py", ".ipynb", ".npy", ".npz", ".pkl", ".pt", ".h5", ".mat", ".zip", ".gz", ".tar", ".rar", ".7z", ".pdf", ".mp3",
@@ -55,21 +55,20 @@ _PLAIN = {
 
 
 def kind_of(head: bytes) -> Kind:
-    """What a file is that starts with `head`, of which `HEAD` bytes are enough."""
+    """The kind of a file that starts with `head`, its first `HEAD` bytes."""
     if head.startswith(_VIDEO) or _MXF in head:
         return "video"
     for signature, kind in _OTHER:
         if head.startswith(signature):
             return kind
     if head[:4] == b"RIFF":
-        return {b"AVI ": "video", b"AVIX": "video", b"AMV ": "video", b"WAVE": "audio", b"WEBP": "image"}.get(
-            head[8:12], "unknown"
-        )
+        kinds: dict[bytes, Kind] = {b"AVI ": "video", b"AVIX": "video", b"AMV ": "video", b"WAVE": "audio", b"WEBP": "image"}
+        return kinds.get(head[8:12], "unknown")
     if head[:4] == b"OggS":
         return "video" if any(mark in head for mark in _OGG_VIDEO) else "audio"
     if head[4:8] == b"ftyp":
         return "image" if head[8:12] in _STILL_BRANDS else "audio" if head[8:12] in _AUDIO_BRANDS else "video"
-    # QuickTime without ftyp; the length before the name keeps English words out.
+    # QuickTime without ftyp; the length before the name excludes English words.
     if head[4:8] in (b"moov", b"mdat", b"wide", b"skip", b"free", b"pnot") and head[0] < 0x20:
         return "video"
     if _is_text(head):
@@ -78,7 +77,7 @@ def kind_of(head: bytes) -> Kind:
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """MPEG-TS: a sync byte each 188 bytes, 192 with time codes (.mts, .m2ts) or 204 with parity; may start mid-packet."""
+    """MPEG-TS: a sync byte every 188 bytes, 192 with time codes (.mts, .m2ts) or 204 with parity; it may start mid-packet."""
     return any(
         all(head[start + number * length] == 0x47 for number in range(4))
         for length in (188, 192, 204)
@@ -97,9 +96,9 @@ def _is_text(head: bytes) -> bool:
 
 
 def not_a_video(path: Path) -> Reason | None:
-    """Why the file is not taken for a video; None where it is one. Raises OSError if it cannot be read.
+    """Why the file is not used as a video; None if it is one. Raises OSError if it cannot be read.
 
-    Opens the file, except where the suffix says that it is a still image, text, sound or an archive.
+    A file whose suffix is that of a still image, text, sound or an archive is not opened.
     """
     suffix = PurePosixPath(path.name).suffix.lower()
     if suffix in _PLAIN or is_image(path.name):

@@ -1,4 +1,4 @@
-"""What goes wrong between here and an archive: whether trying again can help, what it was, and what to do."""
+"""Failures of reading an archive: whether a retry can help, what failed, and what to do."""
 
 import zipfile
 import zlib
@@ -10,19 +10,24 @@ import urllib3
 from remotezip import RemoteZipError
 from requests import exceptions as http
 
-__all__ = ["Problem", "RangeError", "describe", "is_final"]
+__all__ = ["Problem", "RangeError", "describe", "is_final", "lacks_suffix_ranges"]
 
-# A server that answers so may answer otherwise in a while (RFC 9110, RFC 6585); other 4xx stay.
-_PASSING_STATUS = {408, 425, 429}
-# Answers to "the last n bytes" of servers that know only ranges from the start.
-_NO_SUFFIX_STATUS = {400, 405, 416, 501}
+_TRANSIENT_STATUS = {408, 425, 429}  # RFC 9110, RFC 6585; other 4xx are permanent
+_NO_SUFFIX_STATUS = {400, 405, 416, 501}  # how servers that know only ranges from the start answer "the last n bytes"
 _MALFORMED = (http.InvalidURL, http.InvalidSchema, http.MissingSchema, http.InvalidProxyURL, http.TooManyRedirects)
+_CONNECTION = {  # by a word in the text of the error
+    "NameResolution": ": its name does not resolve",
+    "refused": ": the connection was refused",
+    "unreachable": ": the network is unreachable",
+    "aborted": ": the connection broke",
+    "reset": ": the connection broke",
+}
 
 
 class RangeError(RemoteZipError):
-    """A range that did not come. reason: the error of `requests`, of which remotezip's RemoteIOError keeps only the text.
+    """A failed range request. reason: the error of `requests`, of which remotezip's RemoteIOError keeps only the text.
 
-    Not an OSError like its reason: zipfile takes an OSError while it looks for the index to mean that the file is no zip.
+    Not an OSError like its reason, because zipfile takes an OSError while it looks for the index to mean that the file is no zip.
     """
 
     def __init__(self, reason: BaseException):
@@ -42,27 +47,28 @@ def _without_ranges(error: BaseException) -> bool:
     return isinstance(error, RemoteZipError) and "support range requests" in str(error)
 
 
-def is_final(error: BaseException, suffix_range: bool = False) -> bool:
-    """True where the same request again would fail again.
+def lacks_suffix_ranges(error: BaseException) -> bool:
+    """Whether the failure may come from a server that does not support requests for the last bytes."""
+    error = _reason(error)
+    return _without_ranges(error) or isinstance(error, zipfile.BadZipFile) or _status(error) in _NO_SUFFIX_STATUS
 
-    suffix_range: asks instead whether the failure may come from a server that does not know suffix ranges.
-    """
+
+def is_final(error: BaseException) -> bool:
+    """Whether the same request would fail again."""
     error = _reason(error)
     status = _status(error)
-    if suffix_range:
-        return _without_ranges(error) or isinstance(error, zipfile.BadZipFile) or status in _NO_SUFFIX_STATUS
     if status is not None:
-        return 400 <= status < 500 and status not in _PASSING_STATUS
+        return 400 <= status < 500 and status not in _TRANSIENT_STATUS
     if isinstance(error, requests.RequestException):
         return isinstance(error, (http.SSLError, *_MALFORMED))
     if isinstance(error, NotImplementedError | RuntimeError):
         return True
-    # An OSError with an errno that is not the network's is the disk's.
+    # An OSError that is not a network error comes from the disk.
     return _without_ranges(error) or (isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError))
 
 
 class Problem(NamedTuple):
-    """What went wrong, in a phrase that names no class of Python's, and what to do; empty where all there is is to try again."""
+    """What failed, in a phrase without names of Python classes, and what to do; empty if the only advice is to try again."""
 
     what: str
     advice: str = ""
@@ -82,38 +88,24 @@ def _http_problem(status: int) -> Problem:
     return Problem(f"the server answered HTTP {status}", "check data.archive, or run again later")
 
 
-def _no_connection(error: BaseException) -> Problem:
-    host = urlsplit(error.request.url).hostname if getattr(error, "request", None) is not None else "the server"
-    text = str(error)
-    reasons = (
-        ("NameResolution", "its name does not resolve"),
-        ("refused", "the connection was refused"),
-        ("unreachable", "the network is unreachable"),
-        ("aborted", "the connection broke"),
-        ("reset", "the connection broke"),
-    )
-    why = next((f": {why}" for sign, why in reasons if sign in text), "")
-    return Problem(f"cannot reach {host}{why}", "check the network and data.archive")
-
-
 def describe(error: BaseException, timeout: float, index: bool = False) -> Problem:
-    """What went wrong. timeout: seconds, as configured. index: while opening the archive."""
+    """Describes a failure. timeout: seconds, as configured. index: whether it occurred while the index was read."""
     error = _reason(error)
     status = _status(error)
     if status is not None:
         return _http_problem(status)
     if isinstance(error, http.Timeout | urllib3.exceptions.TimeoutError) or "Read timed out" in str(error):
-        return Problem(
-            f"no byte came within speed.download_timeout = {timeout:g} s", "check the network, or raise speed.download_timeout"
-        )
+        what = f"no byte came within speed.download_timeout = {timeout:g} s"
+        return Problem(what, "check the network, or raise speed.download_timeout")
     if isinstance(error, http.SSLError):
-        return Problem(
-            "the server's certificate could not be verified", "check data.archive and the certificates of this machine"
-        )
+        what = "the server's certificate could not be verified"
+        return Problem(what, "check data.archive and the certificates of this machine")
     if isinstance(error, _MALFORMED):
         return Problem(f"not an address that can be fetched ({error})", "check data.archive")
     if isinstance(error, http.ConnectionError):
-        return _no_connection(error)
+        host = urlsplit(error.request.url).hostname if getattr(error, "request", None) is not None else "the server"
+        why = next((why for word, why in _CONNECTION.items() if word in str(error)), "")
+        return Problem(f"cannot reach {host}{why}", "check the network and data.archive")
     if _without_ranges(error):
         return Problem("the server does not support range requests", "fetch the archive whole and give its path as data.archive")
     if isinstance(error, zipfile.BadZipFile | zlib.error):

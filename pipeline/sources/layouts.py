@@ -1,13 +1,13 @@
-"""Which folder is the class, the split or the group: the layouts that people have, recognised from paths alone.
+"""Recognises from paths alone which folder is the class, the split or the group.
 
-One rule for folders and archives, tried in this order on what is left after folders that hold everything:
-  <split>/<class>/.../<video>   where the top folders are named train, val, test and the like;
-  <class>/<split>/.../<video>   where the folders below the classes are;
+Folders and archives follow the same rules. Folders that hold everything are ignored; then the first layout that fits is used:
+  <split>/<class>/.../<video>   if the top folders are named train, val, test and the like;
+  <class>/<split>/.../<video>   if the folders below the classes are;
   <class>/<video>               the folder is the class, whatever the file is called;
   <class>/<scene>/.../<video>   the top folder is the class, the one below it the group;
-  v_<Class>_gNN_cNN.<suffix>    UCF-101's names, where there are no class folders at all (also in each split).
-A "video" may be a folder of images, one a frame. Without scenes a UCF-101 name gives the group, and any other file is one of its
-own. Layouts that could be read in two ways raise UserError.
+  v_<Class>_gNN_cNN.<suffix>    UCF-101's names, if there are no class folders at all (also in each split).
+A "video" may be a folder of images, one per frame. Without scenes a UCF-101 name gives the group, and any other file is its own
+group. Ambiguous layouts raise UserError.
 """
 
 from collections import Counter, defaultdict
@@ -18,11 +18,12 @@ from pathlib import PurePosixPath
 from pipeline.console import UserError
 from pipeline.sources.left_out import EMPTY, FRAMES, HIDDEN, IMAGE, NO_VIDEOS, NOT_VIDEO, OUTSIDE, LeftOut, few
 from pipeline.sources.manifest import SPLITS
-from pipeline.sources.naming import Clip, Found, is_hidden, safe_parts, ucf_group, ucf_name
+from pipeline.sources.naming import is_hidden, safe_parts, ucf_group, ucf_name
+from pipeline.sources.source import Clip, Found
 
-__all__ = ["SPLIT_NAMES", "File", "image_folders", "recognise", "split_named", "visible"]
+__all__ = ["File", "image_folders", "recognise", "split_named", "visible"]
 
-SPLIT_NAMES = {
+_SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("validation", "validate", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "tst", "eval"), "test"),
@@ -40,7 +41,7 @@ class File:
 
 @dataclass
 class _Unit:
-    """A file, and what of its path is not yet understood: `rest`, the file's name last."""
+    """A file and the part of its path that is not understood yet: `rest`, which ends with the file's name."""
 
     file: File
     rest: tuple[str, ...]
@@ -50,12 +51,12 @@ class _Unit:
 
 
 def split_named(name: str) -> str | None:
-    """train, validation or test for the usual names of them; None for another name."""
-    return SPLIT_NAMES.get(name.strip().lower())
+    """The split that a folder or file of this name holds: train, validation or test; None for another name."""
+    return _SPLIT_NAMES.get(name.strip().lower())
 
 
 def visible(files: Iterable[File], left_out: LeftOut) -> list[File]:
-    """The files that are neither hidden nor empty, by path."""
+    """The files that are neither hidden nor empty, sorted by path."""
     kept = []
     for file in sorted(files, key=lambda file: file.path):
         if is_hidden(PurePosixPath(file.path).parts):
@@ -68,9 +69,9 @@ def visible(files: Iterable[File], left_out: LeftOut) -> list[File]:
 
 
 def image_folders(videos: Sequence[File], images: Sequence[File], left_out: LeftOut) -> list[File]:
-    """The folders of images that are clips: two images at least, nothing else to see in or below them.
+    """The folders of images that are clips: they hold at least two images, and no folder of images or videos.
 
-    Where there are videos, none is: the images are then thumbnails or a second copy of what the videos show.
+    If there are videos, none is a clip: the images are then thumbnails or copies of the videos' frames.
     """
     folders: dict[str, list[File]] = defaultdict(list)
     for image in images:
@@ -91,11 +92,15 @@ def image_folders(videos: Sequence[File], images: Sequence[File], left_out: Left
 
 
 def recognise(files: Sequence[File], left_out: LeftOut, where: str, folders: Iterable[str] = (), advice: str = "") -> Found:
-    """The clips of `files`, with class, group and split as their folders say.
+    """The clips of `files`, with the class, group and split of their folders.
 
-    left_out: what was left out before; what is now is added. where: what to call the source in messages. folders: paths of all
-    folders; those at the classes' level without a video are empty classes. advice: about videos without class folders.
-    Raises UserError for unsafe paths, and where no reading is possible or more than one.
+    Args:
+      left_out: receives the files that are not used.
+      where: the source's name in messages.
+      folders: paths of all folders; those at the level of the classes without a video are empty classes.
+      advice: about videos without class folders.
+
+    Raises UserError for unsafe paths, and if no reading or more than one is possible.
     """
     units = [_Unit(file, safe_parts(file.path, where)) for file in files]
     units, above = _unwrapped(units, left_out)
@@ -116,17 +121,16 @@ def recognise(files: Sequence[File], left_out: LeftOut, where: str, folders: Ite
         left_out=left_out,
         empty=[] if by_name else _empty_classes(clips, folders, roots, left_out),
         splits=f"the folders {_words(_by_split(splits))}" if splits else "",
-        notes=[] if by_name else _overridden(clips),
     )
 
 
 def _tops(units: Iterable[_Unit]) -> list[str]:
-    """The folders that units lie in, at the level not yet understood."""
+    """The folders that units lie in, at the first level that is not understood yet."""
     return sorted({unit.rest[0] for unit in units if len(unit.rest) > 1})
 
 
 def _unwrapped(units: list[_Unit], left_out: LeftOut) -> tuple[list[_Unit], list[str]]:
-    """Takes away folders that hold everything, as long as there are class folders, or UCF-101's names, below."""
+    """Strips folders that hold everything, while there are class folders or UCF-101's names below."""
     words = []
     while len(tops := _tops(units)) == 1:
         inside = [unit for unit in units if len(unit.rest) > 1]
@@ -147,7 +151,7 @@ def _unwrapped(units: list[_Unit], left_out: LeftOut) -> tuple[list[_Unit], list
 
 
 def _split(units: list[_Unit], left_out: LeftOut, where: str) -> tuple[list[_Unit], list[str]]:
-    """Takes the splits from the top folders where they are named so; returns the folders' names, none where they are not."""
+    """Takes the splits from the top folders if they are named after splits; also returns their names, empty if they are not."""
     tops = _tops(units)
     named = [top for top in tops if split_named(top)]
     if len({split_named(top) for top in named}) < 2:
@@ -155,7 +159,7 @@ def _split(units: list[_Unit], left_out: LeftOut, where: str) -> tuple[list[_Uni
     others = [top for top in tops if top not in named]
     if others:
         raise UserError(
-            f"{where}: the folders {_words(named)} are named as a split, but {_words(others)} next to them "
+            f"{where}: the folders {_words(named)} are named after splits, but {_words(others)} next to them "
             f"{'is' if len(others) == 1 else 'are'} not, so it is not clear which folders are classes",
             advice="move the others out, rename the folders, or list the videos in a CSV (data.listing)",
         )
@@ -169,7 +173,7 @@ def _split(units: list[_Unit], left_out: LeftOut, where: str) -> tuple[list[_Uni
 
 
 def _split_below_classes(units: list[_Unit], where: str) -> list[str]:
-    """Takes the splits from the folders right below the classes where they are named so; returns the names, none where not."""
+    """Takes the splits from the folders right below the classes if they are named after splits; returns their names."""
     names = sorted({unit.rest[1] for unit in units if len(unit.rest) > 2})
     named = [name for name in names if split_named(name)]
     if len(set(map(split_named, named))) < 2:
@@ -177,7 +181,7 @@ def _split_below_classes(units: list[_Unit], where: str) -> list[str]:
     others = [unit.file.path for unit in units if len(unit.rest) == 2 or (len(unit.rest) > 2 and unit.rest[1] not in named)]
     if others:
         raise UserError(
-            f"{where}: folders below the classes are named as a split ({few(named)}), but not all videos lie in them "
+            f"{where}: folders below the classes are named after splits ({few(named)}), but not all videos lie in them "
             f"({few(others, 2)}), so it is not clear what the others are for",
             advice="move them, rename the folders, or list the videos in a CSV (data.listing)",
         )
@@ -188,7 +192,7 @@ def _split_below_classes(units: list[_Unit], where: str) -> list[str]:
 
 
 def _classes(units: list[_Unit], left_out: LeftOut, where: str, advice: str) -> tuple[list[_Unit], bool]:
-    """Gives each unit its class: the top folder, or where there are no folders what its UCF-101 name says (then returns True)."""
+    """Sets each unit's class: the top folder or, if there are no folders, the class in its UCF-101 name (then returns True)."""
     inside = [unit for unit in units if len(unit.rest) > 1]
     loose = [unit for unit in units if len(unit.rest) == 1]
     named = [unit for unit in loose if ucf_name(unit.rest[0])]
@@ -218,7 +222,7 @@ def _classes(units: list[_Unit], left_out: LeftOut, where: str, advice: str) -> 
 
 
 def _scenes(units: list[_Unit]) -> list[str]:
-    """The names of the folders below the classes that are groups; folders that hold all of their class are none."""
+    """The names of the folders below the classes that are groups; a folder that holds all of its class is none."""
     while units and all(unit.scenes for unit in units):
         names = defaultdict(set)
         for unit in units:
@@ -231,8 +235,9 @@ def _scenes(units: list[_Unit]) -> list[str]:
 
 
 def _empty_classes(clips: list[Clip], folders: Iterable[str], roots: list[tuple[str, ...]], left_out: LeftOut) -> list[str]:
-    """Names of the folders in `roots`, where class folders are expected, that give no clip. One with nothing but other files in
-    it (such as annotations) is left out instead.
+    """Names of the folders in `roots`, where class folders are expected, without a clip.
+
+    A folder that holds only other files, such as annotations, is left out instead.
     """
     used = {clip.category for clip in clips}
     empty = set()
@@ -252,14 +257,6 @@ def _clip(unit: _Unit, scenes: bool) -> Clip:
     if scenes and unit.scenes:
         group = unit.scenes[0]
     return Clip(unit.file.path, unit.category, group, number, unit.file.size, split=unit.split, images=unit.file.images)
-
-
-def _overridden(clips: list[Clip]) -> list[str]:
-    """A note where files are named after a class of UCF-101's that is not their folder's."""
-    other = [clip.source for clip in clips if (ucf := ucf_name(clip.source)) and ucf[0].lower() != clip.category.lower()]
-    if not other:
-        return []
-    return [f"the folder is the class, also of {len(other)} files that UCF-101's names call otherwise ({few(other, 2)})"]
 
 
 def _words(names: Sequence[str]) -> str:
@@ -287,6 +284,6 @@ def _line(clips: list[Clip], pattern: str, scenes: list[str], splits: list[str],
         shared = sum(count > 1 for count in by_class.values())
         alone = sum(clip.group not in by_class for clip in clips)
         more = f", {shared} of them in several classes" if shared else ""
-        more += f"; those right in a class folder ({alone}) are groups of their own" if alone else ""
+        more += f"; those directly in a class folder ({alone}) are groups of their own" if alone else ""
         parts.append(f"the folder below a class is the group: {len(scenes)} ({few(scenes)}){more}")
     return "; ".join(parts)

@@ -1,108 +1,29 @@
-"""The clips that listings name: paths as people write them found in the folder, labels, groups and splits checked."""
+"""The clips that listings name: finds their files in the folder, and checks labels, groups and splits."""
 
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from pipeline.console import UserError
-from pipeline.sources.folders import existing_folder, reason_against, walk
+from pipeline.sources.folders import reason_against, walk
 from pipeline.sources.layouts import File, split_named
 from pipeline.sources.left_out import EMPTY, GONE, UNREADABLE, LeftOut, few
 from pipeline.sources.listings import Listing, Row, read_listing
 from pipeline.sources.manifest import SPLITS
-from pipeline.sources.naming import Clip, Found, folded, is_hidden, is_image, safe_parts, ucf_group
+from pipeline.sources.naming import folded, is_hidden, is_image, safe_parts, ucf_group
+from pipeline.sources.paths import existing_folder
+from pipeline.sources.source import Clip, Found
 
 __all__ = ["listed_clips", "listings_in"]
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
-class _Folder:
-    """Finds in a folder what a listing means by a path. by_name: how many were not where the listing says."""
-
-    def __init__(self, root: Path):
-        self.root = root
-        self.by_name = 0
-
-    def find(self, written: str, near: Sequence[str], where: str) -> str | None:
-        """The path below the root, posix; None where nothing there can be meant.
-
-        near: folders below the root to look in too. Backslashes separate folders as slashes do; an absolute path must lie below
-        the root. What is not there is looked for by its name, with or without suffix: it must be the only one.
-        Raises UserError for a path that is unsafe, lies elsewhere, or may mean several files.
-        """
-        path = self._relative(written, where)
-        for base in ("", *near):
-            candidate = f"{base}/{path}" if base else path
-            if self._exists(candidate):
-                return candidate
-        return self.named(path, where)
-
-    def named(self, path: str, where: str) -> str | None:
-        """The only file or folder of that path, or of that name if it is a bare one, with or without suffix, anywhere below the
-        root; None if there is none.
-        """
-        keys = (_composed(path), folded(path))  # as written first: case may tell files apart
-        found = next((self._index[key] for key in keys if key in self._index), [])
-        if len(found) > 1:
-            raise UserError(f"{where}: {path} may be any of {few(sorted(found))}", advice="list paths relative to data.folder")
-        self.by_name += len(found)
-        return found[0] if found else None
-
-    def _exists(self, path: str) -> bool:
-        try:
-            (self.root / path).lstat()
-        except OSError:
-            return False
-        return True
-
-    def _relative(self, written: str, where: str) -> str:
-        if re.match(r"[A-Za-z]:|\\\\", written):
-            roots = [PureWindowsPath(str(self.root))]
-            path = PureWindowsPath(written)
-            if not any(path.is_relative_to(root) for root in roots):
-                parts = path.parts[1:]
-                tails = ["/".join(parts[start:]) for start in range(len(parts))]
-                here = next((tail for tail in tails if self._exists(tail)), None)
-                raise UserError(
-                    f"{where}: {written} is a Windows path with a drive, which is not below data.folder here",
-                    advice=f"list it relative to data.folder{f': {here}' if here else ''}",
-                )
-            return path.relative_to(roots[0]).as_posix()
-        written = written.replace("\\", "/")
-        if written.startswith("/"):
-            for root in (self.root.absolute(), self.root.resolve()):
-                if PurePosixPath(written).is_relative_to(root.as_posix()):
-                    written = PurePosixPath(written).relative_to(root.as_posix()).as_posix()
-                    break
-            else:
-                raise UserError(
-                    f"{where}: {written} is not below data.folder = {self.root}",
-                    advice="set data.folder to a folder that holds all videos, or list paths relative to it",
-                )
-        return "/".join(safe_parts(written, where))
-
-    @cached_property
-    def _index(self) -> dict[str, list[str]]:
-        """Paths by path and by name, with and without suffix; each as it is and without case."""
-        index: dict[str, list[str]] = defaultdict(list)
-        files, folders = walk(self.root, LeftOut())
-        for path in [*folders, *(file.path for file in files)]:
-            pure = PurePosixPath(path)
-            names = (path, str(pure.with_suffix("")), pure.name, pure.stem)
-            for key in {same(text) for same in (_composed, folded) for text in names}:
-                index[key].append(path)
-        return index
-
-
 def listings_in(folder: str) -> list[str]:
-    """`train.csv` and `test.csv` (and one for validation) in the folder, next to folders of these names, as Keras's examples have
-    them; empty where they are not both there.
+    """`train.csv` and `test.csv` in the folder, and one for validation, next to folders of these names, as in Keras's examples.
+
+    Empty if train and test are not both there.
     """
     root = Path(folder).expanduser()
     found = {}
@@ -114,113 +35,186 @@ def listings_in(folder: str) -> list[str]:
 
 
 def listed_clips(folder: str, listings: Sequence[str]) -> Found:
-    """The videos, or folders of images, that listings name, found in `folder` as `_Folder.find` says.
+    """The videos, or folders of images, that listings name, found in `folder` as `_Finder` describes.
 
-    Without a column for it, the split is that of the listing's name where there are several (train.csv, test.csv). Without a
-    group, a UCF-101 name gives it, else each file is a group of its own. Of Kinetics' listings, whose videos vanish, what is here
-    is taken. Raises UserError naming file and row for a path that is unsafe, absent, no video or named twice, a bad label, an
-    unknown split.
+    Without a column for it, the split is that of the listing's name if there are several (train.csv, test.csv). Without a group,
+    a UCF-101 name gives it, else each file is its own group. Of Kinetics' listings, whose videos disappear from YouTube, those
+    that are here are used. Raises UserError naming file and row for a path that is unsafe, absent, not a video or repeated, a bad
+    label, an unknown split.
     """
-    root = existing_folder(folder)
-    places = _Folder(root)
-    left_out = LeftOut()
-    clips, understood, notes = [], [], []
-    listed_before: dict[str, tuple[str, int]] = {}
+    collected = _Collected(existing_folder(folder))
+    understood = []
     for name in listings:
-        near = _near(root, name)
-
-        def is_here(path: str, name=name, near=near) -> bool:
-            before = places.by_name
-            try:
-                return bool(path) and places.find(path, near, name) is not None
-            except UserError:
-                return False
-            finally:
-                places.by_name = before
-
-        listing = read_listing(name, is_here)
+        near = _near(collected.root, name)
+        listing = read_listing(name, lambda path, near=near: collected.finder.is_here(path, near))
         understood.append(f"{name if len(listings) == 1 else Path(name).name}: {listing.understood}")
-        split = _split_of(name) if len(listings) > 1 else None
-        clips += _clips(listing, places, near, split, listed_before, left_out)
+        collected.add(listing, near, _split_of(name) if len(listings) > 1 else None)
+    clips = collected.clips
     given = {clip.split is not None for clip in clips}
     if len(given) > 1:
-        raise UserError(
-            f"data.listing: some of {few(listings)} give splits and others do not", advice="name them all train, validation, test"
-        )
-    if places.by_name:
-        notes.append(f"{places.by_name} listed videos were found by name elsewhere in the folder")
-    numbers = {clip.category for clip in clips}
-    if numbers and all(number.isdecimal() for number in numbers):
-        notes.append(f"the labels are numbers ({few(sorted(numbers, key=int))}); data.class_names can name a file of their names")
+        message = f"data.listing: some of {few(listings)} give splits and others do not"
+        raise UserError(message, advice="name them all train, validation, test")
+    notes = []
+    if collected.by_name:
+        notes.append(f"{collected.by_name} listed videos were found by name elsewhere in the folder")
+    labels = {clip.category for clip in clips}
+    if labels and all(label.isdecimal() for label in labels):
+        notes.append(f"the labels are numbers ({few(sorted(labels, key=int))}); data.class_names can name a file of their names")
     splits = f"the listings {few(Path(name).name for name in listings)}" if len(listings) > 1 else str(listings[0])
-    line = "listing " + "; ".join(understood)
-    return Found(clips, layout=line, left_out=left_out, splits=splits if given == {True} else "", notes=notes)
+    return Found(
+        clips,
+        layout="listing " + "; ".join(understood),
+        left_out=collected.left_out,
+        splits=splits if given == {True} else "",
+        notes=notes,
+    )
 
 
 def _near(root: Path, name: str) -> list[str]:
-    """Folders below `root` where a listing's files may lie: one named as the listing, and the one that it lies in."""
+    """Folders below `root` in which a listing's files may lie: one named like the listing, and the one that it lies in."""
     path = Path(name).expanduser()
-    beside = path.parent.resolve()
-    within = [beside.relative_to(root.resolve()).as_posix()] if beside.is_relative_to(root.resolve()) else []
-    return [
-        path.stem,
-        *(place for place in within if place != "."),
-        *(f"{place}/{path.stem}" for place in within if place != "."),
-    ]
+    parent, root = path.parent.resolve(), root.resolve()
+    if parent == root or not parent.is_relative_to(root):
+        return [path.stem]
+    within = parent.relative_to(root).as_posix()
+    return [path.stem, within, f"{within}/{path.stem}"]
 
 
 def _split_of(name: str) -> str | None:
-    """The split that a listing's name tells: train.csv, my_val.txt, testlist01.txt."""
+    """The split in a listing's name: train.csv, my_val.txt, testlist01.txt."""
     words = [word.removesuffix("list") for word in re.findall("[a-z]+", Path(name).stem.lower())]
     splits = {split for word in words if (split := split_named(word))}
     return splits.pop() if len(splits) == 1 else None
 
 
-def _clips(
-    listing: Listing, places: _Folder, near: list[str], split: str | None, before: dict[str, tuple[str, int]], left_out: LeftOut
-) -> list[Clip]:
-    """The clips of one listing. split: of all, where no column says it. before: listing and line of each path so far."""
-    has_splits = any(row.split for row in listing.rows)
-    clips, gone = [], []
-    for row in listing.rows:
-        where = f"{listing.name}, row {row.line}"
+class _Finder:
+    """Finds the files below `root` that a listing means."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def is_here(self, written: str, near: Sequence[str]) -> bool:
+        """Whether there is a file for this path."""
+        try:
+            return bool(written) and (self.at(written, near, "") or self.named(written, "")) is not None
+        except UserError:
+            return False
+
+    def at(self, written: str, near: Sequence[str], where: str) -> str | None:
+        """The posix path below the root if there is a file at `written`, relative to the root or to one of the folders `near`.
+
+        Backslashes separate folders as slashes do; an absolute path must lie below the root. Raises UserError for a path that is
+        unsafe or lies elsewhere.
+        """
+        path = self._relative(written, where)
+        return next((candidate for base in ("", *near) if self._exists(candidate := f"{base}/{path}".lstrip("/"))), None)
+
+    def named(self, written: str, where: str) -> str | None:
+        """The only file or folder anywhere below the root with this path or name, with or without suffix; None if there is none.
+
+        Raises UserError if there are several.
+        """
+        path = self._relative(written, where)
+        keys = (_composed(path), folded(path))  # as written first, because case may distinguish files
+        found = next((self._index[key] for key in keys if key in self._index), [])
+        if len(found) > 1:
+            raise UserError(f"{where}: {path} may be any of {few(sorted(found))}", advice="list paths relative to data.folder")
+        return found[0] if found else None
+
+    def _exists(self, path: str) -> bool:
+        try:
+            (self.root / path).lstat()
+        except OSError:
+            return False
+        return True
+
+    def _relative(self, written: str, where: str) -> str:
+        if re.match(r"[A-Za-z]:|\\\\", written):
+            parts = written.replace("\\", "/").split("/")
+            here = next((tail for start in range(len(parts)) if self._exists(tail := "/".join(parts[start:]))), None)
+            message = f"{where}: {written} is a Windows path with a drive, which is not below data.folder here"
+            raise UserError(message, advice=f"list it relative to data.folder{f': {here}' if here else ''}")
+        path = PurePosixPath(written.replace("\\", "/"))
+        if path.is_absolute():
+            roots = [str(root) for root in (self.root.absolute(), self.root.resolve()) if path.is_relative_to(str(root))]
+            if not roots:
+                message = f"{where}: {written} is not below data.folder = {self.root}"
+                raise UserError(message, advice="set data.folder to a folder that holds all videos, or list paths relative to it")
+            path = path.relative_to(roots[0])
+        return "/".join(safe_parts(str(path), where))
+
+    @cached_property
+    def _index(self) -> dict[str, list[str]]:
+        """The paths below the root by path and by name, with and without suffix; each exactly and without case."""
+        index: dict[str, list[str]] = defaultdict(list)
+        files, folders = walk(self.root, LeftOut())
+        for path in [*folders, *(file.path for file in files)]:
+            pure = PurePosixPath(path)
+            names = (path, str(pure.with_suffix("")), pure.name, pure.stem)
+            for key in {same(text) for same in (_composed, folded) for text in names}:
+                index[key].append(path)
+        return index
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+class _Collected:
+    """The clips of the listings so far. by_name: number of files that were not where the listing states."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.finder = _Finder(root)
+        self.clips: list[Clip] = []
+        self.left_out = LeftOut()
+        self.by_name = 0
+        self._rows: dict[str, tuple[str, int]] = {}  # listing and line of each path
+
+    def add(self, listing: Listing, near: list[str], split: str | None) -> None:
+        """Adds the clips of a listing. near: folders in which its files may lie. split: of all clips if no column states it."""
+        has_splits = any(row.split for row in listing.rows)
+        absent = []
+        for row in listing.rows:
+            where = f"{listing.name}, row {row.line}"
+            path = self._find(row, near, where)
+            if path is None:
+                absent.append(row)
+                continue
+            self._refuse_repeated(path, listing, row, where)
+            file = _file(self.root, path, where, self.left_out)
+            if file is None:
+                continue
+            group, number = ucf_group(path)
+            group = row.group or (row.path if row.seconds else group)
+            given = _split(row, where) if has_splits else split
+            self.clips.append(Clip(path, _label(row, path, where), group, number, file.size, split=given, images=file.images))
+        if absent and listing.rows[0].seconds is None:
+            some = few(f"row {row.line}: {row.path}" for row in absent)
+            what = f"{len(absent)} of {len(listing.rows)} files are not found in {self.root} ({some})"
+            advice = "list paths relative to data.folder, and remove the rows of files that no longer exist"
+            raise UserError(f"data.listing = {listing.name}: {what}", advice=advice)
+        for row in absent:
+            self.left_out.add(GONE, row.path)
+
+    def _find(self, row: Row, near: list[str], where: str) -> str | None:
         if not row.path:
             raise UserError(f"{where}: no path", advice="complete the row")
-        path = places.find(row.path, near, where) if row.seconds is None else _of_youtube(row, places, where)
+        if row.seconds is not None:
+            # Kinetics' tools name a video `<id>_<start>_<end>`, in six digits, or by the id alone, in any folder.
+            start, end = row.seconds
+            return self.finder.named(f"{row.path}_{start:06d}_{end:06d}", where) or self.finder.named(row.path, where)
+        path = self.finder.at(row.path, near, where)
         if path is None:
-            gone.append(row)
-            continue
-        if path in before:
-            name, line = before[path]
+            path = self.finder.named(row.path, where)
+            self.by_name += path is not None
+        return path
+
+    def _refuse_repeated(self, path: str, listing: Listing, row: Row, where: str) -> None:
+        name, line = self._rows.setdefault(path, (listing.name, row.line))
+        if (name, line) != (listing.name, row.line):
             there = f"row {line}" if name == listing.name else f"{name}, row {line}"
-            raise UserError(f"{where}: {path} is listed already in {there}", advice="keep one")
-        before[path] = (listing.name, row.line)
-        file = _file(places.root, path, where, left_out)
-        if file is None:
-            continue
-        label = _label(row, path, where)
-        group, number = ucf_group(path)
-        given = _split(row, where) if has_splits else split
-        group = row.group or (row.path if row.seconds else group)
-        clips.append(Clip(path, label, group, number, file.size, split=given, images=file.images))
-    if gone and listing.rows[0].seconds is None:
-        some = few(f"row {row.line}: {row.path}" for row in gone)
-        raise UserError(
-            f"data.listing = {listing.name}: {len(gone)} of {len(listing.rows)} files are not found in {places.root} ({some})",
-            advice="list paths relative to data.folder, and take out what is gone",
-        )
-    for row in gone:
-        left_out.add(GONE, row.path)
-    return clips
-
-
-def _of_youtube(row: Row, places: _Folder, where: str) -> str | None:
-    """Kinetics' names: `<id>_<start>_<end>`, in six digits, or the id alone, in any folder and with any suffix."""
-    start, end = row.seconds
-    before = places.by_name
-    path = places.named(f"{row.path}_{start:06d}_{end:06d}", where) or places.named(row.path, where)
-    places.by_name = before  # that is where they are expected
-    return path
+            raise UserError(f"{where}: {path} is already listed in {there}", advice="keep one")
 
 
 def _file(root: Path, path: str, where: str, left_out: LeftOut) -> File | None:
@@ -244,16 +238,15 @@ def _file(root: Path, path: str, where: str, left_out: LeftOut) -> File | None:
         left_out.add(reason, path)
         return None
     if reason is not None:
-        raise UserError(f"{where}: {path} is not a video ({reason.one})", advice="take the row out")
+        raise UserError(f"{where}: {path} is not a video ({reason.one})", advice="remove the row")
     return File(path, size)
 
 
 def _label(row: Row, path: str, where: str) -> str:
     label = PurePosixPath(path).parent.name if row.label is None else row.label
     if not label or "/" in label or is_hidden([label]) or len(safe_parts(label, where)) != 1:
-        raise UserError(
-            f"{where}: label {label!r} cannot be a class", advice="give a name without slashes that does not start with a dot"
-        )
+        advice = "give a name without slashes that does not start with a dot"
+        raise UserError(f"{where}: label {label!r} cannot be a class", advice=advice)
     return label
 
 

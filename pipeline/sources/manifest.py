@@ -1,7 +1,7 @@
-"""`data/manifest.csv`: one row a clip, the only place where class, group and split of a clip are written down.
+"""`data/manifest.csv`: one row per clip, the only file that states a clip's class, group and split.
 
-A manifest that is read or written always fits the schema: columns and types as in `COLUMNS`, one row a clip, sorted by clip,
-labels that are the places of the classes in name order, splits that exist.
+Invariant: a manifest that is read or written fits the schema: columns and types as in `COLUMNS`, one row per clip, sorted by
+clip, labels that are the indices of the sorted classes, known splits.
 """
 
 from pathlib import Path
@@ -11,10 +11,11 @@ import pandas
 from pipeline.console import UserError
 from pipeline.files import atomic_file
 
-__all__ = ["COLUMNS", "SPLITS", "check_manifest", "duplicated_across", "leaking_groups", "read_manifest", "write_manifest"]
+__all__ = ["COLUMNS", "SPLITS", "duplicated_across", "leaking_groups", "read_manifest", "write_manifest"]
 
+_AGAIN = "delete it and run `dvc repro`, which makes it again"
 SPLITS = ("train", "validation", "test")
-# clip: posix path under data/clips; source: path in the archive or folder; bytes: its size; sha256: of its content, hexadecimal.
+# clip: posix path below data/clips. source: path in the archive or folder. bytes, sha256 (hexadecimal): of its content.
 COLUMNS = {
     "clip": "str",
     "class": "str",
@@ -27,60 +28,54 @@ COLUMNS = {
 }
 
 
-def check_manifest(manifest: pandas.DataFrame, name: str) -> None:
-    """Raises UserError, naming the first thing in the manifest `name` that does not fit the schema."""
+def _check(manifest: pandas.DataFrame, name: str) -> None:
+    """Raises UserError for the first part of the manifest `name` that does not fit the schema."""
 
-    def demand(right: bool, problem: str) -> None:
-        if not right:
-            raise UserError(f"{name}: {problem}; delete it and run `dvc repro`, which makes it")
+    def require(fits: bool, problem: str) -> None:
+        if not fits:
+            raise UserError(f"{name}: {problem}", advice=_AGAIN)
 
-    demand(
-        list(manifest.columns) == list(COLUMNS), f"columns are {','.join(map(str, manifest.columns))}, not {','.join(COLUMNS)}"
-    )
-    demand(len(manifest) > 0, "no clips")
+    columns = ",".join(map(str, manifest.columns))
+    require(list(manifest.columns) == list(COLUMNS), f"columns are {columns}, not {','.join(COLUMNS)}")
+    require(len(manifest) > 0, "no clips")
     for column, kind in COLUMNS.items():
         values = manifest[column]
         fits = pandas.api.types.is_integer_dtype(values) if kind == "int64" else all(isinstance(v, str) and v for v in values)
-        demand(fits, f"column {column} has values that are not {'whole numbers' if kind == 'int64' else 'text'}")
-    demand(manifest["clip"].is_unique, "a clip is named twice")
-    demand(list(manifest["clip"]) == sorted(manifest["clip"]), "rows are not sorted by clip")
-    strange = sorted(set(manifest["split"]) - set(SPLITS))
-    demand(not strange, f"unknown split {strange[:1]}, not one of {', '.join(SPLITS)}")
-    places = {category: place for place, category in enumerate(sorted(set(manifest["class"])))}
-    demand(
-        list(manifest["label"]) == [places[c] for c in manifest["class"]],
-        "labels are not the places of the classes in name order",
-    )
+        require(fits, f"column {column} has values that are not {'whole numbers' if kind == 'int64' else 'text'}")
+    require(manifest["clip"].is_unique, "a clip is named twice")
+    require(list(manifest["clip"]) == sorted(manifest["clip"]), "rows are not sorted by clip")
+    unknown = sorted(set(manifest["split"]) - set(SPLITS))
+    require(not unknown, f"unknown split {unknown[:1]}, not one of {', '.join(SPLITS)}")
+    labels = {name: label for label, name in enumerate(sorted(set(manifest["class"])))}
+    require(list(manifest["label"]) == [labels[name] for name in manifest["class"]], "labels are not the indices of the classes")
     pairs = zip(manifest["clip"], manifest["class"], strict=True)
-    demand(all(clip.startswith(f"{category}/") for clip, category in pairs), "a clip lies outside the folder of its class")
-    demand(bool((manifest["bytes"] >= 0).all()), "a negative size")
-    demand(bool(manifest["sha256"].str.fullmatch(r"[0-9a-f]{64}").all()), "a sha256 that is not 64 hexadecimal digits")
+    require(all(clip.startswith(f"{name}/") for clip, name in pairs), "a clip lies outside the folder of its class")
+    require(bool((manifest["bytes"] >= 0).all()), "a negative size")
+    require(bool(manifest["sha256"].str.fullmatch(r"[0-9a-f]{64}").all()), "a sha256 that is not 64 hexadecimal digits")
 
 
 def write_manifest(manifest: pandas.DataFrame, path: Path) -> None:
-    """Writes a checked manifest as CSV, whole or not at all."""
-    check_manifest(manifest, str(path))
+    """Writes a manifest as CSV, whole or not at all. Raises UserError if it does not fit the schema."""
+    _check(manifest, str(path))
     with atomic_file(Path(path)) as part:
         manifest.to_csv(part, index=False, lineterminator="\n")
 
 
 def read_manifest(path: Path) -> pandas.DataFrame:
-    """Reads a manifest: columns as in `COLUMNS` (text, and int64 for label and bytes); raises UserError where it is absent or
-    does not fit.
-    """
+    """Reads a manifest, with the columns in `COLUMNS`. Raises UserError if it is absent or does not fit the schema."""
     try:
-        # Classes may be called NA, nan or null: nothing stands for a missing value here.
+        # Classes may be called NA, nan or null, so no text stands for a missing value.
         manifest = pandas.read_csv(path, dtype=COLUMNS, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; run `dvc repro`, which makes it") from None
+        raise UserError(f"{path}: not found", advice="run `dvc repro`, which makes it") from None
     except (ValueError, pandas.errors.ParserError) as error:
-        raise UserError(f"{path}: not a manifest ({' '.join(str(error).split())}); delete it and run `dvc repro`") from None
-    check_manifest(manifest, str(path))
+        raise UserError(f"{path}: not a manifest ({' '.join(str(error).split())})", advice=_AGAIN) from None
+    _check(manifest, str(path))
     return manifest
 
 
 def leaking_groups(manifest: pandas.DataFrame) -> list[str]:
-    """Groups that have clips in test and also in train or validation, sorted. Test results flatter a model that saw them."""
+    """Groups with clips in test and also in train or validation, sorted: they make test scores too high."""
     test = manifest["split"] == "test"
     return sorted(set(manifest.loc[test, "group"]) & set(manifest.loc[~test, "group"]))
 

@@ -1,17 +1,20 @@
-"""What is taken of a source: which clips, of which classes, in which split. `download` makes it so, the doctor says it."""
+"""Which clips of a source are used: their classes, names and split. The download stage carries it out; the doctor reports it."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+import pandas
+
+from pipeline.check_results import CheckResult, ok
 from pipeline.console import UserError
 from pipeline.settings import Data, Split
 from pipeline.sources.class_names import name_classes
 from pipeline.sources.classes import choose_classes
 from pipeline.sources.left_out import few
-from pipeline.sources.manifest import SPLITS
-from pipeline.sources.naming import Clip, Found, folded, identified
-from pipeline.sources.source import Source
+from pipeline.sources.manifest import COLUMNS, SPLITS
+from pipeline.sources.naming import folded, identified
+from pipeline.sources.source import Clip, Found, Source
 from pipeline.sources.splits import split_clips
 from pipeline.sources.twins import find_twins, in_one_group
 
@@ -20,71 +23,82 @@ __all__ = ["Plan", "plan_clips"]
 
 @dataclass(frozen=True)
 class Plan:
-    """classes: sorted; a clip's label is its class's position. parts: clips by split, each sorted by name.
-    lines: how the source was understood, for the user; the first is the layout. left_out: files that are not taken.
+    """The clips that are used.
+
+    Attributes:
+      classes: sorted; a clip's label is its class's index.
+      parts: clips by split, each sorted by name.
+      notes: how the source was understood, of which the first is the layout, and what to look at in it.
     """
 
     classes: list[str]
     parts: dict[str, list[Clip]]
-    lines: list[str]
-    left_out: int
+    notes: list[CheckResult]
 
     @property
     def clips(self) -> list[Clip]:
         return [clip for split in SPLITS for clip in self.parts[split]]
 
+    def manifest(self, hashes: Mapping[str, str]) -> pandas.DataFrame:
+        """The manifest of the clips. hashes: SHA-256 by `Clip.source`."""
+        labels = {name: label for label, name in enumerate(self.classes)}
+        rows = [
+            (clip.clip, clip.category, labels[clip.category], clip.group, split, clip.source, clip.size, hashes[clip.source])
+            for split, clips in self.parts.items()
+            for clip in clips
+        ]
+        return pandas.DataFrame(sorted(rows), columns=list(COLUMNS)).astype(COLUMNS)
+
 
 def plan_clips(source: Source, data: Data, seed: int) -> Plan:
-    """Lists the source, chooses classes, and divides their clips; fetches nothing.
+    """Lists the clips of the source, chooses classes, and splits their clips; fetches nothing.
 
-    Raises UserError for what the user can mend: no videos, unknown classes, classes that differ in case alone, a split that
-    cannot be made.
+    Raises UserError for what the user can fix: no videos, unknown classes, classes that differ only in case, an impossible split.
     """
     found = source.list_clips()
     if not found.clips:
         out = f" ({found.left_out.line()})" if found.left_out.count else ""
         raise UserError(
             f"{source.name}: no videos in class folders{out}",
-            advice="expected <class>/<video>, <split>/<class>/<video> or <class>/<clip>/<image>; or list them in data.listing",
+            advice="expected <class>/<video>, or videos named v_<Class>_gNN_cNN.<suffix>; a listing may give the classes instead",
         )
     lines = [found.layout, *found.notes]
-    clips: Collection[Clip] = found.clips
+    clips = found.clips
     if data.class_names is not None:
         clips, line = name_classes(clips, data.class_names)
-        lines = [line if "data.class_names" in note else note for note in lines]
-        lines += [] if line in lines else [line]
+        lines = [note for note in lines if not note.startswith("the labels are numbers")] + [line]
     classes = choose_classes({clip.category for clip in clips}, data.num_classes, data.classes, found.empty)
     clips = [clip for clip in clips if clip.category in classes]
     _refuse_same_names(classes, clips)
     clips = identified(clips)
-    split, more = _resolved(data.split, found)
+    split, more = _resolve(data.split, found)
     lines += more
     if split.scheme == "given":
         clips, more = _with_test(clips)
         lines += more
     twins = find_twins(clips, source.fingerprints)
     grouped = split.scheme == "grouped"
-    lines += twins.lines(clips, grouped)
+    notes = [*(ok("data", line) for line in lines), *twins.notes(clips, grouped)]
     try:
         parts = split_clips(in_one_group(clips, twins) if grouped else clips, split, seed)
     except UserError as error:
         if not (grouped and twins.sets):
             raise
-        # Merged groups may be why there are too few.
-        raise UserError(f"{error.message} ({twins.lines(clips, grouped)[0]})", advice=error.advice) from error
-    return Plan(classes, parts, [*lines, *([found.left_out.line()] if found.left_out.count else [])], found.left_out.count)
+        # Merged groups may be the reason why there are too few.
+        raise UserError(f"{error.message} ({twins.notes(clips, grouped)[0].message})", advice=error.advice) from error
+    if found.left_out.count:
+        notes.append(ok("data", found.left_out.line()))
+    return Plan(classes, parts, notes)
 
 
-def _resolved(split: Split, found: Found) -> tuple[Split, list[str]]:
-    """The split with the scheme that `auto` stands for, and a line that says whose split is used."""
+def _resolve(split: Split, found: Found) -> tuple[Split, list[str]]:
+    """Replaces `auto` by the scheme that fits the source; also returns lines for the user about the split that is used."""
+    if split.scheme == "auto" and found.splits:
+        line = f"data.split.scheme=auto: the split of {found.splits} is used"
+        return split.model_copy(update={"scheme": "given"}), [line]
     if split.scheme == "auto":
-        scheme = "given" if found.splits else "grouped"
-        why = (
-            f"the split of {found.splits} is used"
-            if found.splits
-            else "no split is given, so whole groups are drawn for each part"
-        )
-        return split.model_copy(update={"scheme": scheme}), [f"data.split.scheme=auto: {why}"]
+        line = "data.split.scheme=auto: no split is given, so whole groups are drawn for each part"
+        return split.model_copy(update={"scheme": "grouped"}), [line]
     if split.scheme == "given" and not found.splits:
         raise UserError(
             "data.split.scheme=given takes the split from a listing's split column or from folders named train and test, "
@@ -92,27 +106,25 @@ def _resolved(split: Split, found: Found) -> tuple[Split, list[str]]:
             advice="use grouped or random, add a column split to data.listing, or sort the videos into such folders",
         )
     if found.splits and split.scheme != "given":
-        return split, [
-            f"the split of {found.splits} is not used, because data.split.scheme={split.scheme} (given or auto uses it)"
-        ]
+        why = f"because data.split.scheme={split.scheme} (given or auto uses it)"
+        return split, [f"the split of {found.splits} is not used, {why}"]
     return split, []
 
 
 def _with_test(clips: list[Clip]) -> tuple[list[Clip], list[str]]:
-    """Validation clips stand in for test clips where there are none: scores must come from clips nothing was chosen by."""
+    """Uses the validation clips as test clips if there are none: the test score must come from clips that chose nothing."""
     if {clip.split for clip in clips} != {"train", "validation"}:
         return clips, []
     moved = [replace(clip, split="test") if clip.split == "validation" else clip for clip in clips]
-    return moved, [
-        "the split has no test part: its validation clips are tested, and others are held out of training to choose by"
-    ]
+    line = "the split has no test part: its validation clips are tested, and others are held out of training for validation"
+    return moved, [line]
 
 
 def _refuse_same_names(classes: list[str], clips: Collection[Clip]) -> None:
-    """Raises UserError for classes that case or Unicode normalisation alone tells apart.
+    """Raises UserError for classes whose names differ only in case or Unicode normalisation.
 
-    Most often they are one class, spelled twice. And a file system that ignores case (macOS, Windows) would merge their folders
-    in data/clips, so the same commit would give other data there.
+    Usually they are one class, spelled in two ways. A file system that ignores case (macOS, Windows) would also merge their
+    folders in data/clips, so the same commit would give other data there.
     """
     same = defaultdict(list)
     for name in classes:
@@ -121,13 +133,9 @@ def _refuse_same_names(classes: list[str], clips: Collection[Clip]) -> None:
     if not pairs:
         return
     counts = [f"{name!r} ({sum(clip.category == name for clip in clips)} clips)" for name in pairs[0]]
-    how = (
-        "in case"
-        if len({name.lower() for name in pairs[0]}) == 1
-        else "in how their letters are composed (Unicode normalisation)"
-    )
+    case = len({name.lower() for name in pairs[0]}) == 1
     more = f"; {len(pairs) - 1} more such: {few(' and '.join(names) for names in pairs[1:])}" if len(pairs) > 1 else ""
     raise UserError(
-        f"classes {' and '.join(counts)} differ only {how}{more}",
+        f"classes {' and '.join(counts)} differ only in {'case' if case else 'Unicode normalisation'}{more}",
         advice="rename one if they differ, merge them if not, or choose with data.classes",
     )

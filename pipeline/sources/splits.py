@@ -1,28 +1,27 @@
-"""Which clips are for training, which for choosing, which for testing.
+"""Divides clips into training, validation and test.
 
-Invariants: each class has clips in all three parts; nothing depends on the order of the input; the same seed gives the same
-split, and a class's split does not change when other classes come or go (unless they share groups with it).
+Invariants: each class has clips in all three parts; the order of the input does not matter; the same seed gives the same split,
+and a class's split does not depend on which other classes there are, unless they share groups with it.
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
 from pipeline.console import UserError
 from pipeline.settings import Split
-from pipeline.sources.naming import Clip
+from pipeline.sources.source import Clip
 
 __all__ = ["OFFICIAL_TEST_GROUPS", "hold_out", "limited", "split_clips"]
 
 # UCF-101's three published folds (ucfTrainTestlist), by group number; every other group trains.
 OFFICIAL_TEST_GROUPS = {1: range(1, 8), 2: range(8, 15), 3: range(15, 22)}
 
-# Only groups shared between classes can need another order; more tries than this do not help.
-_TRIES = 100
+_TRIES = 100  # orders in which groups are drawn; only classes that share groups need more than one
 
 
 def _shuffled(names: Iterable[str], *salt: object) -> list[str]:
-    """Random order by hash: a name's place among others does not depend on which others there are."""
+    """Random order by hash: the relative order of two names does not depend on the others."""
     return sorted(names, key=lambda name: hashlib.sha256("\0".join([*map(str, salt), name]).encode()).digest())
 
 
@@ -34,16 +33,16 @@ def _by_class(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
 
 
 def _share(fraction: float, count: int) -> int:
-    """`fraction` of `count` things, rounded, but at least one on each side."""
+    """`fraction` of `count`, rounded, but at least one on each side."""
     return min(max(1, round(fraction * count)), count - 1)
 
 
 def hold_out(clips: Iterable[Clip], fraction: float, seed: int, purpose: str) -> set[str]:
-    """Names of the groups held out for `purpose`: of every class about `fraction` of its groups, at least one, and never all.
+    """Draws the groups held out for `purpose`: of every class about `fraction` of its groups, at least one, and never all.
 
-    Classes with few groups choose first; groups that classes share count for each of them. scikit-learn's StratifiedGroupKFold
-    was not taken because it knows only fractions 1/k and balances clips by moving whole groups between classes' shares.
-    Raises UserError where a class has a single group, or where shared groups leave no such choice.
+    Classes with few groups draw first; groups that classes share count for each of them. scikit-learn's StratifiedGroupKFold
+    does not fit: it supports only fractions 1/k, and balances clips by moving whole groups between classes.
+    Raises UserError if a class has a single group, or if shared groups allow no such choice.
     """
     groups = {category: sorted({clip.group for clip in members}) for category, members in _by_class(clips).items()}
     for category, own in groups.items():
@@ -71,15 +70,15 @@ def hold_out(clips: Iterable[Clip], fraction: float, seed: int, purpose: str) ->
 
 
 def limited(clips: Iterable[Clip], number: int | None) -> list[Clip]:
-    """At most `number` clips a class, one of each group in sorted order, then a second of each, and so on; None = all."""
+    """At most `number` clips per class, one of each group in sorted order, then a second of each, and so on; None: all."""
     chosen = []
     for members in _by_class(clips).values():
-        turn: dict[str, int] = defaultdict(int)
-        order = []
+        seen: Counter[str] = Counter()
+        ranked = []
         for clip in members:
-            order.append((turn[clip.group], clip.group, clip.clip, clip))
-            turn[clip.group] += 1
-        chosen += [clip for *_, clip in sorted(order, key=lambda item: item[:3])[:number]]
+            ranked.append((seen[clip.group], clip.group, clip.clip, clip))
+            seen[clip.group] += 1
+        chosen += [clip for *_, clip in sorted(ranked, key=lambda item: item[:3])[:number]]
     return chosen
 
 
@@ -126,7 +125,7 @@ def _test_part(clips: Collection[Clip], split: Split, seed: int) -> set[str]:
 
 
 def _limited_with_validation(pool: list[Clip], given: set[str], number: int | None) -> list[Clip]:
-    """At most `number` training and validation clips a class, in the proportion that the listing has."""
+    """At most `number` training and validation clips per class, in the proportion of the given split."""
     if number is None:
         return pool
     chosen = []
@@ -144,14 +143,14 @@ def _limited_with_validation(pool: list[Clip], given: set[str], number: int | No
 def split_clips(clips: Collection[Clip], split: Split, seed: int) -> dict[str, list[Clip]]:
     """Divides clips into {"train", "validation", "test"}; each list is sorted by name. Clips over a limit are in none.
 
-    First test is set apart:
+    First the test clips are chosen:
       official  UCF-101's published fold, by group number;
       grouped   about `split.test` of each class's groups, drawn with `seed`; no group is on two sides;
-      random    about `split.test` of each class's clips, drawn with `seed`, whatever their groups: they leak;
-      given     what the listing, or the folders, say.
-    Then `train_per_class` and `test_per_class` limit the rest and test (see `limited`). Last, about `split.validation` of what is
-    left for training is held out: whole groups of each class for official, grouped and given, clips for random. Where the source
-    itself names validation clips they are taken, and nothing is carved.
+      random    about `split.test` of each class's clips, drawn with `seed`, regardless of groups, which leak;
+      given     those of the listing or the folders.
+    Then `train_per_class` and `test_per_class` limit the other clips and the test clips (see `limited`). Last, about
+    `split.validation` of the clips left for training are held out: whole groups of each class for official, grouped and given,
+    clips for random. If the source itself names validation clips, they are used instead.
     Raises UserError naming the first class that is left without clips in a part, or that cannot be divided.
     """
     clips = sorted(clips, key=lambda clip: clip.clip)

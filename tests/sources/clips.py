@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.settings import Data, Speed, Split
-from pipeline.sources.naming import Clip, ucf_group, ucf_name
+from pipeline.sources.naming import ucf_group, ucf_name
+from pipeline.sources.source import Clip
 
 # The beginning of an MP4 file, which says what it is.
 MP4 = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41"

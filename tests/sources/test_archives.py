@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.sources import archives
-from pipeline.sources.archives import Archive, archive_clips
+from pipeline.sources.archive_source import archive_clips
+from pipeline.sources.archives import Archive
 from tests.range_server import RangeServer
 from tests.sources.clips import archive, digest, directory_start, noise, ucf_members
 
@@ -67,7 +68,7 @@ def test_what_passes_is_tried_again_for_that_member(server, tmp_path, kind):
     server.misbehave(kind, times=2, where=in_members())
     with opened(server) as remote:
         assert remote.copy(MEMBER, tmp_path / "a.avi", counts.append) == digest(MEMBERS[MEMBER])
-        assert remote.tries == 2
+        assert remote.retries == 2
     assert sum(counts) == len(MEMBERS[MEMBER])
     assert (tmp_path / "a.avi").read_bytes() == MEMBERS[MEMBER]
 
@@ -76,7 +77,7 @@ def test_a_stall_ends_after_the_timeout(server, tmp_path):
     server.misbehave("stall", times=1, where=in_members())
     with opened(server, timeout=0.2) as remote:
         assert remote.copy(MEMBER, tmp_path / "a.avi", nothing) == digest(MEMBERS[MEMBER])
-        assert remote.tries == 1
+        assert remote.retries == 1
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_what_lasts_names_the_member_and_leaves_no_file(server, tmp_path, kind, 
     with opened(server, retries=1, timeout=0.2) as remote:
         with pytest.raises(UserError, match=f"{MEMBER}: .*{message}.*kept") as caught:
             remote.copy(MEMBER, tmp_path / "a.avi", nothing)
-        assert remote.tries == (0 if kind == "denied" else 1)
+        assert remote.retries == (0 if kind == "denied" else 1)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -204,7 +205,7 @@ def test_a_full_disk_is_said(server, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", lambda self, mode="r", **more: Full() if mode == "wb" else whole(self, mode, **more))
     with opened(server) as remote, pytest.raises(UserError, match="disk is full"):
         remote.copy(MEMBER, tmp_path / "a.avi", nothing)
-    assert remote.tries == 0
+    assert remote.retries == 0
 
 
 def test_stopping_ends_a_copy(server, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.sources.class_names import name_classes, read_class_names
-from pipeline.sources.naming import Clip
+from pipeline.sources.source import Clip
 
 
 def clips(*classes: str) -> list[Clip]:

@@ -8,8 +8,11 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.sources import folders
-from pipeline.sources.folders import existing_folder, folder_clips, links_may_be_shared, nearest, place
-from tests.sources.clips import MP4, digest, write_files
+from pipeline.sources.folder_source import links_may_be_shared
+from pipeline.sources.folders import folder_clips
+from pipeline.sources.paths import existing_folder, nearest
+from pipeline.sources.placing import place_file
+from tests.sources.clips import MP4, write_files
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def test_folder_of_classes(videos):
     assert found.clips[0].size == len(MP4) + len("jump/1.mp4")
     assert found.left_out.line() == (
         "left out: 1 file that is not a video (run/notes.txt); 1 hidden file (run/.hidden.mp4); "
-        "1 link to a folder that is read already (a_link); 1 video outside the class folders (loose.mp4)"
+        "1 link to a folder that is already read (a_link); 1 video outside the class folders (loose.mp4)"
     )
 
 
@@ -57,7 +60,7 @@ def test_suffixes_do_not_decide(tmp_path):
     found = folder_clips(str(root))
     assert [clip.source for clip in found.clips] == [f"{c}/{name}" for c in ("run", "walk") for name in sorted(names)]
     assert found.left_out.line() == (
-        "left out: 1 file with a video's suffix whose content is none (walk/removed.mp4); "
+        "left out: 1 file with a video's suffix and other content (walk/removed.mp4); "
         "4 files that are not videos (.txt 2, .bin 1, .db 1)"
     )
 
@@ -126,7 +129,11 @@ def test_a_flat_folder_with_a_table_says_how_to_use_it(tmp_path):
 @pytest.mark.parametrize(
     ("written", "there", "why"),
     [
-        (unicodedata.normalize("NFD", "b\u00fcro/videos"), "b\u00fcro/videos", "the same letters, composed otherwise"),
+        (
+            unicodedata.normalize("NFD", "b\u00fcro/videos"),
+            "b\u00fcro/videos",
+            "the same letters in another",
+        ),
         ("'b\u00fcro/videos'", "b\u00fcro/videos", ""),
         ("b\u00fcro/videos'", "b\u00fcro/videos", ""),
         ("B\u00fcro/Videos", "b\u00fcro/videos", ""),
@@ -146,23 +153,25 @@ def test_a_path_that_is_nearly_right_is_pointed_out(tmp_path, monkeypatch, writt
 def test_place_links_or_copies_and_leaves_the_source(videos, tmp_path, monkeypatch):
     source = videos / "jump/1.mp4"
     before = source.stat()
-    assert place(source, tmp_path / "out/a.mp4", link=True) is None
+    place_file(source, tmp_path / "out/a.mp4", link=True)
     assert (tmp_path / "out/a.mp4").samefile(source)
-    assert place(source, tmp_path / "out/b.mp4", link=False) == digest(MP4 + b"jump/1.mp4")
+    place_file(source, tmp_path / "out/b.mp4", link=False)
+    assert (tmp_path / "out/b.mp4").read_bytes() == MP4 + b"jump/1.mp4"
     assert not (tmp_path / "out/b.mp4").samefile(source)
 
     def refuse(self, target):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    assert place(source, tmp_path / "out/c.mp4", link=True) == digest(MP4 + b"jump/1.mp4")
+    place_file(source, tmp_path / "out/c.mp4", link=True)
+    assert (tmp_path / "out/c.mp4").read_bytes() == MP4 + b"jump/1.mp4"
     after = source.stat()
     assert (before.st_mode, before.st_mtime_ns, before.st_size) == (after.st_mode, after.st_mtime_ns, after.st_size)
 
 
 def test_a_link_is_placed_as_the_file_it_means(videos, tmp_path):
     (videos / "jump/link.mp4").symlink_to(videos / "loose.mp4")
-    place(videos / "jump/link.mp4", tmp_path / "out/a.mp4", link=True)
+    place_file(videos / "jump/link.mp4", tmp_path / "out/a.mp4", link=True)
     assert not (tmp_path / "out/a.mp4").is_symlink()
     assert (tmp_path / "out/a.mp4").read_bytes() == MP4 + b"loose.mp4"
 

@@ -5,7 +5,7 @@ import pytest
 from pipeline.console import UserError
 from pipeline.sources.layouts import File, image_folders, recognise, split_named, visible
 from pipeline.sources.left_out import NOT_VIDEO, LeftOut
-from pipeline.sources.naming import Found
+from pipeline.sources.source import Found
 
 
 def found(*paths: str, folders: tuple[str, ...] = ()) -> Found:
@@ -92,7 +92,7 @@ def test_of_deeper_folders_the_one_below_the_class_is_the_group():
         "run/anna/x/y/1.mp4": "anna",
         "run/2.mp4": "run/2.mp4",
     }
-    assert "those right in a class folder (1) are groups of their own" in result.layout
+    assert "those directly in a class folder (1) are groups of their own" in result.layout
 
 
 def test_a_folder_that_holds_a_whole_class_is_no_scene():
@@ -107,10 +107,6 @@ def test_the_users_folders_win_over_ucf_names():
     assert read(result)["sport/v_Diving_g02_c01.mp4"] == ("sport", "Diving_g02", None)
     assert read(result)["other/mine.mp4"] == ("other", "other/mine.mp4", None)
     assert {clip.number for clip in result.clips} == {1, 2, None}
-    assert result.notes == [
-        "the folder is the class, also of 5 files that UCF-101's names call otherwise "
-        "(other/v_Typing_g01_c01.mp4, sport/v_Basketball_g01_c01.mp4, ...)"
-    ]
 
 
 def test_ucf_101_unpacked_into_class_folders():
@@ -139,11 +135,11 @@ def test_a_flat_pile_of_ucf_names_keeps_the_class_from_the_name(folder):
         (["train/a.mp4", "test/b.mp4"], "2 videos lie without class folders"),
         (
             ["train/w/a.mp4", "test/w/b.mp4", "extra/c.mp4"],
-            "folders test and train are named as a split, but extra next to them is not",
+            "folders test and train are named after splits, but extra next to them is not",
         ),
         (
             ["run/train/a.mp4", "run/test/b.mp4", "walk/c.mp4"],
-            r"named as a split .*, but not all videos lie in them \(walk/c.mp4\)",
+            r"named after splits .*, but not all videos lie in them \(walk/c.mp4\)",
         ),
         (["run/train/a.mp4", "run/test/b.mp4", "walk/s1/c.mp4"], r"not all videos lie in them \(walk/s1/c.mp4\)"),
         (["v_A_g01_c01.avi", "v_B_g01_c01.avi", "walk/a.mp4"], "not clear whether names or folders are the classes"),
@@ -175,7 +171,7 @@ def test_folders_of_images_are_clips():
         ("walk/a", 30, 3),
         ("walk/b", 30, 3),
     ]
-    assert left_out.line() == "left out: 3 images that are no frames of a clip (.jpg 2, .png 1)"
+    assert left_out.line() == "left out: 3 images that are not frames of a clip (.jpg 2, .png 1)"
     result = recognise(clips, LeftOut(), "here")
     assert result.layout == "layout <class>/<clip>/<image>; 2 classes (run, walk), 4 folders of images"
     with pytest.raises(UserError, match=r"2 folders of images lie without class folders .*<class>/<clip>/<image>"):
@@ -189,7 +185,7 @@ def test_images_next_to_videos_are_no_clips():
     images = [File(f"walk/thumbs/{n}.jpg", 1) for n in range(3)] + [File("walk/cover.jpg", 1)]
     assert image_folders([File("walk/1.mp4", 1)], images, left_out) == []
     assert left_out.line() == (
-        "left out: 1 file that is not a video (walk/cover.jpg); 1 folder of images, as there are videos (walk/thumbs: 3 images)"
+        "left out: 1 file that is not a video (walk/cover.jpg); 1 folder of images next to videos (walk/thumbs: 3 images)"
     )
 
 

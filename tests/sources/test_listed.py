@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.sources.listed import listed_clips, listings_in
-from pipeline.sources.naming import Found
+from pipeline.sources.source import Found
 from tests.sources.clips import MP4, write_files
 
 
@@ -119,11 +119,11 @@ def test_composed_and_decomposed_letters_are_the_same_name(videos):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("jump/1.mp4 3\nloose.mp4 0\n", "2 rows by spaces, no line of column names, taken for path and label"),
-        ("jump/1.mp4,3\nloose.mp4,0\n", "2 rows by commas, no line of column names, taken for path and label"),
+        ("jump/1.mp4 3\nloose.mp4 0\n", "2 rows by spaces, no line of column names, read as path and label"),
+        ("jump/1.mp4,3\nloose.mp4,0\n", "2 rows by commas, no line of column names, read as path and label"),
         (
             "jump/1.mp4\t3\ttrain\nloose.mp4\t0\ttest\n",
-            "2 rows by tabs, no line of column names, taken for path, label and split",
+            "2 rows by tabs, no line of column names, read as path, label and split",
         ),
     ],
 )
@@ -176,7 +176,7 @@ def test_kinetics(videos):
         ("val/-3B32lodo2M_000059_000069.mp4", "air drumming", "-3B32lodo2M", "validation"),
     ]
     assert "Kinetics' columns: path from 'youtube_id', class from 'label'" in found.layout
-    assert found.left_out.line() == "left out: 1 listed video that is not here (gone1234567)"
+    assert found.left_out.line() == "left out: 1 listed video that is absent (gone1234567)"
 
 
 def test_listed_folders_of_images(videos):
@@ -197,13 +197,13 @@ def test_listed_files_that_are_empty_or_unreadable_are_left_out(videos):
     ("text", "message"),
     [
         ("path,group\njump/1.mp4,a\n", "no column label in the first line, which is: path,group"),
-        ("paht,label\njump/1.mp4,a\n", "no column path in the first line, which is: paht,label .'paht' looks like 'path'"),
+        ("paht,label\njump/1.mp4,a\n", "no column path in the first line, which is: paht,label"),
         ("foo\n", "no column path and label"),
         ("", "not a CSV file: it is empty"),
         ("path,label\n", "lists no files"),
         ("path,label,groups\njump/1.mp4,a,b\n", "'groups' looks like 'group'"),
         ("path,label\njump/9.mp4,a\nloose.mp4,b\njump/8.mp4,a\n", r"2 of 3 files are not found in .*row 2: jump/9.mp4, row 4"),
-        ("path,label\njump/1.mp4,a\n\njump/./1.mp4,b\n", "row 4: jump/1.mp4 is listed already in row 2; keep one"),
+        ("path,label\njump/1.mp4,a\n\njump/./1.mp4,b\n", "row 4: jump/1.mp4 is already listed in row 2; keep one"),
         ("path,label,split\njump/1.mp4,a,late\n", "row 2: unknown split 'late'"),
         ("path,label,split\njump/1.mp4,a,train\njump/2.MOV,a,\n", "row 3: unknown split ''"),
         ("path,label\n../x.mp4,a\n", "unsafe path"),
@@ -224,9 +224,9 @@ def test_listed_files_that_are_empty_or_unreadable_are_left_out(videos):
         (b"path,label\n\x00\x01,a\n", "not a text file"),
         ("label,youtube_id,time_start,time_end\na,x,soon,later\n", "row 2: time_start and time_end are 'soon' and 'later'"),
         ("jump/1.mp4,a,3,4\n", "no line of column names, and 4 values a row"),
-        ('[{"annotations": [{"result": [{"type": "timelinelabels"}]}]}]', "a Label Studio export"),
-        ('<?xml version="1.0"?>\n<annotations><track id="0" label="walk"/></annotations>', "a CVAT export"),
-        ('{"database": {"x": {"annotations": [{"segment": [0, 3], "label": "walk"}]}}}', "an ActivityNet export"),
+        ('[{"annotations": [{"result": [{"type": "timelinelabels"}]}]}]', "is JSON, not a CSV file"),
+        ('<?xml version="1.0"?>\n<annotations><track id="0" label="walk"/></annotations>', "is XML, not a CSV file"),
+        ('{"database": {"x": {"annotations": [{"segment": [0, 3], "label": "walk"}]}}}', "JSON, not .*; .*cut segments"),
         ('{"a": 1}', "is JSON, not a CSV file"),
     ],
 )  # fmt: skip

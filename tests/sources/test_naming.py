@@ -1,7 +1,8 @@
 import pytest
 
 from pipeline.console import UserError
-from pipeline.sources.naming import Clip, folded, identified, is_hidden, is_video, safe_parts, ucf_group
+from pipeline.sources.naming import folded, identified, is_hidden, is_video, safe_parts, ucf_group
+from pipeline.sources.source import Clip
 
 
 def test_ucf_names_give_group_and_number():

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.console import UserError
+from pipeline.sources.kinds import open_source
 from pipeline.sources.plan import Plan, plan_clips
-from pipeline.sources.source import open_source
 from tests.sources.clips import data, speed, split, write_files
 
 
@@ -16,6 +16,10 @@ def planned(folder: Path, scheme: str = "auto", seed: int = 1, **changes) -> Pla
     source = data(folder=str(folder), split=split(scheme=scheme), **changes)
     with open_source(source, speed()) as opened:
         return plan_clips(opened, source, seed)
+
+
+def lines(plan: Plan) -> list[str]:
+    return [note.message for note in plan.notes]
 
 
 def sources(plan: Plan, part: str) -> set[str]:
@@ -31,14 +35,14 @@ def test_the_split_of_the_folders_is_used_and_said(tmp_path):
     plan = planned(root)
     assert {clip.source.split("/")[0] for clip in plan.parts["test"]} == {"test"} and len(plan.parts["test"]) == 6
     assert sources(plan, "validation") == {f"val/{c}/{n}.mp4" for c in "ab" for n in range(3)}
-    assert plan.lines[1] == "data.split.scheme=auto: the split of the folders train, val and test is used"
+    assert lines(plan)[1] == "data.split.scheme=auto: the split of the folders train, val and test is used"
     assert {clip.clip for clip in plan.parts["test"]} == {f"{c}/test__{c}__{n}.mp4" for c in "ab" for n in range(3)}
     assert planned(root, "given").parts == plan.parts
     other = planned(root, "grouped")
     assert {clip.source.split("/")[0] for clip in other.parts["test"]} != {"test"}
     assert (
         "the split of the folders train, val and test is not used, because data.split.scheme=grouped (given or auto uses it)"
-        in other.lines
+        in lines(other)
     )
 
 
@@ -51,12 +55,12 @@ def test_validation_is_tested_where_there_is_no_test(tmp_path):
     plan = planned(write_files(tmp_path / "v", *(f"{s}/{c}/{n}.mp4" for s in ("train", "val") for c in "ab" for n in range(5))))
     assert {clip.source.split("/")[0] for clip in plan.parts["test"]} == {"val"}
     assert {part: len(clips) for part, clips in plan.parts.items()} == {"train": 8, "validation": 2, "test": 10}
-    assert "the split has no test part: its validation clips are tested" in plan.lines[2]
+    assert "the split has no test part: its validation clips are tested" in lines(plan)[2]
 
 
 def test_without_a_split_groups_are_drawn(tmp_path):
     plan = planned(tree(tmp_path / "v"))
-    assert plan.lines[1] == "data.split.scheme=auto: no split is given, so whole groups are drawn for each part"
+    assert lines(plan)[1] == "data.split.scheme=auto: no split is given, so whole groups are drawn for each part"
     assert plan.parts == planned(tmp_path / "v", "grouped").parts
     with pytest.raises(UserError, match=r"given takes the split from .* and there is neither"):
         planned(tmp_path / "v", "given")
@@ -73,7 +77,7 @@ def test_numbered_classes_get_their_names(tmp_path):
     (root / "names.txt").write_text("h\u00fcpfen, hoch\nlaufen\n")
     plan = planned(root, class_names=str(root / "names.txt"))
     assert plan.classes == ["h\u00fcpfen, hoch", "laufen"]
-    assert any("2 numbered classes named by" in line for line in plan.lines)
+    assert any("2 numbered classes named by" in line for line in lines(plan))
     assert planned(root, class_names=str(root / "names.txt"), classes=["laufen", "h\u00fcpfen, hoch"]).classes == plan.classes
 
 
@@ -114,8 +118,9 @@ def test_identical_files_never_straddle_a_grouped_split(tmp_path):
         plan = planned(root, seed=seed)
         assert [same & sources(plan, part) for part in plan.parts].count(set()) == 2
         assert {clip.group for clip in plan.clips if clip.source in same} == {"run/same.mp4"}
-    assert "identical files share a group, so that none is on two sides of the split: 1 set" in plan.lines
-    assert any(line.startswith("warning: identical files are in several classes: 1 set (run/same.mp4 =") for line in plan.lines)
+    assert "identical files share a group, so that none is on two sides of the split: 1 set" in lines(plan)
+    (found,) = [note for note in plan.notes if note.status == "warning"]
+    assert found.message.startswith("identical files are in several classes: 1 set (run/same.mp4 =")
     assert {clip.group for clip in planned(root, "random").clips if clip.source in same} == same
 
 
@@ -123,7 +128,7 @@ def test_what_is_left_out_is_said(tmp_path):
     root = tree(tmp_path / "v")
     write_files(root, "walk/notes.txt", "walk/.DS_Store")
     (root / "walk/broken.mp4").symlink_to("gone.mp4")
-    assert planned(root).lines[-1] == (
+    assert lines(planned(root))[-1] == (
         "left out: 1 broken link (walk/broken.mp4); 1 file that is not a video (walk/notes.txt); 1 hidden file (walk/.DS_Store)"
     )
 
@@ -142,11 +147,11 @@ def test_a_listing_that_names_numbers(tmp_path):
     )
     plan = planned(root, listing=str(root / "list.csv"))
     assert plan.classes == ["0", "1"] and any(
-        line.startswith("the labels are numbers (0, 1); data.class_names") for line in plan.lines
+        line.startswith("the labels are numbers (0, 1); data.class_names") for line in lines(plan)
     )
     (root / "names.txt").write_text("run\nwalk\n")
     plan = planned(root, listing=str(root / "list.csv"), class_names=str(root / "names.txt"))
-    assert plan.classes == ["run", "walk"] and not any("labels are numbers" in line for line in plan.lines)
+    assert plan.classes == ["run", "walk"] and not any("labels are numbers" in line for line in lines(plan))
 
 
 def test_keras_listings_are_found_and_their_split_used(tmp_path):
@@ -157,7 +162,7 @@ def test_keras_listings_are_found_and_their_split_used(tmp_path):
         (root / f"{name}.csv").write_text("video_name,tag\n" + "".join(f"{file},{file[0]}\n" for file in files))
     plan = planned(root)
     assert {clip.source.split("/")[0] for clip in plan.parts["test"]} == {"test"}
-    assert plan.lines[1] == "data.split.scheme=auto: the split of the listings train.csv, test.csv is used"
+    assert lines(plan)[1] == "data.split.scheme=auto: the split of the listings train.csv, test.csv is used"
 
 
 @pytest.mark.real
@@ -173,7 +178,7 @@ def test_folders_that_were_misread(name, layout, classes, test_groups):
     if not os.environ.get("MOVINET_REAL_DATA"):
         pytest.skip("MOVINET_REAL_DATA names no folder with cases/")
     plan = planned(Path(os.environ["MOVINET_REAL_DATA"]) / "cases" / name)
-    assert plan.lines[0].startswith(layout) and plan.classes == classes
+    assert lines(plan)[0].startswith(layout) and plan.classes == classes
     assert len({clip.group for clip in plan.parts["test"]}) == test_groups
     if name == "ds_f1":
         assert all(clip.source.startswith("test/") for clip in plan.parts["test"])

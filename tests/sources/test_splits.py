@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.console import UserError
-from pipeline.sources.naming import Clip, identified, ucf_name
+from pipeline.sources.naming import identified, ucf_name
+from pipeline.sources.source import Clip
 from pipeline.sources.splits import OFFICIAL_TEST_GROUPS, hold_out, limited, split_clips
 from tests.sources.clips import CLASSES, split, ucf_clip, ucf_names
 

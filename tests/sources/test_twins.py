@@ -1,4 +1,5 @@
-from pipeline.sources.naming import Clip
+from pipeline.check_results import ok, warning
+from pipeline.sources.source import Clip
 from pipeline.sources.twins import Twins, find_twins, in_one_group
 
 
@@ -26,15 +27,15 @@ def test_twins_join_groups_transitively_and_across_classes():
     assert in_one_group(clips, Twins([])) == clips
 
 
-def test_what_is_said():
+def test_notes_count_twins_and_warn_of_several_classes():
     clips = [clip("a/1", 5), clip("a/2", 5), clip("b/3", 5), clip("b/4", 5)]
     twins = Twins([["a/1", "a/2"], ["b/3", "b/4"]])
-    assert twins.lines(clips, grouped=True) == [
-        "identical files share a group, so that none is on two sides of the split: 2 pairs"
+    assert twins.notes(clips, grouped=True) == [
+        ok("data", "identical files share a group, so that none is on two sides of the split: 2 pairs")
     ]
-    assert Twins([["a/1", "b/3"]]).lines(clips, grouped=False) == [
-        "identical files are split as if they differed: 1 pair (a/1 = b/3)",
-        "warning: identical files are in several classes: 1 pair (a/1 = b/3); keep each in one class",
+    assert Twins([["a/1", "b/3"]]).notes(clips, grouped=False) == [
+        ok("data", "identical files are split as if they differed: 1 pair (a/1 = b/3)"),
+        warning("data", "identical files are in several classes: 1 pair (a/1 = b/3)", "keep each in one class"),
     ]
-    assert Twins([["a/1", "a/2", "b/3"]]).lines(clips, grouped=True)[0].endswith(": 1 set")
-    assert Twins([]).lines(clips, grouped=True) == []
+    assert Twins([["a/1", "a/2", "b/3"]]).notes(clips, grouped=True)[0].message.endswith(": 1 set")
+    assert Twins([]).notes(clips, grouped=True) == []

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.console import UserError
-from pipeline.sources.archives import Archive, archive_clips
-from pipeline.sources.store import Stored, fetch_clips, in_threads
+from pipeline.sources.archive_source import archive_clips, fetch_clips
+from pipeline.sources.archives import Archive
+from pipeline.sources.source import Stored
+from pipeline.sources.threads import in_threads
 from tests.range_server import RangeServer
 from tests.sources.clips import archive, digest, directory_start, ucf_members
 
@@ -18,7 +20,7 @@ VIDEOS = sorted(name for name in MEMBERS if name.endswith(".avi"))
 
 def fetch(server: RangeServer, folder: Path, number: int | None = None, retries: int = 2) -> Stored:
     with Archive(server.url("a.zip"), retries, 2.0) as remote:
-        return fetch_clips(remote, archive_clips(remote).clips[:number], folder, workers=3)
+        return fetch_clips(remote, archive_clips(remote).clips[:number], folder, threads=3)
 
 
 def test_only_what_is_not_there_whole_is_fetched(tmp_path):
