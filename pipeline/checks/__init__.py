@@ -1,1 +1,1 @@
-"""What `python -m commands.doctor` looks at before a long run, a module a subject. Nothing here imports TensorFlow or MLflow."""
+"""The checks of `python -m commands.doctor`, one module per subject. Nothing here imports TensorFlow or MLflow."""

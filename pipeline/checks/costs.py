@@ -1,113 +1,115 @@
-"""How much a run takes: arithmetic, time, memory and room on disk, from params.yaml and the number of clips alone.
+"""Estimates of what a run takes: time, memory and disk space, from params.yaml and the number of clips.
 
-All are estimates; each function says what it rests on.
+They tell minutes from days, and a fit from a failure. Time is within a factor of 3, memory and disk space within a factor of 2.
 """
 
 import math
-from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-
+from pipeline.check_results import CheckResult, ok, problem, warning
+from pipeline.checks.machine import Gpu, check_disks, cores, free_memory, product_rate
+from pipeline.checks.repository import cache_folder
 from pipeline.checks.source import Planned
+from pipeline.files import repository_root
 from pipeline.params import Params
 
-# What fraction of the speed of a large matrix product a network reaches, measured as above: 0.1 to 0.4 at the variants' own sizes
-# (most at 0.16), and half as much for frames of 64 pixels. A busy machine, and what is not arithmetic, move it by as much.
-EFFICIENCY = {64: 0.08, 128: 0.16}  # by pixels of a side; in between on a line, the same beyond
-WITHIN = 3  # the factor that the estimate of time is good for
-STEP = 3  # a training step's arithmetic over a forward pass's: the gradients by input and by weights cost one each
-DECODE = 0.005  # seconds of one core a second of video (320 x 240, decoded whole, encoded at 5 fps)
-STAGE = 12  # seconds a stage takes to start, six of them
-BUILT = 1.0e9  # bytes of a process with TensorFlow, the Model Garden and a built network
-BUFFERS = 0.6e9  # of clips held for shuffling, and decoded ahead
+LONG = 12 * 3600  # seconds after which the estimated time is a warning
 
-# Bytes of a JPEG frame are about JPEG * pixels ** JPEG_POWER at quality 95, within a fifth on 80 frames of UCF-101 from 64 to 320
-# pixels; other qualities relative to that.
-JPEG, JPEG_POWER = 8.4, 0.7
-JPEG_QUALITY = {50: 0.33, 75: 0.46, 90: 0.72, 95: 1.0, 98: 1.35, 100: 1.85}
-GRAPH = 6e6  # bytes of a SavedModel beside its variables
+# Networks reach this fraction of the speed of a large matrix product: measured 0.1 to 0.4 at the variants' own sizes, and half of
+# that for frames of 64 pixels.
+EFFICIENCY = 0.13
+STEP = 3  # arithmetic of a training step over that of a forward pass: the gradients by input and by weights cost one each
+DECODE = 0.005  # seconds of one core per second of video (320 x 240, decoded whole, encoded at 5 fps)
+STAGES, STAGE_START = 6, 12  # stages, and seconds that each takes to start
+PROCESS = 1.6e9  # bytes of a process with TensorFlow, a built network, and clips that are decoded ahead and shuffled
+HALF_WIDTH = 0.6  # memory of a batch in mixed precision over that in float32
+JPEG, JPEG_POWER = 8.4, 0.7  # a JPEG frame of quality 95 has about JPEG * pixels ** JPEG_POWER bytes (UCF-101, 64 to 320 pixels)
+GRAPH = 6e6  # bytes of a SavedModel without its variables
 
 
-@dataclass(frozen=True)
-class Work:
-    """Of a whole run. gflop: arithmetic of forward passes and training steps. fixed: seconds of starting. decoding: core-seconds.
-
-    efficiency: what part of a matrix product's speed the arithmetic reaches.
-    """
-
-    gflop: float
-    efficiency: float
-    fixed: float
-    decoding: float
-
-    def seconds(self, rate: float, cores: int) -> float:
-        """At `rate` floating point operations a second of a matrix product on all cores."""
-        return self.gflop * 1e9 / (rate * self.efficiency) + self.fixed + self.decoding / cores
+def _views(params: Params, planned: Planned) -> int:
+    """Views that the frozen backbone embeds."""
+    held_out = planned.clips["validation"] + planned.clips["test"]
+    return planned.clips["train"] * params.embed.views + held_out * params.evaluate.views
 
 
-def view_gflop(params: Params) -> float:
-    """Of one view through the network; convolutions cost as many operations as there are pixels."""
+def run_gflop(params: Params, planned: Planned) -> float:
+    """Arithmetic of all forward passes and training steps. A convolution costs as many operations as there are pixels."""
     cost = params.model.cost(params.frames.count)
-    return cost.gflop * params.frames.count * (params.frames.size / cost.pixels) ** 2
-
-
-def work(params: Params, planned: Planned) -> Work:
-    """Of a run from extract to report in which nothing is restored. Downloading is left out: it depends on the network."""
-    clips, view, cost = planned.clips, view_gflop(params), params.model.cost(params.frames.count)
-    held_out = clips["validation"] + clips["test"]
-    efficiency = float(np.interp(params.frames.size, list(EFFICIENCY), list(EFFICIENCY.values())))
-    decoding = planned.total * planned.seconds * DECODE
+    view = cost.gflop * params.frames.count * (params.frames.size / cost.pixels) ** 2
     if params.finetune.trainable == "head":
-        passes, start = clips["train"] * params.embed.views + held_out * params.evaluate.views, cost.start / 2
-    else:
-        epochs, start = params.finetune.epochs, cost.start
-        passes = (STEP * clips["train"] + clips["validation"]) * epochs + held_out * params.evaluate.views
-    return Work(passes * view, efficiency, 6 * STAGE + start, decoding)
+        return view * _views(params, planned)
+    clips, epochs = planned.clips, params.finetune.epochs
+    held_out = clips["validation"] + clips["test"]
+    return view * ((STEP * clips["train"] + clips["validation"]) * epochs + held_out * params.evaluate.views)
 
 
-def memory(params: Params) -> tuple[int, str]:
-    """Bytes at the peak of the largest stage, and what that is."""
+def run_seconds(params: Params, planned: Planned, rate: float, cores: int) -> float:
+    """From extract to report, if no stage is up to date. rate: floating point operations per second of a matrix product."""
+    start = params.model.cost(params.frames.count).start / (2 if params.finetune.trainable == "head" else 1)
+    decoding = planned.total * planned.seconds * DECODE / cores
+    return run_gflop(params, planned) * 1e9 / (rate * EFFICIENCY) + STAGES * STAGE_START + start + decoding
+
+
+def check_time(params: Params, planned: Planned, has_gpu: bool) -> CheckResult:
+    """Estimates the time from the speed of a matrix product on this machine now."""
+    if has_gpu:
+        return ok("time", "not estimated: TensorFlow uses the GPU, and only the processor's speed is measured here")
+    rate = product_rate()
+    seconds, gflop = run_seconds(params, planned, rate, cores()), run_gflop(params, planned)
+    line = (
+        f"about {_duration(seconds)} from extract to report on these {cores()} cores, without downloading: an estimate within a "
+        f"factor of 3, from {gflop:,.{0 if gflop >= 10 else 1}f} GFLOP and a matrix product at {rate / 1e9:,.0f} GFLOP/s"
+    )
+    if seconds > LONG:
+        return warning("time", line, "choose a smaller model, fewer clips or epochs, finetune=head, or a GPU")
+    return ok("time", line)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def peak_memory(params: Params) -> tuple[int, str]:
+    """Bytes at the peak of the largest stage, and which that is."""
     cost, pixels = params.model.cost(params.frames.count), params.frames.count * params.frames.size**2
     if params.finetune.trainable == "head":
-        batch, each, doing = max(params.speed.inference_batch, params.embed.views), cost.forward, "embed"
+        stage, batch, bytes_per_pixel = "embed", max(params.speed.inference_batch, params.embed.views), cost.forward
     else:
-        batch, each, doing = params.finetune.batch_size, cost.step, "finetune"
-    wide = 0.6 if params.finetune.precision != "float32" and doing == "finetune" else 1.0  # of half-width activations
-    what = f"{doing}, {batch} views of {params.frames.count} frames of {params.frames.size} px"
-    return round(BUILT + BUFFERS + batch * pixels * each * wide), what
+        stage, batch = "finetune", params.finetune.batch_size
+        bytes_per_pixel = cost.step * (1.0 if params.finetune.precision == "float32" else HALF_WIDTH)
+    what = f"{stage}, {batch} views of {params.frames.count} frames of {params.frames.size} px"
+    return round(PROCESS + batch * pixels * bytes_per_pixel), what
 
 
-def frame_bytes(size: int, aspect: float, quality: int) -> float:
-    """Of a JPEG frame whose short side has `size` pixels; aspect: width over height."""
-    pixels = size * size * max(aspect, 1 / aspect)
-    factor = float(np.interp(quality, list(JPEG_QUALITY), list(JPEG_QUALITY.values())))
-    return JPEG * pixels**JPEG_POWER * factor
+def check_memory(params: Params, gpus: list[Gpu], has_gpu: bool) -> CheckResult:
+    need, what = peak_memory(params)
+    free, where = (min(gpu.free for gpu in gpus), "on the GPU") if has_gpu else (free_memory(), "")
+    line = f"about {need / 1e9:.1f} GB at the peak ({what}; estimated), {free / 1e9:.1f} GB free {where}".rstrip()
+    key = "speed.inference_batch" if params.finetune.trainable == "head" else "finetune.batch_size"
+    advice = f"lower {key} or frames.count, or close other programs"
+    if need > 1.5 * free:
+        return problem("memory", line, advice)
+    return warning("memory", line, advice) if need > 0.8 * free else ok("memory", line)
 
 
-@dataclass(frozen=True)
-class Room:
-    """Bytes a run writes: outputs of the stages, fetched clips and what is kept for resuming, DVC's cache, temporary files."""
-
-    outputs: int
-    scratch: int
-    cache: int
-    temporary: int
-
-
-def room(params: Params, planned: Planned) -> Room:
-    """At most; what earlier runs left is not subtracted."""
+def disk_space(params: Params, planned: Planned) -> dict[Path, int]:
+    """Bytes that the run writes to each folder, at most: files of earlier runs are not subtracted."""
     frames = planned.total * math.ceil(planned.seconds * params.frames.fps)
-    records = frames * frame_bytes(params.frames.size, planned.aspect, params.frames.quality)
+    pixels = params.frames.size**2 * max(planned.aspect, 1 / planned.aspect)
     cost = params.model.cost(params.frames.count)
-    weights = 4 * cost.parameters
-    embedded = 0
-    if params.finetune.trainable == "head":
-        clips = planned.clips
-        views = clips["train"] * params.embed.views + (clips["validation"] + clips["test"]) * params.evaluate.views
-        embedded = 4 * cost.features * views + 2 * weights + GRAPH
-    model = 2 * weights + GRAPH  # a checkpoint and a SavedModel
-    # Weights, two moments and the best epoch, twice while a checkpoint is replaced.
-    training = 0 if params.finetune.trainable == "head" else 8 * weights
+    model = 2 * 4 * cost.parameters + GRAPH  # a checkpoint and a SavedModel
+    head = params.finetune.trainable == "head"
+    outputs = planned.bytes + frames * JPEG * pixels**JPEG_POWER + 2 * model
+    outputs += 4 * cost.features * _views(params, planned) if head else 0
     fetched = planned.bytes if params.data.archive is not None else 0
-    outputs = planned.bytes + records + embedded + model
-    return Room(round(outputs + model), round(fetched + training), round(outputs), round(2 * model))
+    training = 0 if head else 8 * 4 * cost.parameters  # weights, two moments and the best epoch, twice during a replacement
+    folders = {Path("data"): outputs, repository_root() / ".cache": fetched + training, cache_folder(): outputs}
+    return {folder: round(size) for folder, size in folders.items()}
+
+
+def check_disk(params: Params, planned: Planned) -> list[CheckResult]:
+    return check_disks(disk_space(params, planned))

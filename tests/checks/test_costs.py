@@ -1,10 +1,12 @@
 """The estimates against what was measured, each with the factor it claims."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
-from pipeline.checks.costs import WITHIN, frame_bytes, memory, room, view_gflop, work
+from pipeline.checks.costs import JPEG, JPEG_POWER, disk_space, peak_memory, run_gflop, run_seconds
 from pipeline.checks.source import Planned
 from pipeline.models.movinet.network.variants import VARIANTS
 from pipeline.models.movinet.settings import Settings
@@ -31,26 +33,25 @@ def test_the_counted_arithmetic_is_the_published(name):
     assert counted == pytest.approx(PUBLISHED_GFLOPS[name], rel=0.25)  # ours has activations and pooling in it
 
 
-def test_a_view_costs_by_its_frames_and_pixels():
-    native = view_gflop(params_of("data=ucf101_subset", "frames.count=10"))
-    assert native == pytest.approx(10 * COSTS["a0"].gflop)
-    assert view_gflop(params_of("data=ucf101_subset", "frames.count=20", "frames.size=86")) == pytest.approx(native / 2)
+def test_arithmetic_grows_with_frames_and_pixels():
+    native = run_gflop(params_of("data=ucf101_subset", "frames.count=10"), CLIPS)
+    assert run_gflop(params_of("data=ucf101_subset", "frames.count=20", "frames.size=86"), CLIPS) == pytest.approx(native / 2)
 
 
-def test_a_head_costs_one_pass_a_view_and_training_three_an_epoch():
-    head = params_of("data=ucf101_subset", "embed.views=4", "evaluate.views=2")
-    view = view_gflop(head)
-    assert work(head, CLIPS).gflop == pytest.approx(view * (100 * 4 + 50 * 2))
-    full = params_of("data=ucf101_subset", "finetune=full", "finetune.epochs=5", "evaluate.views=2")
-    assert work(full, CLIPS).gflop == pytest.approx(view * (5 * (3 * 100 + 20) + 50 * 2))
-    assert work(full, CLIPS).seconds(1e11, 2) > work(full, CLIPS).seconds(2e11, 2) > work(full, CLIPS).fixed
+def test_a_head_costs_one_pass_per_view_and_training_three_per_epoch():
+    head = params_of("data=ucf101_subset", "frames.count=10", "embed.views=4", "evaluate.views=2")
+    view = 10 * COSTS["a0"].gflop
+    assert run_gflop(head, CLIPS) == pytest.approx(view * (100 * 4 + 50 * 2))
+    full = params_of("data=ucf101_subset", "frames.count=10", "finetune=full", "finetune.epochs=5", "evaluate.views=2")
+    assert run_gflop(full, CLIPS) == pytest.approx(view * (5 * (3 * 100 + 20) + 50 * 2))
+    assert run_seconds(full, CLIPS, 1e11, 2) > run_seconds(full, CLIPS, 2e11, 2) > 0
 
 
 def test_the_estimate_of_the_default_run_holds_within_its_factor():
     """Measured on 2 cores at 120 GFLOP/s: training in 262 s, all stages together in about 6 minutes."""
     sample = Planned(["a"] * 6, {"train": 168, "validation": 48, "test": 84}, bytes=9_000_000, seconds=3.0, aspect=1.0)
-    seconds = work(params_of(), sample).seconds(120e9, 2)
-    assert 360 / WITHIN < seconds < 360 * WITHIN
+    seconds = run_seconds(params_of(), sample, 120e9, 2)
+    assert 360 / 3 < seconds < 360 * 3
 
 
 @pytest.mark.parametrize(
@@ -62,16 +63,14 @@ def test_the_estimate_of_the_default_run_holds_within_its_factor():
     ],
 )
 def test_memory_is_near_what_was_measured(overrides, gigabytes):
-    need, what = memory(params_of(*overrides))
+    need, what = peak_memory(params_of(*overrides))
     assert gigabytes * 0.8 < need / 1e9 < gigabytes * 2 and "8 views of 8 frames of 172 px" in what
 
 
 def test_half_width_takes_less_memory_and_larger_batches_more():
-    full = ("data=ucf101_subset", "finetune=full")
-    need = memory(params_of(*full))[0]
-    assert (
-        memory(params_of(*full, "finetune.precision=mixed_bfloat16"))[0] < need < memory(params_of(*full, "frames.count=32"))[0]
-    )
+    changes = ("finetune.precision=mixed_bfloat16", "finetune.precision=float32", "frames.count=32")
+    need = [peak_memory(params_of("data=ucf101_subset", "finetune=full", change))[0] for change in changes]
+    assert need == sorted(set(need))
 
 
 def photograph(side: int) -> np.ndarray:
@@ -85,27 +84,19 @@ def photograph(side: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [64, 172, 256])
-@pytest.mark.parametrize("quality", [75, 95])
-def test_the_size_of_a_frame_is_about_right(size, quality):
+def test_the_size_of_a_frame_is_about_right(size):
     image = cv2.resize(photograph(512), (size, size), interpolation=cv2.INTER_AREA)
-    actual = len(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
-    assert actual / 2.5 < frame_bytes(size, 1.0, quality) < actual * 2.5
+    actual = len(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+    assert actual / 2.5 < JPEG * size ** (2 * JPEG_POWER) < actual * 2.5
 
 
-def test_frames_grow_with_size_width_and_quality():
-    plain = frame_bytes(172, 1.0, 95)
-    assert frame_bytes(172, 0.5, 95) == frame_bytes(172, 2.0, 95) > plain
-    assert frame_bytes(172, 1.0, 100) > plain > frame_bytes(172, 1.0, 90) > frame_bytes(172, 1.0, 85) > frame_bytes(172, 1.0, 10)
-
-
-def test_room_counts_what_is_written_where():
-    head = params_of("data=ucf101_subset")
-    full = params_of("data=ucf101_subset", "finetune=full")
-    one, other = room(head, CLIPS), room(full, CLIPS)
-    records = 150 * 36 * frame_bytes(172, 4 / 3, 95)
-    assert one.outputs > CLIPS.bytes + records and one.cache > CLIPS.bytes + records
-    assert one.scratch == CLIPS.bytes < other.scratch
-    folder = params_of("data=folder", "data.folder=/videos")
-    assert room(folder, CLIPS).scratch < other.scratch
+def test_disk_space_counts_what_is_written_where(workspace):
+    head, full = params_of("data=ucf101_subset"), params_of("data=ucf101_subset", "finetune=full")
+    data, scratch, cache = Path("data"), workspace / ".cache", Path(".dvc/cache")
+    one, other = disk_space(head, CLIPS), disk_space(full, CLIPS)
+    records = 150 * 36 * JPEG * (172 * 172 * 4 / 3) ** JPEG_POWER
+    assert one[data] > CLIPS.bytes + records and one[cache] > CLIPS.bytes + records
+    assert one[scratch] == CLIPS.bytes < other[scratch]
+    assert disk_space(params_of("data=folder", "data.folder=/videos"), CLIPS)[scratch] < other[scratch]
     slower = params_of("data=ucf101_subset", "frames.fps=10")
-    assert room(slower, CLIPS).outputs - one.outputs == pytest.approx(records, rel=0.01)
+    assert disk_space(slower, CLIPS)[data] - one[data] == pytest.approx(records, rel=0.01)

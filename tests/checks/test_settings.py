@@ -19,7 +19,7 @@ def test_settings_that_fit_are_ok():
         (("model=a0", "finetune=head"), {"finetune__precision": "mixed_bfloat16"}, "problem", "trains in float32"),
         ((), {"finetune__precision": "mixed_float16"}, "problem", "needs a GPU"),
         ((), {"finetune__precision": "mixed_bfloat16"}, "warning", "slower than float32"),
-        ((), {"finetune__trainable": "head"}, "warning", "knows nothing"),
+        ((), {"finetune__trainable": "head"}, "warning", "backbone is untrained"),
     ],
 )
 def test_what_does_not_fit_together_is_named(overrides, changes, status, message):

@@ -104,7 +104,7 @@ def test_a_broken_database_is_a_problem(workspace):
 
 def test_a_place_that_cannot_be_written_to_is_a_problem(workspace, monkeypatch):
     monkeypatch.setattr(tracking.os, "access", lambda path, mode: False)  # root may write anywhere
-    assert "cannot be made" in check_tracking().message
+    assert "cannot be written to" in check_tracking().message
     (workspace / "mlflow.db").touch()
     assert "cannot be written to" in check_tracking().message
 
