@@ -16,13 +16,21 @@ from pipeline.reporting.inputs import ReportInputs
 from pipeline.reporting.parts import figure
 from pipeline.reporting.style import BLUE, GREY, VERMILION, check_characters, drawing, png, styled
 
-__all__ = ["BLUE", "GREY", "VERMILION", "check_characters", "drawing", "png", "styled"]  # the former place of `style`
+__all__ = [
+    "BLUE",
+    "GREY",
+    "VERMILION",
+    "check_characters",
+    "drawing",
+    "png",
+    "styled",
+]  # importable from here until every user imports `style`
 
 ANNOTATED_CLASSES = 30  # up to this many, each cell of a confusion matrix has room for its number
 
 
 def _sequential() -> LinearSegmentedColormap:
-    """Viridis from pale to dark, without its palest part: a single clip must stand out from an empty, white cell."""
+    """Viridis from pale to dark, without its palest part, so that a single clip contrasts with an empty, white cell."""
     colours = matplotlib.colormaps["viridis_r"](np.linspace(0.06, 1, 256))
     return LinearSegmentedColormap.from_list("confusion", colours).with_extremes(bad="white")
 

@@ -134,4 +134,4 @@ def wrap(name: str, limit: int) -> str:
     return "\n".join(lines)
 
 
-wrapped = wrap  # the former name
+wrapped = wrap  # the former name, for `inference.timeline`

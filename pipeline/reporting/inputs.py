@@ -1,4 +1,4 @@
-"""The files that a report is made of, read and checked against each other, and what several of its parts compute from them.
+"""The input files of a report, checked against each other, and values that several figures and tables share.
 
 Invariants: only these files are read, and they belong to one run (same classes, same clips). A results folder that mixes two runs
 is refused, because its report would be believed.

@@ -1,7 +1,6 @@
 """The page: the sections with their figures and tables as one self-contained HTML file.
 
-Invariants: the page needs nothing but itself (figures inside, no script or font from elsewhere); every name from the data is
-escaped; credentials inside addresses are left out.
+Invariants: the page refers to no other file or host; every name from the data is escaped; credentials in addresses are left out.
 """
 
 import base64

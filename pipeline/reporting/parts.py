@@ -54,7 +54,7 @@ class TablePart(NamedTuple):
       formats: format strings by column. Without one, integers have thousands separators and other numbers are percentages.
         Columns of numbers and columns with a format are aligned on the right. A name may hold {confidence}, of the intervals.
       heading: above it.
-      empty: the sentence that stands in for a table without rows; where there is none the table is left out.
+      empty: sentence shown instead of a table without rows; without one such a table is left out.
       folded: whether the reader has to open a table of more than ten rows.
       limit: rows that are shown; `rest` ends the line that counts the others.
       wide: whether it spans the page; else it is next to a figure where there is room.

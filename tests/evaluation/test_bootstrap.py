@@ -22,7 +22,7 @@ def test_sum_by_group_adds_the_clips_of_each_group():
     assert sums.tolist() == [[3, 4], [6, 8]]
 
 
-def test_the_interval_is_that_of_all_possible_resamples_of_three_groups():
+def test_interval_matches_the_exact_distribution_of_three_groups():
     """Three groups have 27 equally likely resamples: with many draws the quantiles must be theirs."""
     right, sizes = np.array([1.0, 2.0, 4.0]), np.array([4.0, 4.0, 4.0])
     scores = [right[list(draw)].sum() / sizes[list(draw)].sum() for draw in itertools.product(range(3), repeat=3)]
@@ -32,12 +32,12 @@ def test_the_interval_is_that_of_all_possible_resamples_of_three_groups():
     assert high == pytest.approx(np.quantile(scores, 0.8))
 
 
-def test_whole_groups_are_drawn():
-    """Two groups, one all right and one all wrong: only 0, 1/2 and 1 can come up, so the interval is everything."""
+def test_whole_groups_are_resampled():
+    """Two groups, one all right and one all wrong: scores are 0, 1/2 or 1, so the interval is [0, 1]."""
     assert _interval(np.repeat([1, 0], 50), np.repeat(["a", "b"], 50)) == (0, 1)
 
 
-def test_the_seed_decides_and_the_order_of_clips_does_not():
+def test_interval_depends_on_the_seed_and_not_on_the_order_of_clips():
     random = np.random.default_rng(3)
     right, groups = random.integers(0, 1000, 60), np.repeat([f"g{i:02d}" for i in range(12)], 5)
     order = random.permutation(60)
@@ -56,7 +56,7 @@ def test_one_group_has_no_interval():
     assert _interval(np.array([1, 0, 1]), np.array(["a"] * 3)) == (None, None)
 
 
-def test_undefined_resamples_are_left_out():
+def test_undefined_resamples_are_ignored():
     """A score that is undefined where group `a` is not drawn keeps its interval."""
     values, groups = np.array([[1.0], [0.0], [0.0]]), np.array(["a", "b", "c"])
 
@@ -68,7 +68,7 @@ def test_undefined_resamples_are_left_out():
 
 
 @pytest.mark.parametrize(("option", "value"), [("confidence", 1.0), ("confidence", 0.0), ("resamples", 0)])
-def test_impossible_settings_are_refused(option, value):
+def test_settings_out_of_range_are_refused(option, value):
     with pytest.raises(ValueError, match=option):
         _interval(np.array([1, 0]), np.array(["a", "b"]), **{option: value})
 
@@ -79,20 +79,20 @@ def test_groups_must_match_the_values():
 
 
 def test_coverage_on_clustered_data():
-    """Clips of a group succeed together. Drawing groups, about 95% of intervals hold the truth; drawing clips, far fewer."""
+    """With correlated clips, resampling groups covers the truth about 95% of the time; resampling clips far less often."""
     random = np.random.default_rng(11)
     trials, groups, clips, truth = 300, 50, 8, 0.7
-    held = {"groups": 0, "clips": 0}
+    covered = {"groups": 0, "clips": 0}
     widths = {"groups": [], "clips": []}
     for trial in range(trials):
         chance = random.beta(truth * 1.5, (1 - truth) * 1.5, groups)  # strongly clustered: intra-group correlation 0.4
         right = (random.random((groups, clips)) < chance[:, None]).ravel()
         for unit, names in (("groups", np.repeat(np.arange(groups), clips)), ("clips", np.arange(groups * clips))):
             low, high = _interval(right, names, resamples=300, seed=trial)
-            held[unit] += low <= truth <= high
+            covered[unit] += low <= truth <= high
             widths[unit].append(high - low)
-    # Three standard errors of a share of 300 trials are 0.04; the percentile interval itself falls a little short at 50 groups.
-    assert 0.90 <= held["groups"] / trials <= 0.98
-    assert held["clips"] / trials < 0.80
+    # Three standard errors of a share of 300 trials are 0.04; the percentile interval itself undercovers slightly at 50 groups.
+    assert 0.90 <= covered["groups"] / trials <= 0.98
+    assert covered["clips"] / trials < 0.80
     # The variance of clustered means is larger by 1 + 7 * 0.4 = 3.8, the width by its root.
     assert 1.7 < np.mean(widths["groups"]) / np.mean(widths["clips"]) < 2.2

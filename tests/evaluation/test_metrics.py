@@ -1,4 +1,4 @@
-"""Scores held against scikit-learn and against cases worked out by hand."""
+"""Scores compared with scikit-learn and with cases computed by hand."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def _made(clips: int = 240, classes: int = 8, seed: int = 0) -> tuple[np.ndarray
     return chances / chances.sum(1, keepdims=True), labels, np.array([f"g{i % 40:02d}" for i in range(clips)])
 
 
-def test_scores_equal_scikit_learns():
+def test_scores_equal_those_of_scikit_learn():
     chances, labels, groups = _made()
     result = score(chances, labels, groups, SETTINGS, seed=1)
     predicted = chances.argmax(1)
@@ -46,7 +46,7 @@ def test_scores_equal_scikit_learns():
     assert (result.clips, result.groups) == (240, 40)
 
 
-def test_score_has_the_keys_of_metrics_json_as_plain_numbers():
+def test_scores_are_plain_numbers_in_the_order_of_metrics_json():
     result = score(*_made(), SETTINGS, seed=1).model_dump()
     intervals = [f"{name}{end}" for name in ("top1", "top5", "macro_f1") for end in ("", "_low", "_high")]
     assert list(result) == [*intervals, "log_loss", "ece", "clips", "groups"]
@@ -56,13 +56,13 @@ def test_score_has_the_keys_of_metrics_json_as_plain_numbers():
         assert result[f"{name}_low"] < result[name] < result[f"{name}_high"]
 
 
-def test_score_follows_the_seed():
+def test_intervals_depend_on_the_seed():
     made = _made()
     assert score(*made, SETTINGS, seed=1) == score(*made, SETTINGS, seed=1)
     assert score(*made, SETTINGS, seed=1).top1_low != score(*made, SETTINGS, seed=3).top1_low
 
 
-def test_clips_that_stand_and_fall_together_widen_the_interval():
+def test_correlated_clips_widen_the_interval():
     chances, labels, _ = _made(clips=60)
     chances, labels = np.repeat(chances, 6, axis=0), np.repeat(labels, 6)
     by_group = score(chances, labels, np.repeat(np.arange(60), 6).astype(str), SETTINGS, seed=1).model_dump()
@@ -73,7 +73,7 @@ def test_clips_that_stand_and_fall_together_widen_the_interval():
         assert 1.8 < ratio < 3.2  # in theory the square root of 6
 
 
-def test_one_group_has_scores_but_no_interval():
+def test_one_group_has_scores_without_intervals():
     chances, labels, _ = _made()
     result = score(chances, labels, np.full(len(labels), "only"), SETTINGS, seed=1).model_dump()
     assert result["top1"] > 0.5
@@ -87,7 +87,7 @@ def test_top5_of_fewer_classes_is_always_right():
 
 
 def test_macro_f1_is_over_the_classes_that_have_clips():
-    """Class 2 has no clips and draws one wrong prediction: F1 is 2/3 for class 0, 1 for class 1, and class 2 has no say."""
+    """Class 2 has no clips and is predicted once: F1 is 2/3 for class 0, 1 for class 1, and class 2 does not count."""
     chances = np.eye(3)[[0, 2, 1, 1]]
     result = score(chances, np.array([0, 0, 1, 1]), np.array(["a", "b", "c", "d"]), SETTINGS, seed=1)
     assert result.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
@@ -105,7 +105,7 @@ def test_log_loss_is_finite_where_a_probability_is_zero():
     assert log_loss(chances, np.array([1, 0])) == pytest.approx((-np.log(LOG_LOSS_FLOOR) + np.log(2)) / 2)
 
 
-def test_reliability_and_ece_by_hand():
+def test_calibration_bins_and_ece_by_hand():
     """Confidences 0.55 (right), 0.6 (wrong) and 0.9 (right) in five bins: 0.6 belongs to the bin that ends there."""
     chances = np.array([[0.55, 0.45], [0.4, 0.6], [0.9, 0.1]])
     bins = calibration_bins(chances, np.array([0, 0, 0]), 5)
@@ -117,13 +117,13 @@ def test_reliability_and_ece_by_hand():
     assert expected_calibration_error(bins) == pytest.approx((2 * 0.075 + 1 * 0.1) / 3)
 
 
-def test_certainty_falls_into_the_last_bin_and_a_calibrated_classifier_has_no_error():
+def test_confidence_one_is_in_the_last_bin_and_ece_is_zero_when_calibrated():
     bins = calibration_bins(np.eye(4), np.arange(4), 15)
     assert bins["clips"].tolist() == [0] * 14 + [4]
     assert expected_calibration_error(bins) == 0
 
 
-def test_per_class_equals_scikit_learns_and_names_empty_classes():
+def test_per_class_scores_of_present_and_empty_classes():
     labels, predicted = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 1])
     table = per_class_scores(labels, predicted, ["a", "b", "c", "d"])
     assert table.columns.tolist() == ["class", "clips", "precision", "recall", "f1"]
@@ -143,7 +143,7 @@ def test_confusion_has_actual_classes_as_rows():
     assert confusion_matrix(np.array([], int), np.array([], int), 2).tolist() == [[0, 0], [0, 0]]
 
 
-def test_most_confused_orders_by_clips_then_share():
+def test_most_confused_pairs_are_ordered_by_clips_then_share():
     matrix = np.array([[10, 2, 0], [1, 0, 2], [0, 5, 1]])
     table = most_confused_pairs(matrix, ["a", "b", "c"], 3)
     assert table[["actual", "predicted", "clips"]].to_numpy().tolist() == [["c", "b", 5], ["b", "c", 2], ["a", "b", 2]]
@@ -151,7 +151,7 @@ def test_most_confused_orders_by_clips_then_share():
     assert len(most_confused_pairs(matrix, ["a", "b", "c"], 99)) == 4
 
 
-def test_nothing_is_confused_by_a_perfect_classifier():
+def test_perfect_classifier_has_no_confused_pairs():
     table = most_confused_pairs(np.diag([3, 2]), ["a", "b"], 5)
     assert table.empty
     assert table.columns.tolist() == ["actual", "predicted", "clips", "share"]
@@ -160,24 +160,24 @@ def test_nothing_is_confused_by_a_perfect_classifier():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda p: p.__setitem__((3, 1), np.nan), "1 of 240 clips .* row 3; the training diverged"),
+        (lambda p: p.__setitem__((3, 1), np.nan), "1 of 240 clips have non-finite values, first in row 3; the training diverged"),
         (lambda p: p.__setitem__((4, slice(None)), 0.5), r"row 4 is not a distribution \(sum 4"),
         (lambda p: p.__setitem__((5, slice(0, 2)), [-0.5, p[5, :2].sum() + 0.5]), "row 5 is not a distribution .* -0.5"),
     ],
 )
-def test_what_is_not_a_probability_is_named(spoil, message):
+def test_invalid_probabilities_are_refused(spoil, message):
     chances, labels, groups = _made()
     spoil(chances)
     with pytest.raises(UserError, match=message):
         score(chances, labels, groups, SETTINGS, seed=1)
 
 
-def test_an_empty_split_is_named():
+def test_empty_split_is_refused():
     with pytest.raises(UserError, match=r"no clips to score; check data\.split"):
         score(np.zeros((0, 3)), np.zeros(0, int), np.zeros(0, str), SETTINGS, seed=1)
 
 
-def test_shapes_and_labels_must_fit():
+def test_mismatched_shapes_and_labels_are_refused():
     chances, labels, groups = _made()
     with pytest.raises(ValueError, match="240 integer labels"):
         score(chances, labels[:-1], groups, SETTINGS, seed=1)
@@ -193,7 +193,7 @@ def test_shapes_and_labels_must_fit():
         most_confused_pairs(np.zeros((3, 3)), ["a", "b"], 1)
 
 
-def test_most_confused_is_a_frame_that_csv_can_hold(tmp_path):
+def test_most_confused_pairs_survive_csv(tmp_path):
     most_confused_pairs(np.array([[1, 1], [0, 1]]), ["a", "b"], 1).to_csv(tmp_path / "pairs.csv", index=False)
     assert pd.read_csv(tmp_path / "pairs.csv").to_dict("records") == [{"actual": "a", "predicted": "b", "clips": 1, "share": 0.5}]
 

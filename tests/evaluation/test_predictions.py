@@ -1,4 +1,4 @@
-"""predictions.csv: what is written is what is read, and what does not fit is named."""
+"""predictions.csv: round trips, and errors for invalid files."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ def _frame(split: str = "test", clips: int = 40, seed: int = 0, dtype=np.float32
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_reading_gives_back_what_was_written(tmp_path, dtype):
+def test_round_trip(tmp_path, dtype):
     test, labels, chances = _frame(dtype=dtype)
     validation, *_ = _frame("validation", clips=7, seed=1)
     write_predictions(tmp_path / "predictions.csv", test, validation)
@@ -34,12 +34,12 @@ def test_reading_gives_back_what_was_written(tmp_path, dtype):
     assert np.array_equal(part.probabilities.astype(dtype), chances)
 
 
-def test_the_columns_are_those_of_the_contract():
+def test_columns():
     frame, *_ = _frame()
     assert frame.columns.tolist() == ["clip", "group", "split", "actual", "predicted", *(f"p_{name}" for name in CLASSES)]
 
 
-def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
+def test_failed_write_leaves_no_file(tmp_path, monkeypatch):
     def full(*_, **__):
         raise RuntimeError("no")
 
@@ -62,21 +62,21 @@ def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
         (lambda f: f.assign(clip="same"), "same: listed twice"),
     ],
 )
-def test_what_does_not_fit_is_named(tmp_path, spoil, message):
+def test_invalid_files_are_refused(tmp_path, spoil, message):
     path = tmp_path / "predictions.csv"
     spoil(_frame()[0]).to_csv(path, index=False)
     with pytest.raises(UserError, match=f"predictions.csv: .*{message}"):
         read_predictions(path)
 
 
-def test_a_sum_within_rounding_is_accepted(tmp_path):
+def test_rounded_probabilities_are_accepted(tmp_path):
     path = tmp_path / "predictions.csv"
     frame, *_ = _frame()
     frame.round(4).to_csv(path, index=False)
     assert len(read_predictions(path)) == len(frame)
 
 
-def test_absent_and_empty_files_are_named(tmp_path):
+def test_absent_and_empty_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="not found; run `dvc repro`"):
         read_predictions(tmp_path / "predictions.csv")
     (tmp_path / "empty.csv").touch()
@@ -84,6 +84,6 @@ def test_absent_and_empty_files_are_named(tmp_path):
         read_predictions(tmp_path / "empty.csv")
 
 
-def test_classes_must_be_distinct_and_fit():
+def test_classes_must_be_distinct():
     with pytest.raises(ValueError, match="distinct"):
         predictions_frame(["a"], ["g"], "test", np.array([0]), np.array([[0.5, 0.5]]), ["x", "x"])

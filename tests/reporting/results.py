@@ -1,4 +1,4 @@
-"""Writes the files that a report is made of, as the stages before it would, for any number of classes."""
+"""Writes synthetic inputs of a report, as earlier stages would, for any number of classes."""
 
 import functools
 import hashlib
@@ -32,7 +32,7 @@ def some_params() -> Params:
 
 
 def _distributions(random: np.random.Generator, labels: np.ndarray, classes: int, skill: float) -> np.ndarray:
-    """Softmax scores that favour the actual class by `skill`, and one look-alike of each class a little."""
+    """Softmax scores that favour the actual class by `skill`, and one similar class a little."""
     scores = random.normal(0, 1, (len(labels), classes))
     rows = np.arange(len(labels))
     scores[rows, labels] += skill * random.uniform(0.5, 1.3, classes)[labels]
@@ -60,9 +60,9 @@ def write_results(
     sizes = {"test": groups, "train": 2 * groups, "validation": 2 if validation else 0}
     rows = []
     for label, name in enumerate(classes):
-        place = itertools.count(1)
+        numbers = itertools.count(1)
         for split, size in sizes.items():
-            for group, clip in itertools.product([next(place) for _ in range(size)], range(clips)):
+            for group, clip in itertools.product([next(numbers) for _ in range(size)], range(clips)):
                 stem = f"v_{name}_g{group:02d}_c{clip + 1:02d}"
                 rows.append(
                     {

@@ -47,7 +47,7 @@ def test_every_script_is_drawn_with_its_own_glyphs(script, capfd):
         warnings.simplefilter("error")
         first, second = drawn(name[0]), drawn(name[1])
     assert first.min() < 128 and second.min() < 128
-    assert (first != second).any()  # the boxes that stand for what is missing are the same for a whole script
+    assert (first != second).any()  # boxes for missing glyphs would be equal
     fonts.warn_of_missing([name])
     assert capfd.readouterr().err == ""
 
@@ -93,7 +93,7 @@ def test_arrow_between_right_to_left_names_points_at_the_predicted_class():
     left_half = right[:, dark[0] : dark[0] + 12]
     alone = drawn("أ")
     start = np.flatnonzero((alone < 128).any(axis=0))[0]
-    assert (left_half[:, :8] == alone[:, start : start + 8]).all()  # the actual class stands at the left
+    assert (left_half[:, :8] == alone[:, start : start + 8]).all()  # the actual class is on the left
     assert fonts.keep_left_to_right("Run") == "Run"
 
 

@@ -69,7 +69,7 @@ def test_majority_share(tmp_path):
     assert _read(*write_results(tmp_path, CLASSES)).majority_share == pytest.approx(1 / 3)
 
 
-def test_results_of_two_runs_are_refused(tmp_path):
+def test_files_of_two_runs_are_refused(tmp_path):
     data, results = write_results(tmp_path, CLASSES)
     metrics = read_json(results / "metrics.json")
     write_json(results / "metrics.json", metrics | {"test": metrics["test"] | {"clips": 83}})
@@ -87,7 +87,7 @@ def test_results_of_two_runs_are_refused(tmp_path):
         _read(data, results)
 
 
-def test_incomplete_files_are_named(tmp_path):
+def test_incomplete_files_are_refused(tmp_path):
     data, results = write_results(tmp_path, CLASSES)
     run = read_json(results / "run.json")
     write_json(results / "run.json", {})
