@@ -49,7 +49,8 @@ def describe_certainty(test: Scores, confidence: float, resamples: int) -> list[
             f"{percent(test.top1_high)}: the percentile interval of {resamples:,} resamples of the {groups:,} test groups. "
             "Clips of one group are correlated, so groups are resampled, not clips."
         ]
-    sentences.append("The interval covers the choice of test videos. It does not cover training again with another seed.")
+    if test.top1_low is not None:
+        sentences.append("The interval covers the choice of test videos. It does not cover training again with another seed.")
     if groups == test.clips and test.clips > 1:
         sentences.append("Every clip is its own group here: if several show one person or scene, the interval is too narrow.")
     if 1 < groups < FEW_GROUPS:
