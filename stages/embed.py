@@ -40,7 +40,8 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
         return out
     import tensorflow as tf
 
-    from pipeline.embedding.rows import EmbeddingJob, embed_split
+    from pipeline.embedding.rows import EmbeddingJob
+    from pipeline.embedding.splits import embed_split
     from pipeline.models.family import open_backbone
     from pipeline.training.datasets import ViewRecipe
     from pipeline.training.runtime import be_deterministic

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.files import read_json
+from pipeline.artifacts import FramesSummary
 from pipeline.params import Params, parse_params
 from tests.test_params import composed
 
@@ -71,18 +71,19 @@ def clips(tmp_path_factory) -> Path:
 class Repository:
     """A working directory with params.yaml in which stages run as a user runs them, each in a process of its own."""
 
-    def __init__(self, folder: Path, *overrides: str):
+    def __init__(self, folder: Path, *overrides: str, model: str = "a0_stream"):
         self.folder = folder
+        self.small = [f"model={model}" if option.startswith("model=") else option for option in SMALL]
         self.configure(*overrides)
 
     def configure(self, *overrides: str) -> None:
         self.overrides = overrides
-        content = composed(*SMALL, *overrides)
+        content = composed(*self.small, *overrides)
         (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
     @property
     def params(self) -> Params:
-        return parse_params(composed(*SMALL, *self.overrides))
+        return parse_params(composed(*self.small, *self.overrides))
 
     def environment(self) -> dict:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
@@ -109,8 +110,8 @@ def check_served_as_evaluated(folder: Path) -> None:
 
     predictions = pd.read_csv(folder / "results/predictions.csv").set_index("clip")
     serve = tf.saved_model.load(str(folder / "models/classifier/saved_model")).signatures["serving_default"]
-    files = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
-    for clip in map(parse_clip, read_clips(files)):
+    frames = folder / "data/frames"
+    for clip in map(parse_clip, read_clips(FramesSummary.of(frames).files(frames, "test"))):
         served = serve(frames=clip["frames"][None])["probabilities"].numpy()[0]
         expected = predictions.loc[clip["clip"].numpy().decode()].filter(like="p_").to_numpy(float)
         np.testing.assert_allclose(served, expected, atol=1e-5)

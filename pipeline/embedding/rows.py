@@ -1,4 +1,4 @@
-"""The features of a split, row by row: in this process, or in chunks by the workers of a cluster.
+"""The features of a split as rows of arrays in a scratch folder, filled one after the other.
 
 Invariants: a row follows from the clip and its index in the split alone, so that a killed run resumes, and the rows of a cluster
 are bitwise those of one process on the same kind of machine.
@@ -11,11 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts import FRAMES
-from pipeline.cluster import Workers
-from pipeline.console import UserError, progress
+from pipeline.console import UserError
 from pipeline.files import read_json, write_json
-from pipeline.models.family import Backbone
-from pipeline.training.datasets import ViewRecipe, embedding_views
+from pipeline.training.datasets import ViewRecipe
 
 SAVE_EVERY = 30.0  # seconds between two notes of the progress
 
@@ -100,30 +98,6 @@ class SplitRows:
         if found != self.clips:
             message = f"{FRAMES}: the records of {self._note.stem} hold {found} clips, but frames.json says {self.clips}"
             raise UserError(message, advice="run `dvc repro --force extract`")
-
-
-def embed_split(
-    job: EmbeddingJob, files: list[Path], clips: int, backbone: Backbone, store: Path, cluster: Workers | None
-) -> None:
-    """Fills the arrays of a split in `store`; rows that an earlier, killed run finished are not computed again."""
-    if clips == 0:
-        raise UserError(f"{FRAMES}: {job.split} has no clips")
-    rows = SplitRows(job, clips, store)
-    if len(rows.done) == clips:
-        return
-    with progress(total=clips, initial=len(rows.done), describe=f"embedding {job.split}", unit="clip") as bar:
-        if cluster is not None:
-            from pipeline.embedding.chunks import embed_on_cluster
-
-            embed_on_cluster(job, files, store, cluster, rows, bar)
-        else:
-            dataset = embedding_views(files, job.split, job.views, job.recipe, first=len(rows.done))
-            for block in dataset.batch(job.clips_a_batch).prefetch(2):
-                rows.append(job.compute(backbone, block), names_of(block))
-                bar.update(len(block["clip"]))
-                rows.save(if_due=True)
-    rows.check()
-    rows.save()
 
 
 def names_of(block: dict) -> list[list[str]]:

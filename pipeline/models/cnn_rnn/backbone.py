@@ -19,7 +19,7 @@ class ImageBackbone:
     """See `family.Backbone`: one vector a frame."""
 
     def __init__(self, model: Settings, sampling: Sampling, seed: int):
-        built = build_image_network(model, sampling.size, seed)
+        built = build_image_network(model.network, model.weights, sampling.size, seed)
         self._module = ImageFeatures(built, model.image_network, sampling.size)
         self.shape = (sampling.count, model.image_network.features)
         self.digest = None if model.weights == "random" else values_digest(built)

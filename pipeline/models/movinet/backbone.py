@@ -18,7 +18,9 @@ class MovinetBackbone:
 
     def __init__(self, model: Settings, num_classes: int, sampling: Sampling, seed: int):
         self._variant, self._sampling = model.variant, sampling
-        self._classifier, prefix = initial_classifier(model, num_classes, seed=seed)
+        self._classifier, prefix = initial_classifier(
+            model.variant, model.weights, num_classes, seed=seed, convolutions=model.convolutions
+        )
         self._frozen = FrozenBackbone(self._classifier.backbone, model.variant.features, sampling)
         self.shape = (model.variant.features,)
         self.digest = weights_digest(prefix)

@@ -30,9 +30,11 @@ def initial_weights_digest(model: Settings) -> str | None:
 
 def build_network(model: Settings, finetune: Finetune, num_classes: int, seed: int) -> tf_keras.Model:
     classifier, _ = initial_classifier(
-        model,
+        model.variant,
+        model.weights,
         num_classes,
         seed=seed,
+        convolutions=model.convolutions,
         reuse_projection=finetune.reuse_projection,
         stochastic_depth=finetune.stochastic_depth,
         batch_norm_momentum=finetune.batch_norm_momentum,

@@ -8,48 +8,46 @@ import tf_keras
 
 from pipeline.console import UserError, say
 from pipeline.files import atomic_folder
-from pipeline.models.cnn_rnn.network.image_networks import ImageNetwork
+from pipeline.models.cnn_rnn.network.image_networks import NETWORKS, ImageNetwork
 from pipeline.models.cnn_rnn.network.weights_file import weights_file
-from pipeline.models.cnn_rnn.settings import Settings
 from pipeline.models.constants import with_constants
 
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # it is only ever run forwards
 
 
-def build_image_network(model: Settings, size: int, seed: int) -> tf_keras.Model:
-    """The image network, restored: float32 (B, size, size, 3), preprocessed -> float32 (B, features).
+def build_image_network(name: str, weights: str, size: int, seed: int) -> tf_keras.Model:
+    """An image network, restored: float32 (B, size, size, 3), preprocessed -> float32 (B, features).
 
-    seed: of random weights.
+    Args:
+      name: in NETWORKS. weights: as `model.weights`.
+      seed: of random weights.
 
     Raises:
       UserError: weights that cannot be had or do not fit, a size that the network cannot take.
     """
-    network = model.image_network
+    network = NETWORKS[name]
+    path = None if weights in ("imagenet", "random") else weights_file(weights)
     tf_keras.utils.set_random_seed(seed)
     builder = getattr(getattr(tf_keras.applications, network.module), network.builder)
-    published = model.weights == "imagenet"
-    options = {"include_top": False, "pooling": "avg", "input_shape": (size, size, 3)}
+    published = "imagenet" if weights == "imagenet" else None
     try:
-        built = builder(weights="imagenet" if published else None, **options)
+        built = builder(weights=published, include_top=False, pooling="avg", input_shape=(size, size, 3))
     except ValueError as error:
-        raise UserError(f"{model.network}: frames.size = {size}: {_line(error)}", advice="set frames.size") from error
+        message = f"frames.size = {size}: {name} cannot take it: {_line(error)}"
+        raise UserError(message, advice=f"set frames.size to {network.size}") from error
     except Exception as error:  # what Keras raises when it fetches is a plain Exception
-        if not published:
+        if published is None:
             raise
         advice = "fetch the file by other means and set model.weights to its path"
-        raise UserError(f"the ImageNet weights of {model.network} cannot be had: {_line(error)}", advice=advice) from error
-    if model.weights not in ("imagenet", "random"):
-        _load(built, weights_file(model.weights), model)
-        say(f"restored all {len(built.weights)} variables of {model.network} from {model.weights}")
+        raise UserError(f"the ImageNet weights of {name} cannot be had: {_line(error)}", advice=advice) from error
+    if path is not None:
+        try:
+            built.load_weights(path)
+        except (ValueError, KeyError, OSError) as error:
+            advice = f"give weights of {name} without its classifier (no top), as Keras saves them"
+            raise UserError(f"model.weights: {weights}: does not fit {name}: {_line(error)}", advice=advice) from error
+        say(f"restored all {len(built.weights)} variables of {name} from {weights}")
     return built
-
-
-def _load(built: tf_keras.Model, path: Path, model: Settings) -> None:
-    try:
-        built.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
-        advice = f"give weights of {model.network} without its classifier (no top), as Keras saves them"
-        raise UserError(f"model.weights: {model.weights}: does not fit {model.network}: {_line(error)}", advice=advice) from error
 
 
 def _line(error: Exception) -> str:

@@ -7,15 +7,17 @@ from official.projects.movinet.modeling.movinet_model import MovinetClassifier
 
 from pipeline.console import say
 from pipeline.models.movinet.network.build import KERAS_BATCH_NORM_MOMENTUM, build_backbone, build_classifier, set_rezero
+from pipeline.models.movinet.network.variants import Variant
 from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
-from pipeline.models.movinet.settings import Settings
 
 
 def initial_classifier(
-    model: Settings,
+    variant: Variant,
+    weights: str,
     num_classes: int,
     *,
     seed: int,
+    convolutions: str = "auto",
     reuse_projection: bool = True,
     stochastic_depth: float = 0.0,
     batch_norm_momentum: float = KERAS_BATCH_NORM_MOMENTUM,
@@ -25,6 +27,7 @@ def initial_classifier(
     """Builds and restores; returns the classifier and the checkpoint's prefix (None when random).
 
     Args:
+      weights: as `model.weights`.
       seed: of the random values: all of them, or the new head's.
       reuse_projection: start the head's first layer from the checkpoint's.
       rezero: the residual scales of a random backbone; None leaves the Model Garden's 0.
@@ -32,22 +35,21 @@ def initial_classifier(
     Raises:
       UserError: weights that cannot be had, or do not fit completely.
     """
-    variant = model.variant
-    prefix = find_weights(model.weights, variant)
+    prefix = find_weights(weights, variant)
     tf_keras.utils.set_random_seed(seed)
     backbone = build_backbone(
         variant,
         stochastic_depth=stochastic_depth,
         batch_norm_momentum=batch_norm_momentum,
-        convolutions=model.convolutions,
+        convolutions=convolutions,
     )
-    classifier = build_classifier(variant, backbone, num_classes, dropout=dropout, convolutions=model.convolutions)
+    classifier = build_classifier(variant, backbone, num_classes, dropout=dropout, convolutions=convolutions)
     if prefix is None:
         if rezero is not None:
             set_rezero(backbone, rezero)
         return classifier, None
     pretrained = build_classifier(variant, backbone)
-    say(f"restored all {restore(pretrained, prefix, model.weights)} variables of {variant.id} from {model.weights}")
+    say(f"restored all {restore(pretrained, prefix, weights)} variables of {variant.id} from {weights}")
     if reuse_projection:
         projection = pretrained.layers[-1].get_weights()[:2]
         classifier.layers[-1].set_weights(projection + classifier.layers[-1].get_weights()[2:])

@@ -1,0 +1,72 @@
+"""The CNN-RNN through all stages as a user runs them: short clips are masked, and what is served says what was evaluated."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.artifacts import ClassifierDescription, EmbedSummary, read_export
+from tests.pipeline_runs import Repository, check_served_as_evaluated, clips
+
+__all__ = ["clips"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cnn_rnn")]
+FRAMES = 8  # more than the 6 of each clip
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory, clips) -> Repository:
+    options = ("finetune=head", "model.weights=random", f"frames.count={FRAMES}", "finetune.epochs=4", "export=tflite")
+    made = Repository(tmp_path_factory.mktemp("cnn_rnn"), f"data.folder={clips}", *options, model="cnn_rnn_mobilenet")
+    made.run("download", "extract", "embed", "finetune", "evaluate", "export", "report")
+    return made
+
+
+def test_features_are_cached_a_frame_with_their_mask(repository):
+    folder = repository.folder / "data/embeddings"
+    summary = EmbedSummary.of(folder)
+    assert (summary.shape, summary.masked) == ((FRAMES, 1024), True)
+    features, mask = np.load(folder / "train.npy"), np.load(folder / "train_mask.npy")
+    assert features.shape == (len(features), 3, FRAMES, 1024) and mask.shape == features.shape[:3]
+    np.testing.assert_array_equal(mask, np.broadcast_to(np.arange(FRAMES) < 6, mask.shape))
+    assert not features[~mask].any() and features[mask].any()
+
+
+def test_the_saved_model_says_what_was_evaluated(repository):
+    check_served_as_evaluated(repository.folder)
+
+
+def test_every_exported_file_says_nearly_the_same(repository):
+    rows = {row.format: row for row in read_export(repository.folder / "results/export.json")}
+    assert list(rows) == ["saved_model", "float32", "float16", "dynamic", "int8"]
+    assert rows["float32"].agreement == 1 and rows["int8"].bytes < 0.4 * rows["float32"].bytes
+    units = ClassifierDescription.of(repository.folder / "models/classifier").settings["units"]
+    assert rows["float32"].state_bytes == 4 * sum(units)  # float32
+
+
+def test_frame_by_frame_it_ends_with_the_whole_clips_answer(repository, clips):
+    video = next(clips.rglob("*.avi"))
+
+    def predict(*options: str) -> pd.DataFrame:
+        command = [sys.executable, "-m", "commands.predict", str(video), "--format", "csv", "--views", "1", *options]
+        how = {"cwd": repository.folder, "env": repository.environment(), "capture_output": True, "text": True}
+        done = subprocess.run(command, check=True, **how)
+        (repository.folder / "answer.csv").write_text(done.stdout)
+        return pd.read_csv(repository.folder / "answer.csv")
+
+    whole = predict().iloc[0]
+    streamed = predict("--stream")
+    assert len(streamed) == 6 == whole["frames"]
+    assert streamed["class"].iloc[-1] == whole["class_1"]
+    assert streamed["probability"].iloc[-1] == pytest.approx(whole["probability_1"], abs=1e-4)
+    lite = predict("--stream", "--model", "models/export/float32.tflite")
+    np.testing.assert_allclose(lite["probability"], streamed["probability"], atol=1e-4)
+
+
+def test_training_the_image_network_is_refused(clips, tmp_path):
+    from pipeline.console import UserError
+
+    with pytest.raises(UserError, match="the image network of a CNN-RNN stays frozen; set finetune=head"):
+        _ = Repository(tmp_path, f"data.folder={clips}", "finetune=full", model="cnn_rnn_mobilenet").params
