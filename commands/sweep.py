@@ -2,7 +2,7 @@
 
 A Hydra application: its sweepers (every combination, Optuna) choose the trials, its launchers (one after another, joblib, Dask,
 Slurm) run them. Each trial is a DVC experiment with its own MLflow run, nested under the sweep's. `--help` shows more;
-conf/sweep.yaml and conf/sweep/ hold the configuration. A sweep that was killed goes on when the same command is given again.
+conf/sweep.yaml and conf/sweep/ hold the configuration. A killed sweep resumes when the same command is given again.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import hydra
 
 from pipeline.console import RESUMES, run_command
 from pipeline.sweeping import start
-from pipeline.sweeping.finish import finish
+from pipeline.sweeping.results import finish
 from pipeline.sweeping.trial import run_trial
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -21,7 +21,7 @@ def main() -> None:
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="sweep")(run_trial)
     try:
         application()
-    except SystemExit:  # Hydra has said why; what the trials came to by then is shown all the same
+    except SystemExit:  # Hydra has printed the reason; the trials that have ended are shown nevertheless
         if start.opened is not None:
             finish(start.opened)
         raise
@@ -36,7 +36,7 @@ def _abandon(status: str) -> None:
     from pipeline.tracking.sweeps import end_sweep
 
     if start.opened is not None:
-        start.opened.showing.close()
+        start.opened.resources.close()
         end_sweep(start.opened.run_id, status)
 
 

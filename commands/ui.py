@@ -19,7 +19,7 @@ def main() -> None:
         return
     say(f"MLflow at http://{options.host}:{options.port} (stop with Ctrl-C)")
     arguments = ["-m", "mlflow", "ui", "--host", options.host, "--port", str(options.port)]
-    # In the environment, because everybody on the machine can read the arguments, and a database's address has a password in it.
+    # In the environment, because all users of the machine can read arguments, and the URI of a database may hold a password.
     os.execve(sys.executable, [sys.executable, *arguments], os.environ | {"MLFLOW_BACKEND_STORE_URI": uri})
 
 

@@ -1,7 +1,7 @@
-"""Hydra's side of `hydra/launcher=dask`; the work is in pipeline/sweeping/dask_jobs.py.
+"""Hydra's side of `hydra/launcher=dask`; the work is done in pipeline/sweeping/dask_launcher.py.
 
-Here because Hydra takes plugins only from the namespace package `hydra_plugins`, which so must have no `__init__.py`. Whatever
-uses Hydra in this folder imports this module, DVC included, so it imports nothing of ours before it is used.
+Here because Hydra takes plugins only from the namespace package `hydra_plugins`, which must have no `__init__.py`. Whatever uses
+Hydra in this folder imports this module, DVC included, so it imports nothing of the pipeline before it is used.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,8 @@ class DaskLauncher(Launcher):
         self.shared: tuple[Any, ...] = (hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from pipeline.sweeping.dask_jobs import launch
+        from pipeline.sweeping import dask_launcher
 
-        return launch(self.address, self.n_jobs, *self.shared, [list(one) for one in job_overrides], initial_job_idx)
+        return dask_launcher.launch(
+            self.address, self.n_jobs, *self.shared, [list(one) for one in job_overrides], initial_job_idx
+        )

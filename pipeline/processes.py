@@ -1,4 +1,4 @@
-"""Identifies processes across restarts and machines. A process id alone is ambiguous, because the system reuses it.
+"""Identifies processes across restarts and machines: a process id alone is ambiguous, because the system reuses it.
 
 A machine is anything with its own process id namespace: a host, or a container that may share the host's name.
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["identity", "is_running", "machine", "machine_of"]
+__all__ = ["identity", "is_running", "machine"]
 
 
 def machine() -> str:
@@ -33,19 +33,14 @@ def identity(process_id: int | None = None) -> str:
     return f"{machine()}:{number}:{began}"
 
 
-def machine_of(identity: str) -> str:
-    """The machine that `identity` names."""
-    return identity.split(":")[0]
-
-
 def is_running(identity: str) -> bool | None:
-    """Whether the very process that `identity` names still runs; None where it is another machine's, which cannot be seen."""
-    where, number, began = identity.split(":")
-    return _began(int(number)) == began if where == machine() else None
+    """Whether the process that `identity` names still runs; None where it is on another machine, whose processes are not seen."""
+    host, number, began = identity.split(":")
+    return _began(int(number)) == began if host == machine() else None
 
 
 def _began(process_id: int) -> str | None:
-    """When a process began; None where it does not run. On Linux counted from the system's start, so that no clock moves it."""
+    """When a process began; None where it does not run. On Linux counted from the system's start, so that no clock changes it."""
     try:
         if sys.platform == "linux":
             # The name, in parentheses, may hold anything; the state is the field after it, the start the twentieth (proc(5)).

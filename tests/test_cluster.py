@@ -1,9 +1,5 @@
-"""A real cluster on this machine, a scheduler and two workers as processes of their own: the same results as without one."""
+"""A real cluster on this machine, a scheduler and two workers as separate processes: the same results as without one."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,11 +12,11 @@ from pipeline.console import UserError
 from pipeline.settings import Augment, Cluster
 from stages import extract
 from tests import cluster_tasks as tasks
+from tests.dask_cluster import dask_cluster
 from tests.extracting import break_clips, contents, manifest_of, settings, write_clip
 from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent
-ELSEWHERE = "/"  # the scheduler runs where this code cannot be imported
 
 
 def dask_at(address: str | None, workers: int | None = None) -> Cluster:
@@ -34,20 +30,8 @@ def root(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def address():
-    """A scheduler and two single-threaded workers under a nanny, which starts a killed one again."""
-    port = free_port()
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment |= {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    url = f"tcp://127.0.0.1:{port}"
-    scheduler = ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
-    worker = ["-m", "distributed.cli.dask_worker", url, "--nworkers", "2", "--nthreads", "1", "--no-dashboard"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-    started = [subprocess.Popen([sys.executable, *scheduler], cwd=ELSEWHERE, **quiet)]
-    started.append(subprocess.Popen([sys.executable, *worker], cwd=ROOT, **quiet))
-    yield url
-    for process in reversed(started):
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+    with dask_cluster(ROOT, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1", TF_CPP_MIN_LOG_LEVEL="3") as found:
+        yield found
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
@@ -112,11 +96,11 @@ def records(tmp_path_factory) -> list[Path]:
     return files
 
 
-def test_places_are_those_of_reading(records):
+def test_record_positions_are_those_of_reading(records):
     from pipeline.embedding.record_positions import clip_positions, read_record
     from pipeline.video.records import read_clips
 
-    assert [read_record(place) for place in clip_positions(records)] == [clip.numpy() for clip in read_clips(records)]
+    assert [read_record(position) for position in clip_positions(records)] == [clip.numpy() for clip in read_clips(records)]
 
 
 def test_a_cut_file_is_refused(records, tmp_path):
@@ -127,7 +111,7 @@ def test_a_cut_file_is_refused(records, tmp_path):
         clip_positions([tmp_path / "cut"])
 
 
-def test_embedding_gives_the_same_rows_and_goes_on(records, tmp_path, workers, monkeypatch):
+def test_embedding_gives_the_same_rows_and_resumes(records, tmp_path, workers, monkeypatch):
     """In chunks of 4 clips; then again where one process did 6 and a killed cluster one chunk more."""
     import tensorflow as tf
 
@@ -174,7 +158,7 @@ def test_embedding_gives_the_same_rows_and_goes_on(records, tmp_path, workers, m
     assert read_json(resumed / "train.json") == rows
 
 
-def test_results_come_in_order_and_few_calls_are_out(workers):
+def test_results_come_in_order_and_few_calls_are_in_flight(workers):
     made = 0
 
     def calls():
@@ -191,7 +175,7 @@ def test_results_come_in_order_and_few_calls_are_out(workers):
         assert made <= number + 4
 
 
-def test_a_worker_that_dies_is_made_up_for(workers, tmp_path):
+def test_a_call_whose_worker_dies_runs_again(workers, tmp_path):
     calls = [Call((str(tmp_path / "marker"), number), 0, str(number)) for number in range(6)]
     assert list(workers.in_order(tasks.die_once, calls, ahead=2)) == list(range(6))
     assert (tmp_path / "marker").exists()
@@ -218,7 +202,7 @@ def test_a_worker_with_other_code_or_python_is_refused(address, workers, monkeyp
         list(workers.in_order(tasks.square, [Call((1,), 0, "-")], ahead=1))
 
 
-def test_nobody_at_the_address(monkeypatch):
+def test_an_address_without_an_answer(monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     for address in (f"tcp://127.0.0.1:{free_port()}", "nonsense://x"):
         with pytest.raises(UserError, match="no Dask scheduler answers there") as caught:
@@ -236,7 +220,7 @@ def test_no_workers_and_a_scheduler_that_goes_away(monkeypatch):
         local.scale(1)
         with open_cluster(dask_at(local.scheduler_address)) as opened:
             local.scale(0)
-            with pytest.raises(UserError, match="all workers have gone; finished work is kept"):
+            with pytest.raises(UserError, match="all workers have gone; start workers and run again: finished work is kept"):
                 list(opened.in_order(tasks.square, [Call((2,), 0, "-")], ahead=1))
             local.close()
             with pytest.raises(UserError, match="the scheduler has gone"):

@@ -1,4 +1,4 @@
-"""A process is known by its id and its beginning, and may vanish at any moment."""
+"""A process is identified by its id and its start, and may end at any moment."""
 
 import os
 import socket
@@ -9,13 +9,13 @@ import psutil
 import pytest
 
 from pipeline import processes
-from pipeline.processes import identity, is_running, machine, machine_of
+from pipeline.processes import identity, is_running, machine
 
 
-def test_a_process_runs_until_it_ends_even_where_nobody_has_waited_for_it():
+def test_a_zombie_does_not_count_as_running():
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     named = identity(child.pid)
-    assert machine_of(named) == machine() and machine().startswith(socket.gethostname()) and is_running(named)
+    assert named.startswith(f"{machine()}:") and machine().startswith(socket.gethostname()) and is_running(named)
     child.stdin.close()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still there as a zombie
     assert psutil.pid_exists(child.pid) and not is_running(named)
@@ -25,18 +25,18 @@ def test_a_process_runs_until_it_ends_even_where_nobody_has_waited_for_it():
         identity(child.pid)
 
 
-def test_another_process_that_got_the_number_is_not_the_one_that_was_meant():
+def test_a_process_with_a_reused_number_is_another_one():
     here, number, began = identity().split(":")
     assert is_running(f"{here}:{number}:{began}")
     assert is_running(f"{here}:{number}:{began}1") is False
 
 
-def test_of_another_machines_process_nothing_is_known():
+def test_processes_of_another_machine_are_unknown():
     _, number, began = identity().split(":")
     assert is_running(f"{socket.gethostname()}/1:{number}:{began}") is None  # a container of this host's name
 
 
-def test_a_name_with_anything_in_it_hides_nothing(tmp_path):
+def test_a_name_with_parentheses_and_spaces(tmp_path):
     path = tmp_path / "a) Z 1 (b"
     path.symlink_to(sys.executable)
     child = subprocess.Popen([path, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
@@ -44,7 +44,7 @@ def test_a_name_with_anything_in_it_hides_nothing(tmp_path):
     child.communicate()
 
 
-def test_without_proc_the_system_is_asked(monkeypatch):
+def test_without_proc_psutil_is_used(monkeypatch):
     monkeypatch.setattr(processes.sys, "platform", "darwin")
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     named = identity(child.pid)
@@ -53,7 +53,7 @@ def test_without_proc_the_system_is_asked(monkeypatch):
     assert not is_running(named)
 
 
-def test_a_process_that_vanishes_as_it_is_looked_at_is_gone(monkeypatch):
+def test_a_process_that_ends_during_the_check_does_not_run(monkeypatch):
     named = identity()
 
     def vanished(*arguments):

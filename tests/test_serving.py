@@ -1,4 +1,4 @@
-"""The commands of docs/serving.md, as they stand there, with an MLflow server on this machine."""
+"""The commands of docs/serving.md, as written there, with an MLflow server on this machine."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def documented() -> tuple[str, str]:
 
 
 def shell(command: str, port: int, **options) -> subprocess.Popen:
-    """Runs a documented command as a process group of its own, on another port than the documented one."""
+    """Runs a documented command as its own process group, on another port than the documented one."""
     assert "5001" in command
     return subprocess.Popen(["bash", "-c", command.replace("5001", str(port))], start_new_session=True, text=True, **options)
 

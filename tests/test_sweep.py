@@ -1,4 +1,4 @@
-"""A whole sweep in a repository of its own: two jobs at once, a failing trial, SIGKILL in the middle, the same command again."""
+"""A whole sweep in its own repository: two jobs at once, a failing trial, SIGKILL in the middle, the same command again."""
 
 import base64
 import json
@@ -42,7 +42,7 @@ def run_in(folder, *command):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """What git has or would have of this tree, committed in a new place."""
+    """The files of this tree that git has or would have, committed in a new folder."""
     folder = tmp_path_factory.mktemp("sweep") / "repository"
     listed = run_in(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     for name in listed:
@@ -134,7 +134,7 @@ def test_the_page_is_self_contained(finished):
 
 
 def test_nothing_ran_twice(finished):
-    """Each stage that two trials share ran once, and a training that was killed went on."""
+    """Each stage that two trials share ran once, and a training that was killed resumed."""
     logs = finished.log("0.002") + finished.log("0.02")
     for stage in ("download", "extract", "embed"):
         assert logs.count(f"Running stage '{stage}'") == 1

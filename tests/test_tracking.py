@@ -91,17 +91,14 @@ def test_each_stage_continues_the_same_run(params, store):
 def test_second_evaluation_of_one_training_gets_its_own_run(composed, params, store):
     first = finetune(params)
     evaluate(params, top1=0.5)
-    time.sleep(0.01)
     changed = parse_params(composed | {"evaluate": composed["evaluate"] | {"views": 7}})
     second = evaluate(changed, top1=0.75)
-    assert second.origin == "copied"
+    assert second.origin == "derived"
     assert json.loads(RESULT_FILE.read_text())["run_id"] == second.run_id != first.run_id
     old, new = stored(first), stored(second)
     assert new.data.tags["finetuned_by"] == first.run_id
     assert new.data.params == old.data.params | {"evaluate.views": "7"}
-    assert new.data.metrics == old.data.metrics | {"test/top1": 0.75}
-    assert [point.value for point in second.client.get_metric_history(second.run_id, "test/top1")] == [0.75]
-    assert [point.step for point in second.client.get_metric_history(second.run_id, "train/loss")] == [1, 2, 3]
+    assert new.data.metrics == {"test/top1": 0.75, "validation/top1": 0.25}  # training's are on its own run
     assert len(new.inputs.dataset_inputs) == 3
     assert new.data.tags["stage.finetune"] == "done"
     assert old.data.metrics["test/top1"] == 0.5
@@ -151,8 +148,8 @@ def test_evaluation_that_failed_continues_its_run_even_with_other_parameters(com
 @pytest.mark.parametrize(
     ("owner", "origin"),
     [
-        (identity(), "copied"),
-        ("elsewhere:1:1", "copied"),  # on another machine, which cannot be seen
+        (identity(), "derived"),
+        ("elsewhere:1:1", "derived"),  # on another machine, which cannot be seen
         (f"{identity()}1", "continued"),  # it has ended, and its number is another process's
         ("host:1", "continued"),  # as an earlier version wrote it
     ],
@@ -160,7 +157,7 @@ def test_evaluation_that_failed_continues_its_run_even_with_other_parameters(com
 )
 def test_run_that_a_living_process_evaluates_is_left_to_it(params, store, owner, origin):
     begun = finetune(params)
-    begun.set_tags({"stage.evaluate": owner, "stage.evaluate.began": int(time.time() * 1000)})
+    begun.set_tags({"stage.evaluate": owner})
     begun.client.update_run(begun.run_id, status="RUNNING")
     with stage_run(params, "evaluate", RUN_FILE) as run:
         assert run.origin == origin

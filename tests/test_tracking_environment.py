@@ -34,21 +34,21 @@ def test_what_differs_is_named_and_nothing_else():
     ]
 
 
-def test_evaluation_carries_on_what_training_noted(params, store, monkeypatch):
+def test_evaluation_copies_the_environment_of_training(params, store, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.tracking.runs.environment", lambda gpus: environment(gpus) | {"processor": "of training"})
         with begin_run(params, RUN_FILE, gpus=["NVIDIA H100"]) as run:
             pass
     with stage_run(params, "evaluate", RUN_FILE, RESULT_FILE):
         pass
-    noted = json.loads(RESULT_FILE.read_text())["environment"]
-    assert noted == json.loads(RUN_FILE.read_text())["environment"]
-    assert (noted["processor"], noted["gpus"]) == ("of training", ["NVIDIA H100"])
+    recorded = json.loads(RESULT_FILE.read_text())["environment"]
+    assert recorded == json.loads(RUN_FILE.read_text())["environment"]
+    assert (recorded["processor"], recorded["gpus"]) == ("of training", ["NVIDIA H100"])
     artifact = store / "mlartifacts" / run.run_id / "artifacts/environment.json"
-    assert json.loads(artifact.read_text()) == noted
+    assert json.loads(artifact.read_text()) == recorded
 
 
-def test_of_a_training_that_noted_none_none_is_made_up(params, store):
+def test_without_a_recorded_environment_none_is_invented(params, store):
     with begin_run(params, RUN_FILE):
         pass
     known = json.loads(RUN_FILE.read_text())

@@ -88,19 +88,8 @@ def test_each_way_of_evaluating_is_found_again(composed, params, store):
     assert stored(second).data.params["evaluate.views"] == "7"
 
 
-def test_a_copy_holds_what_training_logged_and_nothing_later(composed, params, store):
-    finetune(params)
-    first = evaluate(params, top1=0.5)
-    export(params)
-    time.sleep(0.01)
-    evaluate(params, top1=0.5)  # again: what it began with is still the first time
-    second = evaluate(changed(composed, evaluate={"views": 7}), top1=0.75)
-    kept, copied = stored(first).data.metrics, stored(second).data.metrics
-    assert copied == {name: value for name, value in kept.items() if not name.startswith("export/")} | {"test/top1": 0.75}
-
-
 @pytest.mark.parametrize("order", [("evaluate", "export", "report"), ("export", "report", "evaluate"), ("report", "export")])
-def test_stages_of_a_classifier_from_elsewhere_meet_on_one_run(params, store, order):
+def test_stages_of_a_classifier_from_elsewhere_share_one_run(params, store, order):
     elsewhere = "0123456789abcdef0123456789abcdef"
     for file in (RUN_FILE, RESULT_FILE):
         file.parent.mkdir(exist_ok=True)
@@ -113,7 +102,7 @@ def test_stages_of_a_classifier_from_elsewhere_meet_on_one_run(params, store, or
     assert run.data.params.items() >= {"model.id": params.model.id, "evaluate.views": str(params.evaluate.views)}.items()
 
 
-def test_a_run_that_was_cut_off_as_it_was_restored_is_not_taken_for_whole(params, store, monkeypatch):
+def test_a_run_whose_restoring_was_cut_off_is_not_used(params, store, monkeypatch):
     RESULT_FILE.parent.mkdir()
     RESULT_FILE.write_text(json.dumps({"run_id": "0" * 32}))
     with monkeypatch.context() as patch:
@@ -135,7 +124,7 @@ def test_a_sweep_leaves_the_finished_trials_of_another_alone(params, store, monk
     assert client.get_run(first.run_id).data.metrics["test/top1"] == 0.5
     assert client.get_run(second.run_id).data.tags["mlflow.parentRunId"] == "b" * 32
     monkeypatch.delenv(PARENT_VARIABLE)
-    assert export(params).run_id == second.run_id  # by results/run.json: the classifier that lies here
+    assert export(params).run_id == second.run_id  # by results/run.json: the classifier of this working copy
 
 
 EXPORTING = """
@@ -151,7 +140,7 @@ with stage_run(load_params(), "export", Path("results/run.json")) as run:
 
 
 @pytest.mark.slow
-def test_two_that_export_one_run_take_turns(composed, params, store):
+def test_two_that_export_one_run_wait_for_each_other(composed, params, store):
     import yaml
 
     (store / "params.yaml").write_text(yaml.safe_dump(composed))

@@ -1,4 +1,4 @@
-"""Where runs are kept: databases and servers, and what is said where one cannot be had."""
+"""Tracking stores: databases and servers, and the messages where one is not available."""
 
 import os
 import shutil
@@ -72,7 +72,7 @@ def test_credentials_are_not_written_down(uri, clean):
 
 
 @pytest.mark.slow
-def test_processes_that_meet_an_empty_database_agree(place):
+def test_processes_that_open_an_empty_database_agree(place):
     code = "from pipeline.tracking.store import *; print(experiment_id(open_client(), 'shared'))"
     processes = [run_python(code) for _ in range(4)]
     answers = [process.communicate(timeout=300) for process in processes]
@@ -99,7 +99,7 @@ def test_server_keeps_runs_and_artifacts(composed, params, store, tmp_path_facto
         run = evaluate(params)
         run.log_artifact(RUN_FILE)
         other = parse_params(composed | {"evaluate": composed["evaluate"] | {"views": 7}})
-        assert run.run_id == begun.run_id == evaluate(params).run_id and evaluate(other).origin == "copied"
+        assert run.run_id == begun.run_id == evaluate(params).run_id and evaluate(other).origin == "derived"
         assert stored(run).data.metrics["test/top1"] == 0.5
         assert [path.name for path in (folder / "kept").rglob("run.json")] == ["run.json"]
         assert not (store / "mlflow.db").exists()

@@ -11,7 +11,7 @@ CALLS = ("PartitionedCall", "StatefulPartitionedCall", "If", "While", "Stateless
 def flops(function, *specs: tf.TensorSpec) -> int:
     """Multiplications and additions of the convolutions and matrix products of one call, two for each product.
 
-    What activations, pooling and batch norm do is left out, as in published figures.
+    Activations, pooling and batch norm are left out, as in published figures.
 
     Args:
       function: of a SavedModel, or any that TensorFlow can trace.
@@ -22,12 +22,12 @@ def flops(function, *specs: tf.TensorSpec) -> int:
     """
     traced = tf.function(lambda *arguments: function(*arguments), autograph=False).get_concrete_function(*specs)
     frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False, aggressive_inlining=True)
-    with tf.Graph().as_default() as graph:  # imported once more, so that shapes are inferred from the inputs' through all of it
-        places = {
+    with tf.Graph().as_default() as graph:  # imported again, so that all shapes are inferred from those of the inputs
+        inputs = {
             tensor.op.name: tf.compat.v1.placeholder(spec.dtype, spec.shape)
             for tensor, spec in zip(frozen.inputs, specs, strict=True)
         }
-        tf.import_graph_def(frozen.graph.as_graph_def(), {f"{name}:0": place for name, place in places.items()}, name="")
+        tf.import_graph_def(frozen.graph.as_graph_def(), {f"{name}:0": tensor for name, tensor in inputs.items()}, name="")
     left = [op.name for op in graph.get_operations() if op.type in CALLS]
     if left:
         raise ValueError(f"cannot count what {left[0]} does")
@@ -35,7 +35,7 @@ def flops(function, *specs: tf.TensorSpec) -> int:
 
 
 def _products(op: tf.Operation) -> int:
-    """Products that an operation computes and sums."""
+    """The products that an operation computes and sums."""
     if op.type in ("Conv2D", "Conv3D"):
         return _size(op.outputs[0]) * math.prod(_shape(op.inputs[1])[:-1])
     if op.type == "DepthwiseConv2dNative":

@@ -27,16 +27,15 @@ def pareto_figure(table: pd.DataFrame, swept: list[str], confidence: float) -> F
         axis.scatter(x[~front], y[~front], color=BLUE, zorder=3)
         axis.plot(x[front], y[front], color=VERMILION, marker="o", drawstyle="steps-post", zorder=4, label="front")
         if len(known) <= LABELLED:
-            for place, same in known.groupby([column, "validation_top1"], sort=True):
+            for point, same in known.groupby([x, y], sort=True):
                 name = shorten(", ".join(short_value(str(same[key].iloc[0])) for key in swept) or same["trial"].iloc[0])
                 name += f" and {len(same) - 1} more" if len(same) > 1 else ""
                 colour = VERMILION if front[same.index].any() else GREY
-                at = (float(place[0]) / scale, float(place[1]))
-                axis.annotate(name, at, (5, 5), textcoords="offset points", fontsize=9, color=colour)
+                axis.annotate(name, point, (5, 5), textcoords="offset points", fontsize=9, color=colour)
         if len(x) and x.max() > 3 * x.min() > 0:
             axis.set_xscale("log")
             axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
             axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(label)
         axis.grid(True)

@@ -1,9 +1,9 @@
 """Runs a trial's command and ends it, with all that it started, when the sweep that wanted it is gone.
 
-A killed sweep leaves nothing running behind: this process, in a session of its own, watches the sweep and the process that runs
-the trial, and passes an interrupt on to the command's whole group. DVC then puts the working copy back, and the stages keep their
-checkpoints, and the killed sweep's MLflow run is closed, until the same command opens it again. While it lives it holds a lock of
-the trial's, so that whoever runs the trial again waits until it is gone.
+A killed sweep leaves nothing running: this process, in a session of its own, watches the sweep and the process that runs the
+trial, and interrupts the command's whole group when either ends. DVC then puts the working copy back, the stages keep their
+checkpoints, and the killed sweep's MLflow run is marked KILLED. The guard holds a lock of the trial for as long as it lives, so
+that whoever runs the trial again waits for it.
 """
 
 import argparse
@@ -21,8 +21,14 @@ from pipeline.console import UserError, quiet_libraries, say
 from pipeline.processes import is_running
 from pipeline.tracking.provenance import PARENT_VARIABLE
 
-GRACE = 30.0  # seconds to put things back in, before it is killed
-LOOK = 1.0  # seconds between two looks at who is alive
+GRACE = 30.0  # seconds from an interrupt to a kill
+POLL = 1.0  # seconds between two checks of the processes that are watched
+
+
+def guard_command(command: list[str], lock: Path, sweep: str) -> list[str]:
+    """The command line that runs `command` under a guard, for this process and the sweep with the identity `sweep`."""
+    guard = [sys.executable, "-m", "pipeline.sweeping.guard", "--lock", str(lock), "--watch", sweep]
+    return [*guard, "--parent", str(os.getpid()), "--", *command]
 
 
 def await_guard(lock: Path) -> None:
@@ -36,46 +42,45 @@ def await_guard(lock: Path) -> None:
 
 
 def supervise(command: list[str], sweep: str, parent: int, lock: Path) -> int:
-    """Runs `command` until it or the sweep or the parent of this process ends; returns its exit status.
+    """Runs `command` until it, the sweep or the parent of this process ends; returns its exit status.
 
     Args:
       sweep: its identity (see pipeline.processes); one on another machine is not watched.
-      parent: the process id of what started this one, as it says itself: the system may have given this one another parent.
+      parent: the process id of what started this one, as it states itself: the system may have given this one another parent.
     """
     stopped = []
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: stopped.append(number))
     # A shell's background jobs ignore interrupts, and so would the child; what is handled here is reset for it.
     signal.signal(signal.SIGINT, lambda number, frame: None)
+
+    def unwanted() -> bool:
+        return bool(stopped) or is_running(sweep) is False or os.getppid() != parent
+
     with open(lock, "a+") as file:  # on NFS a shared lock needs a file that can be read
         fcntl.flock(file, fcntl.LOCK_SH)
-
-        def unwanted() -> bool:
-            return bool(stopped) or is_running(sweep) is False or os.getppid() != parent
-
-        if unwanted():
-            status = 1
-        else:
-            child = subprocess.Popen(command, start_new_session=True)
-            status = None
+        status = 1 if unwanted() else None
+        child = subprocess.Popen(command, start_new_session=True) if status is None else None
         while status is None:
             try:
-                status = child.wait(timeout=LOOK)
+                status = child.wait(timeout=POLL)
             except subprocess.TimeoutExpired:
-                if unwanted():
-                    status = _end(child)
+                status = _end(child) if unwanted() else None
         if is_running(sweep) is False and PARENT_VARIABLE in os.environ:
-            _close_sweep(os.environ[PARENT_VARIABLE])
+            _mark_killed(os.environ[PARENT_VARIABLE])
         return status
 
 
 def _end(child: subprocess.Popen) -> int:
     """Interrupts the child's group as Ctrl-C does; kills what is left of it when GRACE is over."""
-    family = _family(child.pid)
     deadline = time.monotonic() + GRACE
     try:
+        family = psutil.Process(child.pid).children(recursive=True)
+    except psutil.NoSuchProcess:  # it has just ended
+        family = []
+    try:
         os.killpg(child.pid, signal.SIGINT)
-    except ProcessLookupError:  # it has ended meanwhile, and so has what it started in its group
+    except ProcessLookupError:  # so has what it started in its group
         pass
     try:
         child.wait(GRACE)
@@ -91,15 +96,7 @@ def _end(child: subprocess.Popen) -> int:
     return child.wait()
 
 
-def _family(process_id: int) -> list[psutil.Process]:
-    """What a process has started, and those again; none where it has vanished."""
-    try:
-        return psutil.Process(process_id).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _close_sweep(run_id: str) -> None:
+def _mark_killed(run_id: str) -> None:
     quiet_libraries()
     from pipeline.tracking.sweeps import close_killed_sweep
 
@@ -114,10 +111,9 @@ def main() -> None:
     parser.add_argument("--watch", required=True, help="identity of the sweep (see pipeline/processes.py)")
     parser.add_argument("--parent", type=int, required=True, help="process id of what starts this")
     parser.add_argument("--lock", type=Path, required=True)
-    parser.add_argument("command", nargs=argparse.REMAINDER)
+    parser.add_argument("command", nargs="+", help="after --")
     options = parser.parse_args()
-    command = options.command[1:] if options.command[:1] == ["--"] else options.command
-    sys.exit(supervise(command, options.watch, options.parent, options.lock))
+    sys.exit(supervise(options.command, options.watch, options.parent, options.lock))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The cost of one classifier, measured where nothing else runs in the process: `python -m pipeline.sweeping.measuring <folder>`.
+"""Measures one classifier where nothing else runs in the process: `python -m pipeline.sweeping.measuring <folder>`.
 
 One thread and no GPU, so that machines can be compared; the memory is that of the whole process, TensorFlow included, as any
-that serves the model would take it.
+process that serves the model takes it.
 """
 
 import argparse
@@ -30,15 +30,17 @@ ONE_THREAD = {
 def peak_mib() -> float:
     """The largest memory of this process so far, in MiB."""
     status = Path("/proc/self/status")
-    if status.exists():  # what getrusage says may be the parent's, from before this process began to run its own program
+    if status.exists():  # getrusage may give the parent's, from before this process ran its own program
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 
 
-def latency(folder: Path) -> dict[str, float]:
-    """Classifies one clip again and again: median milliseconds, and the peak memory in MiB."""
+def measure(folder: Path) -> dict[str, float]:
+    """The costs of the classifier in a folder that finetune wrote, by their names in `costs.Cost`."""
     import tensorflow as tf
+
+    from pipeline.sweeping.arithmetic import flops
 
     description = ClassifierDescription.of(folder)
     size, count = description.size, description.count
@@ -51,20 +53,10 @@ def latency(folder: Path) -> dict[str, float]:
         start = time.perf_counter()
         serve(frames=clip)["probabilities"].numpy()
         times.append(time.perf_counter() - start)
-    return {"latency_ms": 1000 * statistics.median(times[WARM_UP:]), "peak_mib": peak_mib()}
-
-
-def arithmetic(folder: Path) -> dict[str, int]:
-    """Parameters of the classifier, and the floating point operations with which it classifies one clip, all its views."""
-    import tensorflow as tf
-
-    from pipeline.sweeping.arithmetic import flops
-
-    description = ClassifierDescription.of(folder)
-    size, count, views = description.size, description.count, description.views
-    model = tf.saved_model.load(str(folder / "saved_model"))
-    spec = tf.TensorSpec([views, count, size, size, 3], tf.float32)
-    return {"parameters": description.parameters, "flops": flops(model.probabilities, spec)}
+    latency, memory = 1000 * statistics.median(times[WARM_UP:]), peak_mib()  # before counting adds to the memory
+    views = tf.TensorSpec([description.views, count, size, size, 3], tf.float32)
+    operations = flops(model.probabilities, views)
+    return {"latency_ms": latency, "peak_mib": memory, "parameters": description.parameters, "flops": operations}
 
 
 def main() -> None:
@@ -72,8 +64,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="a classifier as finetune writes it")
     folder = parser.parse_args().folder
     os.environ.update(ONE_THREAD | {"TF_CPP_MIN_LOG_LEVEL": "3"})
-    measured = latency(folder)  # first, so that counting does not add to the memory
-    print(json.dumps(measured | arithmetic(folder)))
+    print(json.dumps(measure(folder)))
 
 
 if __name__ == "__main__":

@@ -1,89 +1,77 @@
-"""What is known of each trial, in files: written by the process that runs it, read by the one that shows and compares them.
+"""The record of each trial, a file: written by the process that runs it, read by the one that shows and compares all.
 
-Files and not memory, because launchers run trials in other processes and on other machines, and any of them may be killed.
+Files rather than memory, because launchers run trials in other processes and on other machines, and any of them may be killed.
 """
 
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pipeline.files import read_json, write_json, write_text
+from pydantic import BaseModel
+
+from pipeline.artifacts import Metrics
+from pipeline.files import read_json, write_json
 
 
-@dataclass
-class Trial:
+class Trial(BaseModel):
     """One trial.
 
     Attributes:
       name: of its DVC experiment.
       overrides: what it was composed with, key to value.
-      status: running, finished or failed.
-      origin: computed by this sweep, or restored from what DVC had.
+      sweep: identity of the process of the sweep that last had this trial.
+      jobs: numbers of that sweep's Hydra jobs that are this trial; a sampler may propose one twice.
       stage: where it is while it runs.
+      origin: computed by this sweep, or restored from DVC's cache.
       error: why it failed, one line.
-      seconds: that its experiment took when it was last run.
+      seconds: duration of its experiment when it last ran.
       commit: of the finished experiment.
-      evaluated_run_id: the run that evaluate noted in results/run.json.
-      run_id: its MLflow run under the sweep's; the same where this sweep computed it.
-      model_run_id: the run that trained and registered its classifier; None where that is on another store.
-      metrics: content of its metrics.json.
+      run_id: its MLflow run under the sweep's.
+      model_run_id, evaluated_run_id: the runs that finetune and evaluate logged to.
       objective: the score it is compared by.
-      found: its experiment was there already when the sweep was started.
     """
 
     name: str
-    number: int
     overrides: dict[str, str]
+    sweep: str = ""
+    jobs: list[int] = []
     status: Literal["running", "finished", "failed"] = "running"
-    origin: Literal["computed", "restored"] | None = None
     stage: str = ""
+    origin: Literal["computed", "restored"] | None = None
     error: str | None = None
     seconds: float | None = None
     commit: str | None = None
-    evaluated_run_id: str | None = None
     run_id: str | None = None
     model_run_id: str | None = None
-    metrics: dict[str, Any] | None = field(default=None, repr=False)
+    evaluated_run_id: str | None = None
+    metrics: Metrics | None = None
     objective: float | None = None
-    found: bool = False
 
 
 class Records:
-    """The records in a sweep's folder: `<trial>.json`, `<trial>.log`, and `jobs/<number>` naming the trial of each job."""
+    """The records of one start of a sweep, in its folder: `<trial>.json`, and `<trial>.log` with what the stages print."""
 
-    def __init__(self, folder: Path):
-        self.folder = Path(folder)
-        self.jobs = self.folder / "jobs"
+    def __init__(self, folder: Path, sweep: str):
+        self.folder, self.sweep = Path(folder), sweep
 
-    def clear_jobs(self) -> None:
-        """Forgets which trials the last start of this sweep had; what they came to is kept."""
-        self.jobs.mkdir(parents=True, exist_ok=True)
-        for path in self.jobs.iterdir():
-            path.unlink()
+    def begin(self, name: str, overrides: dict[str, str], job: int) -> Trial:
+        """A trial that starts; where an earlier one of that name finished, it keeps what that came to."""
+        path = self._path(name)
+        known = Trial(**read_json(path)) if path.exists() else Trial(name=name, overrides=overrides)
+        jobs = [*known.jobs, job] if known.sweep == self.sweep else [job]
+        return known.model_copy(
+            update={"overrides": overrides, "sweep": self.sweep, "jobs": jobs, "status": "running", "stage": "", "error": None}
+        )
 
     def write(self, trial: Trial) -> None:
-        write_json(self.folder / f"{trial.name}.json", asdict(trial))
-        write_text(self.jobs / f"{trial.number:05d}", trial.name)
+        write_json(self._path(trial.name), trial.model_dump(mode="json"))
 
-    def find(self, name: str) -> Trial | None:
-        path = self.folder / f"{name}.json"
-        return Trial(**read_json(path)) if path.exists() else None
+    def trials(self) -> list[Trial]:
+        """In the order of their first jobs."""
+        known = [Trial(**read_json(path)) for path in self.folder.glob("*-*.json")]
+        return sorted((trial for trial in known if trial.sweep == self.sweep), key=lambda trial: trial.jobs)
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def jobs_done(self) -> int:
-        """Jobs whose trial has ended; several jobs may be the same trial."""
-        return sum(self._status(path) in ("finished", "failed") for path in self._numbers())
-
-    def trials(self) -> list[Trial]:
-        """The trials of this start of the sweep, in the order of their first job."""
-        names = dict.fromkeys(path.read_text(encoding="utf-8") for path in self._numbers())
-        return [trial for name in names if (trial := self.find(name)) is not None]
-
-    def _numbers(self) -> list[Path]:
-        return sorted(path for path in self.jobs.glob("[0-9]*") if path.name.isdigit())
-
-    def _status(self, job: Path) -> str:
-        trial = self.find(job.read_text(encoding="utf-8"))
-        return "running" if trial is None else trial.status
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"

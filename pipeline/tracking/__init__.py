@@ -1,8 +1,8 @@
 """MLflow tracking: one run a pipeline execution, from finetune through report, each stage in its own process.
 
 Invariants: every call names its run and its store explicitly, so that nothing depends on the current directory (DVC runs
-experiments in temporary copies) or on a run that another process made active; and TensorFlow is never imported from here.
-MLflow itself takes two seconds to import, so that happens when a run begins, not when a stage imports this package.
+experiments in temporary copies) or on a run that another process made active. TensorFlow is never imported from here. MLflow
+takes two seconds to import, so that happens when a run begins, not when a stage imports this package.
 """
 
 from pipeline.tracking.classifiers import LoggedClassifier, log_classifier

@@ -26,7 +26,7 @@ REQUIREMENTS = ("mlflow", "tensorflow", "numpy", "pandas", "av", "opencv-python-
 
 
 class LoggedClassifier(NamedTuple):
-    """Where a logged classifier is: `uri` for `mlflow.pyfunc.load_model`; registered name and version, None if not registered."""
+    """A logged classifier: its `uri` for `mlflow.pyfunc.load_model`; registered name and version, None if not registered."""
 
     uri: str
     name: str | None
@@ -57,12 +57,12 @@ def _log(run: Run, saved_model: Path, description: ClassifierDescription) -> tup
     from mlflow.types import ColSpec, Schema, TensorSpec
 
     signature = ModelSignature(
-        # A signature cannot say "uint8 frames, or a column of videos": this one lets all pass, and the model's code checks.
+        # A signature cannot state "uint8 frames, or a column of videos": this one accepts all, and the model's code checks.
         inputs=Schema([TensorSpec(np.dtype("object"), (-1,))]),
         outputs=Schema([ColSpec("float", name) for name in description.classes]),
     )
     stored = run.client.get_run(run.run_id)
-    # Made here because left to itself MLflow puts the model into the experiment that the environment names.
+    # Made here because MLflow itself would put the model into the experiment that the environment names.
     model = run.client.create_logged_model(
         stored.info.experiment_id, name="classifier", source_run_id=run.run_id, params=stored.data.params
     )
@@ -85,7 +85,7 @@ def _log(run: Run, saved_model: Path, description: ClassifierDescription) -> tup
 
 
 def _copy_decoder(folder: Path) -> Path:
-    """Copies the modules that decode a video, in the same places, to `folder`; returns it."""
+    """Copies the modules that decode a video to the same relative paths in `folder`; returns it."""
     for name in DECODER:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a classifier was trained with and on: noted in `models/run.json`, carried on by evaluate, shown by the report."""
+"""What a classifier was trained with and on: recorded in `models/run.json`, copied by evaluate, shown by the report."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ import psutil
 
 from pipeline.tracking.provenance import code_state
 
-# Of the packages, those that decide the numbers.
+# Of the packages, those that decide the results.
 DECIDING = ("tensorflow", "tf-keras", "tf-models-official", "numpy", "av", "opencv-python-headless", "scikit-learn", "pandas")
 
 
@@ -44,7 +44,7 @@ def _packages() -> set[tuple[str, str]]:
 
 
 def _processor() -> str:
-    """The processor's name as Linux states it, else what Python knows."""
+    """The processor's name from Linux, else from Python."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -52,7 +52,7 @@ def _processor() -> str:
 
 
 def shown(made_with: dict[str, Any]) -> dict[str, str]:
-    """An environment as people read it: what decides the numbers, without the other packages."""
+    """An environment for people: what decides the results, without the other packages."""
     gpus, commit = made_with["gpus"], made_with["commit"]
     rows = {
         "code": "not in git" if commit is None else f"commit {commit}{', changed since' if made_with['changed'] else ''}",
@@ -65,7 +65,7 @@ def shown(made_with: dict[str, Any]) -> dict[str, str]:
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(name, of one, of the other) of whatever differs in code, machine and packages. GPUs and memory are left out."""
+    """(name, of one, of the other) of each difference in code, machine and packages. GPUs and memory are left out."""
     pairs = [(name, shown(one)[name], shown(other)[name]) for name in ("code", "platform", "Python")]
     pairs.append(("processor", *(f"{each['processor']}, {each['cores']} cores" for each in (one, other))))
     for name in sorted(one["packages"].keys() | other["packages"].keys()):

@@ -1,8 +1,8 @@
 """Finds the MLflow run that a stage should log to.
 
 Invariants: a run holds one trained classifier with one set of evaluation settings. Evaluating with other settings creates a new
-run with a copy of what training logged and the tag `finetuned_by`. A run for a classifier that was trained on another tracking
-store has the tag `restored_from`. Both tags are set last, so that a run whose creation was interrupted is never found.
+run with the tag `finetuned_by`, which names training's. A run for a classifier that was trained on another tracking store has the
+tag `restored_from`. Both tags are set last, so that a run whose creation was interrupted is never found.
 """
 
 import os
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-COPIED_FROM, RESTORED_FROM, SWEEP = "finetuned_by", "restored_from", "mlflow.parentRunId"
-LOOK = 0.5  # seconds between two tries to get a lock
+FINETUNED_BY, RESTORED_FROM, SWEEP = "finetuned_by", "restored_from", "mlflow.parentRunId"
+POLL = 0.5  # seconds between two attempts to take a lock
 
 
 def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
@@ -40,44 +40,45 @@ def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
     return found if found.info.lifecycle_stage == "active" else None
 
 
-def run_to_continue(client: "MlflowClient", params: Params, stage: str, told: str, held: ExitStack) -> "Run | None":
-    """Returns the run that `stage` should log to, or None if it needs a new one. The run stays locked until `held` is closed.
+def run_to_continue(client: "MlflowClient", params: Params, stage: str, recorded: str, locks: ExitStack) -> "Run | None":
+    """Returns the run that `stage` should log to, or None if it needs a new one. The run stays locked until `locks` is closed.
 
-    told: id of the run that produced the stage's inputs. `evaluate` takes the first run of that classifier that has not been
+    recorded: id of the run that produced the stage's inputs. `evaluate` takes the first run of that classifier that has not been
     evaluated, or was evaluated with the same settings, and is not locked. `export` and `report` wait for the lock.
     """
-    for found in _candidates(client, params, told):
+    for found in _candidates(client, params, recorded):
         lock = _lock(found.info.run_id, stage)
-        if stage == "evaluate":
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if stage == "evaluate":
                 continue
-            found = client.get_run(found.info.run_id)  # as it is now that no other can change it
-            if not _can_be_evaluated(found, params):
-                lock.release()
-                continue
-        else:
-            _await(lock, found, stage)
-        held.callback(lock.release)
-        return found
+            say(f"waiting for another process, which is at {stage} of MLflow run {found.info.run_name} ({found.info.run_id})")
+            lock.acquire(poll_interval=POLL)
+        locks.callback(lock.release)
+        if stage != "evaluate":
+            return found
+        found = client.get_run(found.info.run_id)  # as it is now that no other process can change it
+        if _can_be_evaluated(found, params):
+            return found
+        locks.close()
     return None
 
 
 def evaluation_params(params: Params) -> dict[str, str]:
-    """What decides how a classifier is evaluated, as MLflow stores it."""
+    """The settings of evaluation, as MLflow stores them."""
     return {name: value[:PARAM_LENGTH] for name, value in param_values(params).items() if name.startswith("evaluate.")}
 
 
-def _candidates(client: "MlflowClient", params: Params, told: str) -> Iterator["Run"]:
-    """The run `told`, then those that were made from it, the oldest first."""
-    first = find_run(client, told)
+def _candidates(client: "MlflowClient", params: Params, recorded: str) -> Iterator["Run"]:
+    """The run `recorded`, then those that were made from it, the oldest first."""
+    first = find_run(client, recorded)
     if first is not None:
         yield first
-    places = {experiment_id(client, params.tracking.experiment or params.data.name)}
-    places |= set() if first is None else {first.info.experiment_id}
-    for tag in (COPIED_FROM, RESTORED_FROM):
-        yield from client.search_runs(sorted(places), f"tags.`{tag}` = '{told}'", order_by=["attributes.start_time ASC"])
+    experiments = {experiment_id(client, params.tracking.experiment or params.data.name)}
+    experiments |= set() if first is None else {first.info.experiment_id}
+    for tag in (FINETUNED_BY, RESTORED_FROM):
+        yield from client.search_runs(sorted(experiments), f"tags.`{tag}` = '{recorded}'", order_by=["attributes.start_time ASC"])
 
 
 def _can_be_evaluated(run: "Run", params: Params) -> bool:
@@ -91,19 +92,11 @@ def _can_be_evaluated(run: "Run", params: Params) -> bool:
         return True
     if owner.count(":") < 2:  # of an earlier version, whose processes have ended
         return True
-    return is_running(owner) is False  # another copy of the repository may be at it, or another machine, which cannot be seen
+    return is_running(owner) is False  # None: a process on another machine, which cannot be seen and may still be evaluating
 
 
 def _lock(run_id: str, stage: str) -> FileLock:
-    """Held by the process that is at `stage` of a run; the system lets go of it however that process ends."""
+    """Held by the process that runs `stage` on a run; the system releases it however that process ends."""
     folder = repository_root() / ".cache" / "tracking"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{run_id}.{stage}.lock", thread_local=False)
-
-
-def _await(lock: FileLock, run: "Run", stage: str) -> None:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"waiting for another process, which is at {stage} of MLflow run {run.info.run_name} ({run.info.run_id})")
-        lock.acquire(poll_interval=LOOK)

@@ -1,11 +1,10 @@
-"""What a run says about where it came from: code, DVC experiment, software, parameters, data."""
+"""The provenance of a run: code, DVC experiment, software, parameters, data."""
 
 import getpass
 import json
 import os
 import platform
 import re
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from pipeline.artifacts import CODE, MANIFEST
 from pipeline.console import UserError, without_credentials
 from pipeline.files import content_key, repository_root
+from pipeline.git import query_git
 from pipeline.params import Params
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 PARAM_LENGTH = 6000  # of a parameter's value, as MLflow stores it (mlflow.utils.validation)
-PARENT_VARIABLE = "MOVINET_PARENT_RUN_ID"  # a sweep's run, under which its trials' stages make theirs
-# What decides the results besides params.yaml, which DVC rewrites and the run logs anyway.
+PARENT_VARIABLE = "MOVINET_PARENT_RUN_ID"  # holds a sweep's run, under which the stages of its trials create theirs
+# What decides the results apart from params.yaml, which DVC rewrites and the run logs anyway.
 RECORDED = (*CODE, "conf", "dvc.yaml", "pyproject.toml", "requirements.lock")
 
 
@@ -67,7 +67,8 @@ def run_tags(params: Params, stage: str) -> dict[str, str]:
     ):
         if os.environ.get(variable):
             tags[tag] = os.environ[variable]
-    return tags | _code_tags()
+    commit, changed = code_state()
+    return tags if commit is None else tags | {"mlflow.source.git.commit": commit, "git.dirty": "true" if changed else "false"}
 
 
 def _user() -> str:
@@ -77,37 +78,22 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _code_tags() -> dict[str, str]:
-    commit, changed = code_state()
-    return {} if commit is None else {"mlflow.source.git.commit": commit, "git.dirty": "true" if changed else "false"}
-
-
 def code_state() -> tuple[str | None, bool | None]:
     """The commit of the code that runs, and whether that code differs from it; None and None outside git.
 
-    DVC runs experiments in temporary clones, so the current directory is asked first and the original repository second.
+    DVC runs experiments in temporary clones, so the current directory comes first and the original repository second.
     """
     for folder in (Path.cwd(), repository_root()):
-        commit = _git(folder, "rev-parse", "HEAD")
+        commit = query_git("rev-parse", "HEAD", folder=folder)
         if commit:
-            changes = _git(folder, "status", "--porcelain", "--", *RECORDED)
-            return commit, bool(changes)
+            return commit, bool(query_git("status", "--porcelain", "--", *RECORDED, folder=folder))
     return None, None
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What a git command prints; None where git or a repository is missing."""
-    try:
-        done = subprocess.run(["git", "--no-optional-locks", *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def data_inputs(params: Params, manifest: Path = MANIFEST) -> list["DatasetInput"]:
     """The manifest's parts as MLflow data sets with contexts train, validation and test.
 
-    The digest follows from the clips' content, labels and part, so equal data has an equal digest wherever it lies.
+    The digest follows from the clips' content, labels and part, so equal data has an equal digest wherever it is stored.
     """
     import mlflow.data
     import pandas as pd

@@ -1,7 +1,7 @@
 """The classifier as MLflow's registry serves it: clips in, a probability a class out.
 
-MLflow copies this one file beside the SavedModel and runs it wherever the model is loaded, so it must not import anything of
-this project. What decodes videos is copied along, as an artifact, and so a served video gives the frames that the stages see.
+MLflow copies this one file next to the SavedModel and runs it wherever the model is loaded, so it must not import anything of
+this project. The code that decodes videos is copied too, as an artifact, so a served video gives the frames that the stages see.
 `mlflow.pyfunc.load_model("models:/<data>-<model>@latest").predict(frames)`, or `mlflow models serve`, whose clients post
 `{"dataframe_records": [{"video": "<a video file in base64>"}]}`.
 """
@@ -50,7 +50,7 @@ class Classifier(mlflow.pyfunc.PythonModel):
         be decoded or last longer than LONGEST seconds.
         """
         if _are_videos(model_input):
-            clips = (self._decoded(video, f"video {place} of {len(model_input)}") for place, video in enumerate(model_input, 1))
+            clips = (self._decoded(video, f"video {number} of {len(model_input)}") for number, video in enumerate(model_input, 1))
             return pd.concat([self._classified(clip) for clip in clips], ignore_index=True)
         return self._classified(self._checked(model_input))
 
@@ -102,7 +102,7 @@ class Classifier(mlflow.pyfunc.PythonModel):
 
 
 def _import_decoder(package: Path):
-    """`video.decode` of a package in any folder, under a name of its own: each loaded model decodes with what came with it."""
+    """`video.decode` of a package in any folder, under a unique name: each loaded model decodes with the code that it carries."""
     name = f"decoder_{uuid.uuid4().hex}"
     spec = importlib.util.spec_from_file_location(name, package / "__init__.py", submodule_search_locations=[str(package)])
     sys.modules[name] = importlib.util.module_from_spec(spec)

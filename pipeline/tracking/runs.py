@@ -1,6 +1,6 @@
 """A run from finetune to report, across processes: one trained classifier, evaluated in one way.
 
-Invariants: whatever stage runs, whenever and however often, what it logs is on that one run (see lookup.py); the latest counts.
+Invariants: whatever stage runs, whenever and however often, it logs to that one run (see lookup.py); the latest values count.
 Parameters of MLflow cannot be changed, so the settings of the stages that may repeat on a run, export and report, are tags.
 """
 
@@ -18,7 +18,7 @@ from pipeline.console import UserError, say, uninterrupted, without_credentials
 from pipeline.params import Params
 from pipeline.processes import identity
 from pipeline.tracking.environment import environment
-from pipeline.tracking.lookup import COPIED_FROM, RESTORED_FROM, SWEEP, evaluation_params, find_run, run_to_continue
+from pipeline.tracking.lookup import FINETUNED_BY, RESTORED_FROM, SWEEP, evaluation_params, find_run, run_to_continue
 from pipeline.tracking.provenance import (
     PARAM_LENGTH,
     PARENT_VARIABLE,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 STAGES = ("finetune", "evaluate", "export", "report")
 AS_TAGS = ("export.", "report.")  # sections of the parameters that are tags
-_AFTER_TRAINING = ("evaluate.", *AS_TAGS)
 SAMPLING_SECONDS = 5  # of system metrics; short, for runs of a minute
 # Of one request (mlflow.utils.validation).
 BATCH_METRICS, BATCH_PARAMS, TAG_LENGTH = 1000, 100, 8000
@@ -47,20 +46,21 @@ BATCH_METRICS, BATCH_PARAMS, TAG_LENGTH = 1000, 100, 8000
 class Run:
     """An open run; made by `begin_run` and `stage_run`.
 
-    `origin` says how it came about: begun by finetune; continued; copied from a run that was evaluated in another way;
-    restored, which is empty but for parameters because its outputs were made elsewhere.
+    `origin` states how it was opened: begun by finetune; continued; derived from the run of a training that was evaluated in
+    another way; restored, because the stage's inputs were made on another tracking store. The last two start with parameters
+    alone.
     """
 
     run_id: str
     name: str
     experiment: str
     tracking_uri: str
-    origin: Literal["begun", "continued", "copied", "restored"]
+    origin: Literal["begun", "continued", "derived", "restored"]
     client: "MlflowClient" = field(repr=False)
 
-    def log_metrics(self, metrics: dict, step: int | None = None) -> None:
+    def log_metrics(self, metrics: dict, step: int = 0) -> None:
         """Logs numbers in one request. Nested dictionaries become `test/top1`; None and text are left out."""
-        self._send([(name, value, step or 0) for name, value in flatten(metrics, "/").items()])
+        self._log([(name, value, step) for name, value in flatten(metrics, "/").items()])
 
     def log_history(self, history: "pd.DataFrame") -> None:
         """Logs rows of `results/history.csv`, all or the latest, at step `epoch`: `validation_loss` as `validation/loss`,
@@ -72,7 +72,12 @@ class Run:
                 name = f"validation/{rest}" if part == "validation" else f"train/{column}"
                 if column != "epoch":
                     points.append((name, value, int(row["epoch"])))
-        self._send(points)
+        self._log(points)
+
+    def logged_epochs(self) -> int:
+        """The last epoch whose history is logged; 0 when none is."""
+        with readable_errors(self.tracking_uri):
+            return max((point.step for point in self.client.get_metric_history(self.run_id, "train/loss")), default=0)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         with readable_errors(self.tracking_uri):
@@ -101,23 +106,15 @@ class Run:
             for start in range(0, len(items), BATCH_PARAMS):
                 self.client.log_batch(self.run_id, params=items[start : start + BATCH_PARAMS])
 
-    def _send(self, points: list[tuple]) -> None:
+    def _log(self, points: list[tuple]) -> None:
         from mlflow.entities import Metric
 
-        now = _now()
+        now = int(time.time() * 1000)
         metrics = [
             Metric(mlflow_name(name), float(value), now, step)
             for name, value, step in points
             if isinstance(value, (int, float)) and value == value  # NaN: no value in this epoch
         ]
-        self.log_points(metrics)
-
-    def logged_epochs(self) -> int:
-        """The last epoch whose history is logged; 0 when none is."""
-        with readable_errors(self.tracking_uri):
-            return max((point.step for point in self.client.get_metric_history(self.run_id, "train/loss")), default=0)
-
-    def log_points(self, metrics: list["mlflow.entities.Metric"]) -> None:
         with uninterrupted(), readable_errors(self.tracking_uri):
             for start in range(0, len(metrics), BATCH_METRICS):
                 self.client.log_batch(self.run_id, metrics=metrics[start : start + BATCH_METRICS])
@@ -127,17 +124,18 @@ class Run:
 def begin_run(params: Params, run_file: Path, note: Path | None = None, gpus: Sequence[str] = ()) -> Iterator[Run]:
     """Finetune's run: parameters, provenance and data set logged at once; `run_file` written when the stage succeeds.
 
-    `run_file` also says what the classifier was trained with and on (`environment`, see provenance.py; environment.json of the
-    run): `gpus` names those that training uses.
+    `run_file` also holds what the classifier was trained with and on (see environment.py), as does the artifact
+    environment.json; `gpus` names those that training uses.
 
     Ends FINISHED, FAILED (tag `error`, artifact error.txt) or, on an interrupt, KILLED. `note`, a file kept with an unfinished
-    training, holds the id of its run: where it exists that run goes on, so that a killed training and its resumption are one run.
+    training, holds the id of its run: where it exists that run continues, so that a killed training and its resumption are one
+    run.
     """
     client = open_client()
     inputs = data_inputs(params)
     with readable_errors(client.tracking_uri):
         old = find_run(client, RunRecord.read(note).run_id) if note is not None and note.exists() else None
-        run = _create(params, "finetune", "begun", {}) if old is None else _continue(client, old)
+        run = _create(params, "finetune", "begun") if old is None else continue_run(client, old)
     if note is not None:
         RunRecord(run_id=run.run_id).write(note)
     made_with = environment(gpus)
@@ -154,32 +152,31 @@ def begin_run(params: Params, run_file: Path, note: Path | None = None, gpus: Se
 def stage_run(
     params: Params, stage: Literal["evaluate", "export", "report"], run_file: Path, new_run_file: Path | None = None
 ) -> Iterator[Run]:
-    """The run named in `run_file`, or what takes its place; the id in use is written to `new_run_file` when the stage succeeds.
+    """The run named in `run_file`, or one in its stead, whose id is written to `new_run_file` when the stage succeeds.
 
-    - on this store: continued, however often; but one that was evaluated in another way, or that another process is evaluating,
-      is left alone for a run of the same training that was evaluated in this way, or for a new one with its parameters, data set,
-      metrics and their history up to evaluation (tag `finetuned_by`);
-    - not on this store (DVC restored what was made elsewhere) or deleted: the run that an earlier stage made in its place, or a
+    - on this store: continued, however often; but where it was evaluated in another way, or another process is evaluating it, a
+      run of the same training that was evaluated in this way, or a new one with the parameters and data set (tag `finetuned_by`);
+    - not on this store (DVC restored what was made elsewhere) or deleted: the run that an earlier stage made in its stead, or a
       new one with the parameters (tag `restored_from`).
     The stage's own section of the parameters is logged when it succeeds, for it may fail and be run again with other values.
     """
-    told = RunRecord.read(run_file)
+    record = RunRecord.read(run_file)
     client = open_client()
-    with ExitStack() as held:
+    with ExitStack() as locks:
         with readable_errors(client.tracking_uri):
-            known = run_to_continue(client, params, stage, told.run_id, held)
-            old = find_run(client, told.run_id) if known is None else None
+            known = run_to_continue(client, params, stage, record.run_id, locks)
+            old = find_run(client, record.run_id) if known is None else None
             if known is not None:
-                run = _continue(client, known)
+                run = continue_run(client, known)
             else:
-                run = _create(params, stage, "restored" if old is None else "copied", {})
-        with _stage(run, stage, new_run_file, told.environment):
-            if run.origin == "restored":
+                run = _create(params, stage, "restored" if old is None else "derived")
+        with _stage(run, stage, new_run_file, record.environment):
+            if run.origin != "continued":
                 run.log_params(_params_before(params, stage))
-                run.set_tags({RESTORED_FROM: told.run_id})
-            elif run.origin == "copied":
-                _copy(old, run)
-                run.set_tags({COPIED_FROM: told.run_id})
+                if old is not None:
+                    run.log_inputs(old.inputs.dataset_inputs)
+                    run.set_tags({"stage.finetune": "done"})
+                run.set_tags({RESTORED_FROM if old is None else FINETUNED_BY: record.run_id})  # last: see lookup.py
             yield run
             if stage == "evaluate":
                 run.log_params(evaluation_params(params))
@@ -187,24 +184,24 @@ def stage_run(
                 run.set_tags({name: value for name, value in param_values(params).items() if name.startswith(f"{stage}.")})
 
 
-def _continue(client: "MlflowClient", old: "mlflow.entities.Run") -> Run:
+def continue_run(client: "MlflowClient", old: "mlflow.entities.Run") -> Run:
+    """Opens an earlier run again; one that another sweep left unfinished moves to the sweep of this process."""
     experiment = client.get_experiment(old.info.experiment_id).name
     client.update_run(old.info.run_id, status="RUNNING")
     if "error" in old.data.tags:
         client.delete_tag(old.info.run_id, "error")
     sweep = os.environ.get(PARENT_VARIABLE)
-    if sweep and old.info.status != "FINISHED":  # what another sweep left unfinished belongs to the one that finishes it
+    if sweep and old.info.status != "FINISHED":
         client.set_tag(old.info.run_id, SWEEP, sweep)
     return Run(old.info.run_id, old.info.run_name, experiment, client.tracking_uri, "continued", client)
 
 
-def _create(params: Params, stage: str, origin: str, tags: dict[str, str]) -> Run:
+def _create(params: Params, stage: str, origin: str) -> Run:
     client = open_client()
     experiment = params.tracking.experiment or params.data.name
-    tags = run_tags(params, stage) | tags
+    tags = run_tags(params, stage)
     name = tags.get("dvc.exp.name")
-    created = client.create_run(experiment_id(client, experiment), tags=tags, run_name=name)
-    run_id = created.info.run_id
+    run_id = client.create_run(experiment_id(client, experiment), tags=tags, run_name=name).info.run_id
     if name is None:
         name = f"{params.model.id}-{params.finetune.trainable}-{run_id[:6]}"
         client.update_run(run_id, name=name)
@@ -213,48 +210,30 @@ def _create(params: Params, stage: str, origin: str, tags: dict[str, str]) -> Ru
 
 
 def _params_before(params: Params, stage: str) -> dict[str, str]:
-    """The parameters less the sections of this stage and those after it, which those stages log."""
-    later = _AFTER_TRAINING if stage == "evaluate" else AS_TAGS
+    """The parameters without the sections of this stage and those after it, which those stages log."""
+    later = ("evaluate.", *AS_TAGS) if stage == "evaluate" else AS_TAGS
     return {name: value for name, value in param_values(params).items() if not name.startswith(later)}
-
-
-def _copy(old: "mlflow.entities.Run", run: Run) -> None:
-    """Parameters, data sets, and the history of what was logged before evaluation first began; not system metrics."""
-    run.log_params({name: value for name, value in old.data.params.items() if not name.startswith(_AFTER_TRAINING)})
-    run.log_inputs(old.inputs.dataset_inputs)
-    began = int(old.data.tags.get("stage.evaluate.began", _now()))  # another process may only just have got that far
-    points = []
-    for name in sorted(name for name in old.data.metrics if not name.startswith("system/")):
-        with readable_errors(run.tracking_uri):
-            points += run.client.get_metric_history(old.info.run_id, name)
-    run.log_points([point for point in points if point.timestamp < began])
-    run.set_tags({key: value for key, value in old.data.tags.items() if key.startswith("stage.finetune")})
 
 
 @contextmanager
 def _stage(run: Run, stage: str, new_run_file: Path | None, made_with: dict | None) -> Iterator[None]:
     """Marks the stage on the run, and gives the run its status when it ends. made_with: training's environment, where known."""
-    with readable_errors(run.tracking_uri):
-        tags = run.client.get_run(run.run_id).data.tags
-    run.set_tags(
-        {f"stage.{stage}": identity(), f"stage.{stage}.began": tags.get(f"stage.{stage}.began", _now())}
-    )  # the first time
+    run.set_tags({f"stage.{stage}": identity()})
     try:
         yield
         if new_run_file is not None:
             uri = without_credentials(run.tracking_uri)
-            record = RunRecord(run_id=run.run_id, experiment=run.experiment, tracking_uri=uri, environment=made_with)
-            record.write(new_run_file)
+            RunRecord(run_id=run.run_id, experiment=run.experiment, tracking_uri=uri, environment=made_with).write(new_run_file)
         run.set_tags({f"stage.{stage}": "done"})
         with readable_errors(run.tracking_uri):
             run.client.set_terminated(run.run_id, "FINISHED")
     except BaseException as error:
-        _end_badly(run, stage, error)
+        _record_failure(run, stage, error)
         raise
 
 
-def _end_badly(run: Run, stage: str, error: BaseException) -> None:
-    """Records why a stage ended. Where even that fails the user is told, and the first error goes on."""
+def _record_failure(run: Run, stage: str, error: BaseException) -> None:
+    """Records why a stage ended. Where even that fails the user reads so, and the first error is the one that is raised."""
     status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
     try:
         run.set_tags({"error": f"{stage}: {type(error).__name__}: {error}"})
@@ -279,7 +258,3 @@ def _system_metrics(run: Run, wanted: bool) -> Iterator[None]:
         yield
     finally:
         monitor.finish()
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

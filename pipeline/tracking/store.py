@@ -1,7 +1,7 @@
-"""Where runs are kept: the user's MLflow server or database, else an sqlite database at the root of the repository.
+"""The tracking store: the user's MLflow server or database, else an sqlite database at the root of the repository.
 
-Invariants: paths are absolute, and a database is created by one process while the others wait, because MLflow's own
-creation fails when several processes meet an empty database.
+Invariants: paths are absolute, and a database is created by one process while the others wait, because MLflow's own creation
+fails when several processes open an empty database.
 """
 
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 LOCK_SECONDS = 300  # creating the database takes 5 s on a free core, a minute on a crowded one
 PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-# Five retries ride out a server's restart (about a minute). MLflow's own seven would hold a dead one for over four.
+# Five retries outlast a server's restart (about a minute). MLflow's own seven wait over four minutes for a dead one.
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -71,7 +71,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        # A server decides for itself where artifacts go.
+        # A server chooses the location of artifacts itself.
         location = artifact_root() if is_database(client.tracking_uri) else None
         try:
             return client.create_experiment(name, artifact_location=location)
@@ -102,7 +102,7 @@ def not_found(error: Exception) -> bool:
 
 @contextmanager
 def readable_errors(uri: str) -> Iterator[None]:
-    """StageLocks what MLflow, its HTTP client or a database driver raises into one line."""
+    """Makes one line of what MLflow, its HTTP client or a database driver raises."""
     from mlflow import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
@@ -127,7 +127,7 @@ def readable_errors(uri: str) -> Iterator[None]:
 
 
 def _connect(uri: str) -> None:
-    """Raises at once where a database refuses; MLflow itself would try again for over a minute and a half."""
+    """Raises at once where a database refuses; MLflow itself retries for over a minute and a half."""
     from sqlalchemy import create_engine
 
     if not uri.startswith("sqlite:"):
@@ -146,18 +146,18 @@ def _client(uri: str) -> "MlflowClient":
 
 
 def _quiet_mlflow() -> None:
-    """MLflow sets the levels of its own loggers when it is imported, and warns of what it would rather infer by itself."""
+    """MLflow sets the levels of its own loggers when it is imported, and warns where it is given what it could infer."""
     quiet_libraries()
     warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.")
 
 
 def is_database(uri: str) -> bool:
-    """Whether MLflow opens the URI itself, rather than asking a server."""
+    """Whether MLflow opens the URI itself, rather than through a server."""
     return uri.split(":", 1)[0].split("+", 1)[0] in DATABASES
 
 
 def tracking_uri() -> str:
-    """The absolute URI for what the user set, opened or not; raises UserError for stores that runs cannot be kept in."""
+    """The absolute URI of the configured store, opened or not; raises UserError for stores that cannot keep runs."""
     uri, root = os.environ.get("MLFLOW_TRACKING_URI", "").strip(), repository_root()
     if not uri:
         return f"sqlite:///{root}/mlflow.db"
@@ -178,7 +178,7 @@ def tracking_uri() -> str:
 
 @contextmanager
 def _creation_lock(uri: str) -> Iterator[None]:
-    """Held by one process of this machine at a time; for sqlite the lock lies beside the database, else in the repository."""
+    """Held by one process of this machine at a time; for sqlite the lock is next to the database, else in the repository."""
     path = Path(f"{uri.partition(':///')[2]}.lock") if uri.startswith("sqlite:") else repository_root() / "mlflow.db.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -191,7 +191,7 @@ def _creation_lock(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Sets environment variables for a while. What the user set stays; DEFAULTS, which are ours, give way."""
+    """Sets environment variables for a while, except those that the user set; DEFAULTS do not count as such."""
     before = {name: os.environ.get(name) for name in values}
     changed = [name for name, value in before.items() if value is None or value == DEFAULTS.get(name)]
     os.environ.update({name: values[name] for name in changed})

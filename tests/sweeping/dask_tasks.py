@@ -1,4 +1,4 @@
-"""A Hydra application of its own, whose jobs a test cluster runs: `python -m tests.sweeping.dask_tasks FOLDER OVERRIDE...`."""
+"""A small Hydra application, whose jobs a test cluster runs: `python -m tests.sweeping.dask_tasks FOLDER OVERRIDE...`."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 
-from pipeline.sweeping.trial import PROCESS_VARIABLE, STATE_VARIABLE
+from pipeline.sweeping.plan import SWEEP_VARIABLE
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -28,7 +28,7 @@ def task(config) -> float:
         "worker": os.getppid(),
         "main_thread": threading.current_thread() is threading.main_thread(),
         "folder": str(Path.cwd()),
-        "variables": {name: os.environ.get(name) for name in (STATE_VARIABLE, PROCESS_VARIABLE, "DVC_ROOT")},
+        "variables": {name: os.environ.get(name) for name in (SWEEP_VARIABLE, "DVC_ROOT")},
         "number": number,
     }
     first = not list(folder.glob(f"{seed}.*"))

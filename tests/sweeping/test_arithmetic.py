@@ -1,4 +1,4 @@
-"""Operations and parameters against what can be counted by hand, and against the layers of a whole network."""
+"""Operations and parameters against a count by hand, and against the layers of a whole network."""
 
 import math
 
@@ -33,7 +33,7 @@ def test_a_small_network_is_counted_by_hand(tmp_path):
     assert flops(tf.saved_model.load(str(tmp_path)).compute, spec) == expected
 
 
-def test_what_cannot_be_counted_is_refused():
+def test_operations_that_cannot_be_counted_are_refused():
     with pytest.raises(ValueError, match=r"cannot count what .*Einsum"):
         flops(lambda x: tf.einsum("ij,jk->ik", x, tf.transpose(x)), tf.TensorSpec([2, 3], tf.float32))
     with pytest.raises(ValueError, match="does not follow"):

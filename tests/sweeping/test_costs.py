@@ -1,8 +1,9 @@
-"""A measured cost is kept for as long as nothing that decides it changes."""
+"""A measured cost is used again for as long as nothing that decides it changes."""
 
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.artifacts import ClassifierDescription
 from pipeline.files import write_json
@@ -16,64 +17,61 @@ DESCRIPTION = ClassifierDescription(
 )
 
 
-@pytest.fixture
-def code(repository) -> Path:  # noqa: F811
-    """A repository with a file in each place that decides a cost, committed."""
-    for path in (*costs.MAKING, *map(str, costs.MEASURING), "pipeline/reporting/page.py"):
-        file = repository / path if path.endswith(".py") else repository / path / "one.py"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("1")
-    return repository
-
-
-def changed(**values) -> ClassifierDescription:
-    return DESCRIPTION.model_copy(update=values)
-
-
-def commit() -> str:
+def commit(**changed) -> str:
+    """A commit whose dvc.lock has the code of embed and finetune; changed: digests of other files by path."""
+    code = {"stages/embed.py": "1", "stages/finetune.py": "1", "numeric.lock": "1", "pipeline/training": "1"} | changed
+    deps = [{"path": path, "md5": digest} for path, digest in code.items()]
+    stages = {stage: {"deps": [*deps, {"path": "data/frames", "md5": stage}]} for stage in ("embed", "finetune", "report")}
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
     run_git("add", ".")
     run_git("commit", "-q", "--allow-empty", "-m", "code")
     return run_git("rev-parse", "HEAD")
 
 
-def test_the_places_are_there():
-    for path in (*costs.MAKING, *costs.MEASURING):
-        assert (ROOT / path).exists()
+@pytest.fixture
+def code(repository) -> Path:  # noqa: F811
+    """A repository with the code that measures."""
+    for path in costs.MEASURED_BY:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1")
+    return repository
 
 
-@pytest.mark.parametrize("path", ["pipeline/models/one.py", "pipeline/training/one.py", "stages/embed.py", "stages/finetune.py"])
-def test_code_that_makes_a_network_makes_another_cost(code, path):
+def test_the_code_that_measures_exists():
+    assert all((ROOT / path).exists() for path in costs.MEASURED_BY)
+
+
+@pytest.mark.parametrize("path", ["stages/embed.py", "stages/finetune.py", "pipeline/training", "numeric.lock"])
+def test_code_that_makes_a_network_gives_another_key(code, path):
     before = costs._key(DESCRIPTION, commit())
-    (code / path).write_text("2")
-    assert costs._key(DESCRIPTION, commit()) != before
+    assert costs._key(DESCRIPTION, commit(**{path: "2"})) != before
 
 
-def test_code_that_measures_makes_another_cost_before_it_is_committed(code):
+def test_code_that_measures_gives_another_key_before_it_is_committed(code):
     made = commit()
-    before = costs._key(DESCRIPTION, made)
-    for path in ("pipeline/models/one.py", "pipeline/sweeping/measuring.py"):
-        (code / path).write_text(f"changed {path}")
-        after = costs._key(DESCRIPTION, made)
-        assert after != before
-        before = after
+    keys = {costs._key(DESCRIPTION, made)}
+    for path in costs.MEASURED_BY:
+        path.write_text(f"changed {path}")
+        keys.add(costs._key(DESCRIPTION, made))
+    assert len(keys) == 3
 
 
-def test_other_code_and_values_share_a_measurement(code):
+def test_other_data_code_and_values_share_a_measurement(code):
     before = costs._key(DESCRIPTION, commit())
-    (code / "pipeline/reporting/page.py").write_text("2")
-    assert costs._key(changed(best_epoch=9, classes=["c", "d"]), commit()) == before
+    description = DESCRIPTION.model_copy(update={"best_epoch": 9, "classes": ["c", "d"]})
+    assert costs._key(description, commit(**{"data/frames": "2"})) == before
 
 
 @pytest.mark.parametrize(
     "change", [{"size": 128}, {"model": "a1"}, {"views": 3}, {"classes": ["a", "b", "c"]}, {"trainable": "full"}]
 )
-def test_another_network_has_another_cost(code, change):
+def test_another_network_gives_another_key(code, change):
     made = commit()
-    assert costs._key(changed(**change), made) != costs._key(DESCRIPTION, made)
+    assert costs._key(DESCRIPTION.model_copy(update=change), made) != costs._key(DESCRIPTION, made)
 
 
 @pytest.mark.parametrize("change", [{"processor": "another"}, {"packages": {"tensorflow": "0.1"}}, {"cores": 1000}])
-def test_another_machine_or_library_has_another_cost(code, change, monkeypatch):
+def test_another_machine_or_library_gives_another_key(code, change, monkeypatch):
     made = commit()
     before = costs._key(DESCRIPTION, made)
     monkeypatch.setattr(costs, "environment", lambda: environment() | change)
@@ -82,7 +80,7 @@ def test_another_machine_or_library_has_another_cost(code, change, monkeypatch):
 
 def test_what_was_measured_is_not_measured_again(code):
     made = commit()
-    write_json(costs.STORE / f"{costs._key(DESCRIPTION, made)}.json", {"flops": 7})
+    write_json(costs.CACHE / f"{costs._key(DESCRIPTION, made)}.json", {"flops": 7})
 
     class Files:
         def read_text(self, path):

@@ -1,4 +1,4 @@
-"""Hydra's Dask launcher: jobs in processes of their own, in order, whatever happens to some; and a whole sweep through it."""
+"""Hydra's Dask launcher: jobs in separate processes, results in order, failures isolated; and a whole sweep through it."""
 
 import os
 import signal
@@ -10,20 +10,20 @@ import psutil
 import pytest
 import yaml
 
-from pipeline.processes import identity
-from pipeline.sweeping import dask_jobs
-from pipeline.sweeping.trial import PROCESS_VARIABLE, STATE_VARIABLE
+from pipeline.sweeping import dask_launcher
+from pipeline.sweeping.plan import SWEEP_VARIABLE
+from tests.dask_cluster import dask_cluster
 from tests.pipeline_runs import SMALL, clips, weights  # noqa: F401
-from tests.sweeping.dask_cluster import dask_cluster
 from tests.sweeping.dask_tasks import ROOT, notes, sweep
 from tests.test_sweep import OTHERS, Sweep, repository, run_in  # noqa: F401
 
+OF_A_WORKER = {"DVC_ROOT": "/nowhere"}  # a job's repository is the sweep's, whatever its worker has
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dask_launcher")]
 
 
 @pytest.fixture(scope="module")
 def address():
-    with dask_cluster(ROOT) as found:
+    with dask_cluster(ROOT, **OF_A_WORKER) as found:
         from distributed import Client
 
         with Client(found, set_as_default=False) as client:
@@ -33,11 +33,10 @@ def address():
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path, monkeypatch):
-    """As a sweep leaves them to its launcher."""
+    """The variables that a sweep sets for its launcher."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv(STATE_VARIABLE, "state of this sweep")
-    monkeypatch.setenv(PROCESS_VARIABLE, identity())
+    monkeypatch.setenv(SWEEP_VARIABLE, "this sweep")
 
 
 def until(condition, seconds=30):
@@ -47,7 +46,7 @@ def until(condition, seconds=30):
         time.sleep(0.1)
 
 
-def test_results_come_in_order_from_processes_of_their_own(tmp_path, address):
+def test_results_come_in_order_from_separate_processes(tmp_path, address):
     """The first job takes longer than all others: they go to the other worker."""
     returns = sweep(tmp_path / "jobs", f"hydra.launcher.address={address}", "seed=1,2,3,4")
     assert [one.return_value for one in returns] == [0.5, 1.0, 1.5, 2.0]
@@ -60,19 +59,19 @@ def test_results_come_in_order_from_processes_of_their_own(tmp_path, address):
     for one in ran:
         assert one["main_thread"]
         assert one["folder"] == str(ROOT)
-        assert set(one["variables"]) == {STATE_VARIABLE, PROCESS_VARIABLE, "DVC_ROOT"}
+        assert set(one["variables"]) == {SWEEP_VARIABLE, "DVC_ROOT"}
         for name, value in one["variables"].items():
             assert value == os.environ[name]
 
 
-def test_objectives_reach_the_trials_they_are_of(tmp_path, address):
+def test_the_sampler_receives_each_trials_objective(tmp_path, address):
     optuna = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=3"]
     sweep(tmp_path / "jobs", f"hydra.launcher.address={address}", *optuna, "seed=1,2,3")
     found = yaml.safe_load((tmp_path / "jobs/optimization_results.yaml").read_text())
     assert (found["best_params"], found["best_value"]) == ({"seed": 1}, 0.5)
 
 
-def test_a_cluster_is_started_where_no_address_is_given(tmp_path, capfd):
+def test_without_an_address_a_cluster_is_started(tmp_path, capfd):
     returns = sweep(tmp_path / "jobs", "hydra.launcher.n_jobs=1", "seed=6,8")
     assert [one.return_value for one in returns] == [3.0, 4.0]
     assert "1 workers, 1 threads on the Dask cluster on this machine" in capfd.readouterr().err
@@ -80,14 +79,14 @@ def test_a_cluster_is_started_where_no_address_is_given(tmp_path, capfd):
 
 def launched(folder, *overrides):
     """All jobs' returns, also of those that failed: Hydra's sweeper raises for these."""
-    kept, launch = [], dask_jobs.launch
+    kept, launch = [], dask_launcher.launch
 
     def keeping(*arguments):
         kept.extend(launch(*arguments))
         return []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dask_jobs, "launch", keeping)
+        patch.setattr(dask_launcher, "launch", keeping)
         sweep(folder, *overrides)
     return kept
 
@@ -101,7 +100,7 @@ def test_a_job_that_fails_or_dies_takes_no_other_with_it(tmp_path, address, capf
     assert returns[2].return_value == 2.5
 
 
-def test_a_lost_workers_job_is_run_again(tmp_path, address):
+def test_a_lost_workers_job_runs_again(tmp_path, address):
     (only,) = launched(tmp_path / "jobs", f"hydra.launcher.address={address}", "seed=100")
     assert only.return_value == 50.0
     first, again = notes(tmp_path / "jobs", 100)
@@ -110,11 +109,10 @@ def test_a_lost_workers_job_is_run_again(tmp_path, address):
 
 
 def test_jobs_of_a_killed_sweep_end_and_the_workers_stay(tmp_path, address):
-    """Found out by Dask alone: to the job its sweep is on another machine."""
+    """Dask alone finds out: the jobs do not watch the process of the sweep here."""
     folder = tmp_path / "jobs"
     command = [sys.executable, "-m", "tests.sweeping.dask_tasks", str(folder), f"hydra.launcher.address={address}", "seed=103"]
-    environment = os.environ | {PROCESS_VARIABLE: "elsewhere:1:1"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    process = subprocess.Popen(command, cwd=ROOT)
     until(lambda: notes(folder, 103), 60)
     (job,) = notes(folder, 103)
     assert psutil.pid_exists(job["process"])
@@ -140,11 +138,11 @@ def test_a_cluster_that_cannot_be_used_ends_in_one_line(tmp_path, capfd, overrid
     assert reason in line
 
 
-def test_a_sweep_is_killed_and_goes_on(repository, clips, weights):  # noqa: F811
+def test_a_killed_sweep_resumes(repository, clips, weights):  # noqa: F811
     """Two trials, which share all stages up to embed; SIGKILL as one trains, and the same command again."""
     small = [*(override for override in SMALL if not override.startswith("finetune")), "export.formats=[]"]
     varied = "finetune.learning_rate=0.002,0.02"
-    with dask_cluster(repository) as found:
+    with dask_cluster(repository, **OF_A_WORKER) as found:
         jobs = ("hydra/launcher=dask", f"hydra.launcher.address={found}")
         trials = Sweep(repository, *small, f"data.folder={clips}", f"model.weights={weights}", varied, *OTHERS, *jobs)
         process = trials.start()

@@ -1,5 +1,5 @@
 # ruff: noqa: F811 (fixtures are imported by name)
-"""Equal trials have equal names, others have not; and stages are shared exactly where they do the same work."""
+"""Equal trials have equal names and others do not; stages are shared up to the first that differs."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.console import UserError
-from pipeline.sweeping.identity import code_state, data_state, stage_keys, trial_name
+from pipeline.sweeping.identity import code_state, files_state, stage_keys, trial_name
 from tests.sweeping.repository import repository, run_git  # noqa: F401
 from tests.test_params import ROOT, composed
 
@@ -33,7 +33,7 @@ def test_a_name_is_valid_for_git_and_files():
     assert "0_000123-" in made
 
 
-def test_code_is_known_by_commit_and_change(repository):
+def test_code_is_identified_by_commit_and_changes(repository):
     before = code_state()
     Path("README.md").write_text("other\n")
     assert code_state() == before
@@ -52,23 +52,25 @@ def test_code_that_git_does_not_know_is_named(repository):
         code_state()
 
 
-def test_data_is_known_by_what_lies_there(tmp_path):
+def test_data_and_weights_are_identified_by_their_files(tmp_path):
     (tmp_path / "videos").mkdir()
     clip = tmp_path / "videos/clip.avi"
     clip.write_bytes(b"1234")
-    content = {
-        "data": {"watch": str(tmp_path / "videos"), "archive": "https://example.org/a.zip", "folder": None, "listing": None}
-    }
-    before = data_state(content)
-    assert before == data_state(content)
+    data = {"watch": str(tmp_path / "videos"), "archive": "https://example.org/a.zip", "folder": None, "listing": None}
+    content = {"data": data, "model": {"watch": str(tmp_path / "weights")}}
+    before = files_state(content)
+    assert before == files_state(content)
     os.utime(clip, (1, 1))
-    assert data_state(content) != before
-    content["data"]["watch"] = str(clip)  # a file is known by its content, whatever its time
-    before = data_state(content)
+    assert files_state(content) != before
+    data["watch"] = str(clip)  # a file is identified by its content, whatever its time
+    before = files_state(content)
     os.utime(clip, (2, 2))
-    assert data_state(content) == before
+    assert files_state(content) == before
     clip.write_bytes(b"1235")
-    assert data_state(content) != before
+    assert files_state(content) != before
+    before = files_state(content)
+    (tmp_path / "weights").write_bytes(b"1")
+    assert files_state(content) != before
 
 
 def test_stages_are_shared_up_to_the_first_that_differs():

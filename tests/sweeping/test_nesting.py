@@ -1,20 +1,22 @@
 # ruff: noqa: F811 (fixtures are imported by name)
-"""A sweep is one run however often it is started; each trial stands under it once, computed there or restored."""
+"""A sweep is one run however often it is started; each trial has one run under it, computed there or restored."""
 
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from pipeline.artifacts import Metrics
 from pipeline.params import parse_params
 from pipeline.tracking import begin_run, stage_run
 from pipeline.tracking.provenance import PARENT_VARIABLE
 from pipeline.tracking.store import open_client
-from pipeline.tracking.sweeps import champion_of, end_sweep, is_restored, nest_trial, open_sweep, set_champion
+from pipeline.tracking.sweeps import end_sweep, nest_trial, open_sweep, set_champion
+from tests.sweeping.test_table import scores
 from tests.tracking_store import composed, empty_database, place, store  # noqa: F401
 
 RUN_FILE, RESULT_FILE = Path("models/run.json"), Path("results/run.json")
-METRICS = {"test": {"top1": 0.5}, "validation": {"top1": 0.75}}
+METRICS = Metrics(test=scores(0.5, 1.0), validation=scores(0.75, 0.5))
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def trained(params):
     with begin_run(params, RUN_FILE) as run:
         run.log_history(pd.DataFrame([{"epoch": epoch, "loss": 1 / epoch} for epoch in (1, 2, 3)]))
     with stage_run(params, "evaluate", RUN_FILE, RESULT_FILE) as run:
-        run.log_metrics(METRICS)
+        run.log_metrics(METRICS.model_dump())
     return run.run_id
 
 
@@ -35,11 +37,11 @@ def nest(sweep, computed, params):
 
 
 def children(sweep):
-    place = sweep.client.get_run(sweep.run_id).info.experiment_id
-    return sweep.client.search_runs([place], f"tags.`mlflow.parentRunId` = '{sweep.run_id}'")
+    experiment = sweep.client.get_run(sweep.run_id).info.experiment_id
+    return sweep.client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{sweep.run_id}'")
 
 
-def test_the_same_sweep_goes_on_as_the_same_run(params, store):
+def test_the_same_sweep_continues_the_same_run(params, store):
     one = open_sweep(params, "lr", "key", {"sweep.name": "lr"}, {"sweep.model": "a0,a1"})
     end_sweep(one.run_id, "KILLED")
     again = open_sweep(params, "lr", "key", {"sweep.name": "lr"}, {"sweep.model": "a0,a1"})
@@ -54,47 +56,44 @@ def test_a_trial_computed_under_the_sweep_is_its_own_run(params, store, monkeypa
     monkeypatch.setenv(PARENT_VARIABLE, sweep.run_id)
     computed = trained(params)
     for _ in range(2):  # a sweep started again nests again
-        run = nest(sweep, computed, params)
-        assert run.run_id == computed and not is_restored(run)
+        assert nest(sweep, computed, params) == (computed, "computed")
     (child,) = children(sweep)
     assert child.data.metrics["objective"] == 0.75
     assert child.data.params["model"] == "a0" and child.data.params["model.id"] == params.model.id
 
 
-def test_a_restored_trial_is_copied_once_with_all_it_logged(params, store):
+def test_a_restored_trial_has_one_run_with_its_parameters_and_scores(params, store):
     computed = trained(params)
     sweep = open_sweep(params, "lr", "key", {}, {})
-    run = nest(sweep, computed, params)
-    assert nest(sweep, computed, params).run_id == run.run_id != computed
-    assert is_restored(run)
+    run_id, origin = nest(sweep, computed, params)
+    assert nest(sweep, computed, params) == (run_id, "restored")
+    assert origin == "restored" and run_id != computed
     (child,) = children(sweep)
     assert child.info.status == "FINISHED" and child.info.run_name == "trial"
     assert child.data.tags["sweep.restored_from"] == computed
     assert child.data.params.items() >= open_client().get_run(computed).data.params.items()
-    assert child.data.metrics["validation/top1"] == 0.75
-    assert [point.step for point in run.client.get_metric_history(run.run_id, "train/loss")] == [1, 2, 3]
-    assert len(child.inputs.dataset_inputs) == 3
+    assert child.data.metrics["validation/top1"] == 0.75 == child.data.metrics["objective"]
     assert "mlflow.parentRunId" not in open_client().get_run(computed).data.tags
 
 
-def test_a_copy_that_was_cut_off_is_made_anew(params, store):
+def test_a_restored_run_that_was_cut_off_is_made_again(params, store):
     computed = trained(params)
     sweep = open_sweep(params, "lr", "key", {}, {})
-    half = nest(sweep, computed, params)
-    sweep.client.update_run(half.run_id, status="RUNNING")
-    whole = nest(sweep, computed, params)
-    assert [child.info.run_id for child in children(sweep)] == [whole.run_id] != [half.run_id]
+    half, _ = nest(sweep, computed, params)
+    sweep.client.update_run(half, status="RUNNING")
+    complete, _ = nest(sweep, computed, params)
+    assert [child.info.run_id for child in children(sweep)] == [complete] != [half]
 
 
 def test_a_run_on_another_store_is_restored_from_the_results(params, store):
     sweep = open_sweep(params, "lr", "key", {}, {})
-    run = nest(sweep, "0" * 32, params)
-    stored = run.client.get_run(run.run_id).data
-    assert is_restored(run) and stored.metrics["test/top1"] == 0.5
+    run_id, origin = nest(sweep, "0" * 32, params)
+    stored = sweep.client.get_run(run_id).data
+    assert origin == "restored" and stored.metrics["test/top1"] == 0.5
     assert stored.params["finetune.learning_rate"] == str(params.finetune.learning_rate)
 
 
-def test_an_unfinished_run_of_another_sweep_goes_over_to_the_one_that_finishes_it(params, store, monkeypatch, tmp_path):
+def test_an_unfinished_run_of_another_sweep_moves_to_the_one_that_finishes_it(params, store, monkeypatch, tmp_path):
     old, new = (open_sweep(params, "lr", key, {}, {}) for key in ("old", "new"))
     note = tmp_path / "note.json"
     monkeypatch.setenv(PARENT_VARIABLE, old.run_id)
@@ -114,9 +113,8 @@ def test_the_champion_is_the_version_that_the_run_registered(params, store):
     client.create_registered_model("sample-a0")
     for run in runs:
         client.create_model_version("sample-a0", source=f"runs:/{run}/classifier", run_id=run)
-    assert champion_of("sample-a0") is None
-    assert set_champion(runs[0]) == "sample-a0 version 1"
-    assert champion_of("sample-a0") == "1"
-    assert set_champion(runs[1]) == "sample-a0 version 2"
-    assert champion_of("sample-a0") == "2"
+    assert client.get_registered_model("sample-a0").aliases == {}
+    for number, run in enumerate(runs, 1):
+        assert set_champion(run) == f"sample-a0 version {number}"
+        assert client.get_registered_model("sample-a0").aliases == {"champion": number}
     assert set_champion("0" * 32) is None

@@ -1,23 +1,21 @@
 """A launcher's process ends when its sweep does, however that vanishes."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 
 from pipeline.processes import identity
-from pipeline.sweeping.trial import PROCESS_VARIABLE
 
 WATCHING = """
-import threading, time
+import sys, threading, time
 from pipeline.sweeping import trial
-trial._watch_the_sweep()
+trial.watch_sweep(sys.argv[1])
 for thread in threading.enumerate():
     if thread is not threading.main_thread():
         thread.join(20)
 time.sleep(0.2)
-print("goes on")
+print("alive")
 """
 
 
@@ -29,9 +27,7 @@ def ended_process() -> str:
 
 
 def watching(sweep: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-c", WATCHING], env=os.environ | {PROCESS_VARIABLE: sweep}, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", WATCHING, sweep], capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout.strip()
 
@@ -41,5 +37,5 @@ def test_it_ends_with_a_sweep_that_is_gone(sweep):
     assert watching(sweep()) == (1, "")
 
 
-def test_it_goes_on_where_the_sweep_is_on_another_machine():
-    assert watching("elsewhere:1:1") == (0, "goes on")
+def test_it_continues_where_the_sweep_is_on_another_machine():
+    assert watching("elsewhere:1:1") == (0, "alive")

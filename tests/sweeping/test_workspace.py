@@ -9,7 +9,7 @@ from tests.sweeping.repository import repository, run_git  # noqa: F401
 
 def caught_starting():
     """What DVC does while it starts an experiment, up to where it would put things back."""
-    workspace.note()
+    workspace.record()
     run_git("stash", "push", "-q") if run_git("status", "--porcelain", "-uno") else None
     run_git("checkout", "-q", "--detach")
     if run_git("stash", "list"):
@@ -41,13 +41,13 @@ def test_a_clean_copy_is_clean_again(repository):
 def test_the_users_own_stash_is_left_alone(repository):
     Path("README.md").write_text("put away\n")
     run_git("stash", "push", "-q", "-m", "mine")
-    workspace.note()
+    workspace.record()
     workspace.repair()  # killed before DVC did anything
     assert "mine" in run_git("stash", "list") and run_git("status", "--porcelain") == ""
 
 
 def test_after_a_start_that_succeeded_nothing_is_touched(repository):
-    workspace.note()
+    workspace.record()
     workspace.forget()
     run_git("checkout", "-q", "--detach")
     workspace.repair()

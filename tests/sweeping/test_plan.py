@@ -9,7 +9,7 @@ from hydra.types import RunMode
 
 from pipeline.console import UserError
 from pipeline.params import parse_params
-from pipeline.sweeping.settings import pipeline_content, pipeline_overrides, read_plan, to_minimise
+from pipeline.sweeping.plan import pipeline_content, pipeline_overrides, read_plan, to_minimise
 from tests.test_params import CONF, composed, names
 
 
@@ -79,6 +79,6 @@ def test_a_jobs_overrides_reach_dvc_without_those_of_the_sweep():
     assert pipeline_overrides(given) == expected
 
 
-def test_what_should_be_large_is_negated():
+def test_objectives_to_maximise_are_negated():
     assert to_minimise("top1", 0.75) == -0.75
     assert to_minimise("log_loss", 0.75) == 0.75

@@ -1,16 +1,19 @@
-"""Jobs of a Hydra application on a Dask cluster, each in a process of its own that a worker starts and looks after.
+"""Jobs of a Hydra application on a Dask cluster, each in a process of its own that a worker starts and supervises.
 
-A process of its own, because Hydra's state is the process's and Dask runs what it is given in a thread; and because a job may end
-its process, as a killed sweep's does, and must not take somebody's worker with it.
+A process of its own, because Hydra's state is global to a process and Dask runs calls in threads; and because a job may end its
+process, as a killed sweep's does, which must not take the worker with it.
 
-Invariants: results come in the jobs' order; a job that fails, or whose process dies, takes no other with it; a job whose
-worker is lost is run again on another one; jobs of a sweep that is gone end, also on other machines.
+Invariants: results come in the jobs' order; a job that fails, or whose process dies, takes no other with it; a job whose worker
+is lost runs again on another one; jobs of a sweep that is gone end, also on other machines, and so do those of a lost worker.
 """
 
+import functools
 import os
 import platform
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,20 +24,22 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_joblib_launcher._core import execute_job
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.cluster import Call, open_cluster
-from pipeline.console import UserError, say
+from pipeline.console import UserError, run_command, say
+from pipeline.files import atomic_file
 from pipeline.settings import Cluster
-from pipeline.sweeping.guard import GRACE, LOOK
-from pipeline.sweeping.job import JOB, RESULT, Job
-from pipeline.sweeping.trial import PROCESS_VARIABLE, STATE_VARIABLE
+from pipeline.sweeping.guard import GRACE, POLL
+from pipeline.sweeping.plan import SWEEP_VARIABLE
 
 if TYPE_CHECKING:
     from distributed import Worker
 
-# Of the sweep's environment, or unset as there; anything else, credentials among it, is each worker's own.
-CARRIED = (STATE_VARIABLE, PROCESS_VARIABLE, "MLFLOW_TRACKING_URI", "DVC_ROOT")
+# Taken from the sweep's environment, or unset as there; all others, credentials among them, are each worker's own.
+CARRIED = (SWEEP_VARIABLE, "MLFLOW_TRACKING_URI", "DVC_ROOT")
+JOB, RESULT = "job", "result"  # files for a job's process: a pickled function, and its pickled result
 
 
 def launch(
@@ -46,9 +51,9 @@ def launch(
     job_overrides: list[list[str]],
     first: int,
 ) -> list[JobReturn]:
-    """Runs the jobs, numbered from `first`, on the cluster at `address` or on one of `n_jobs` workers that is started here.
+    """Runs the jobs, numbered from `first`, on the cluster at `address` or on a new one of `n_jobs` workers on this machine.
 
-    A cluster that cannot be used or is lost ends the process with one line: what Hydra catches it prints with a traceback.
+    A cluster that cannot be used or is lost ends the process with one line: Hydra would print an exception with its traceback.
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
@@ -58,8 +63,8 @@ def launch(
 
     def calls() -> Iterator[Call]:
         for number, overrides in enumerate(job_overrides, first):
-            job = cloudpickle.dumps(Job(number, overrides, hydra_context, task_function, config, state))
-            yield Call((job, variables, folder), 0, f"trial #{number}")
+            job = functools.partial(execute_job, number, overrides, hydra_context, config, task_function, state)
+            yield Call((cloudpickle.dumps(job), variables, folder), 0, f"trial #{number}")
 
     returns = []
     try:
@@ -94,38 +99,57 @@ def _returned(number: int, overrides: list[str], host: str, status: int, result:
 
 
 def _run_on_worker(job: bytes, variables: dict[str, str | None], folder: str) -> tuple[str, int, bytes]:
-    """Runs on a worker: the job in a process of its own; returns the host, the process's exit status and what it left."""
+    """Runs on a worker: starts the job's process; returns the host, the process's exit status and the pickled result."""
     from distributed import Reschedule, get_worker
 
     worker: Any = get_worker()
     task = worker.get_current_task()
     if not Path(folder).is_dir():
-        raise UserError(f"a worker on {platform.node()} does not see {folder}: workers need this folder under the same path")
+        message = f"a worker on {platform.node()} does not see {folder}"
+        raise UserError(message, advice="workers need this folder under the same path")
     environment = {name: value for name, value in (os.environ | variables).items() if value is not None}
-    with TemporaryDirectory() as place:
-        (Path(place) / JOB).write_bytes(job)
-        command = [sys.executable, "-m", "pipeline.sweeping.job", place, str(os.getpid())]
+    with TemporaryDirectory() as exchange:
+        (Path(exchange) / JOB).write_bytes(job)
+        command = [sys.executable, "-m", "pipeline.sweeping.dask_launcher", exchange, str(os.getpid())]
         # In a session of its own, so that a Ctrl-C that closes the worker is not the job's.
         process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
         while _is_wanted(worker, task):
             try:
-                status = process.wait(LOOK)
+                status = process.wait(POLL)
             except subprocess.TimeoutExpired:
                 continue
-            result = Path(place) / RESULT
-            return platform.node(), status, result.read_bytes() if status == 0 else b""
+            return platform.node(), status, (Path(exchange) / RESULT).read_bytes() if status == 0 else b""
         process.terminate()
         try:
             process.wait(GRACE + 5)  # its guard lets the stages keep their checkpoints
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    raise Reschedule()  # to another worker, where this one is closing; what was cancelled is forgotten
+    raise Reschedule()  # to another worker, where this one is closing; a cancelled job is forgotten
 
 
 def _is_wanted(worker: "Worker", task: str) -> bool:
-    """Whether whoever launched it still waits, as Dask cancels what a client that is gone has asked for; and the worker stays."""
+    """False where Dask has cancelled the job, as it does when the client that submitted it is gone, or the worker is closing."""
     from distributed.core import Status
 
     known, leaving = worker.state.tasks.get(task), (Status.closing, Status.closed, Status.failed)
     return known is not None and known.state != "cancelled" and worker.status not in leaving
+
+
+def main() -> None:
+    """The job's process: runs the job of a folder, and ends when the worker that started it does."""
+    folder, worker = Path(sys.argv[1]), int(sys.argv[2])
+
+    def end_with_the_worker() -> None:
+        while os.getppid() == worker:
+            time.sleep(POLL)
+        os._exit(1)
+
+    threading.Thread(target=end_with_the_worker, daemon=True).start()
+    result = cloudpickle.loads((folder / JOB).read_bytes())()
+    with atomic_file(folder / RESULT) as part:
+        part.write_bytes(cloudpickle.dumps(result))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,4 +1,4 @@
-"""A Dask scheduler and two single-threaded workers, as processes of their own."""
+"""A Dask scheduler and two single-threaded workers, as separate processes."""
 
 import os
 import signal
@@ -12,11 +12,10 @@ from tests.servers import free_port
 
 
 @contextmanager
-def dask_cluster(folder: Path) -> Iterator[str]:
-    """The scheduler's address. The workers run in `folder`, under a nanny, which starts a killed one again."""
+def dask_cluster(folder: Path, **variables: str) -> Iterator[str]:
+    """The scheduler's address. The workers run in `folder`, under a nanny, which restarts a killed one."""
     dropped = ("PYTHONPATH", "MLFLOW", "MOVINET")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-    environment["DVC_ROOT"] = "/nowhere"  # a job's repository is the sweep's, whatever its worker has
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(dropped)} | variables
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
     scheduler = ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]

@@ -1,0 +1,110 @@
+"""The end of a sweep: costs, table, figure and page of its trials, and the best one as MLflow's champion."""
+
+import base64
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.console import UserError, say
+from pipeline.files import atomic_folder
+from pipeline.reporting.figures import png
+from pipeline.reporting.page import page_templates
+from pipeline.sweeping.costs import Cost, measure_trials
+from pipeline.sweeping.figure import pareto_figure
+from pipeline.sweeping.plan import LARGER_IS_BETTER
+from pipeline.sweeping.records import Trial
+from pipeline.sweeping.start import OpenSweep
+from pipeline.sweeping.table import compare, format_table
+
+RESULTS = Path("results/sweeps")
+WORDS = ("trial", "trial ended")  # columns of the page that are not numbers
+
+
+def finish(sweep: OpenSweep) -> Path:
+    """Compares the trials, writes results/sweeps/<name> (table.csv, pareto.png, index.html) and ends the sweep's run.
+
+    Raises:
+      UserError: no trial finished.
+    """
+    from pipeline.tracking import sweeps
+
+    sweep.resources.close()
+    plan, trials = sweep.plan, sweep.records.trials()
+    finished = [trial for trial in trials if trial.status == "finished"]
+    failed = len(trials) - len(finished)
+    costs = measure_trials(finished)
+    for trial in finished:
+        sweeps.open_run(trial.run_id).log_metrics(costs[trial.name].metrics())
+    table = compare(trials, plan.swept, costs, plan.objective)
+    best = next((trial for trial in finished if trial.name == table["trial"].iloc[0]), None)
+    champion = sweeps.set_champion(best.model_run_id) if best else None
+    shown = format_table(table, plan.swept, plan.objective)
+    folder = write_results(sweep, table, shown, best, champion)
+    _log_results(sweep, trials, best, costs, champion)
+    _print_results(sweep, shown, best, champion)
+    sweeps.end_sweep(sweep.run_id, "FINISHED" if finished else "FAILED")
+    if best is None:
+        raise UserError(f"none of {len(trials)} trials finished", advice=f"see {sweep.records.folder}/*.log")
+    if failed:
+        say(f"{failed} of {len(trials)} trials failed, see {sweep.records.folder}/<trial>.log; the same command tries them again")
+    print(folder / "index.html")
+    return folder
+
+
+def write_results(sweep: OpenSweep, table: pd.DataFrame, shown: pd.DataFrame, best: Trial | None, champion: str | None) -> Path:
+    """Writes the folder of results; the page is self-contained, and everything from the data is escaped in it."""
+    picture = png(pareto_figure(table, sweep.plan.swept, sweep.params.evaluate.confidence))
+    page = page_templates(Path(__file__).parent).get_template("page.html.j2")
+    content = {
+        "plan": sweep.plan,
+        "table": shown,
+        "best": best,
+        "champion": champion,
+        "larger_is_better": LARGER_IS_BETTER[sweep.plan.objective],
+        "confidence": sweep.params.evaluate.confidence,
+        "picture": base64.b64encode(picture).decode(),
+        "words": WORDS,
+    }
+    with atomic_folder(RESULTS / sweep.plan.name) as part:
+        table.to_csv(part / "table.csv", index=False)
+        (part / "pareto.png").write_bytes(picture)
+        (part / "index.html").write_text(page.render(**content), encoding="utf-8")
+    return RESULTS / sweep.plan.name
+
+
+def _log_results(sweep: OpenSweep, trials: list[Trial], best: Trial | None, costs: dict[str, Cost], champion: str | None) -> None:
+    """Puts the outcome on the sweep's run: counts and the best's scores as metrics, its name as tags, the folder as artifacts."""
+    from pipeline.tracking import sweeps
+
+    run = sweeps.open_run(sweep.run_id)
+    finished = [trial for trial in trials if trial.status == "finished"]
+    restored = sum(trial.origin == "restored" for trial in finished)
+    run.log_metrics({"trials": {"finished": len(finished), "failed": len(trials) - len(finished), "restored": restored}})
+    logged = {point.step for point in run.client.get_metric_history(run.run_id, "objective")}
+    best_of = max if LARGER_IS_BETTER[sweep.plan.objective] else min
+    so_far = []
+    for trial in finished:
+        so_far.append(trial.objective)
+        if trial.jobs[0] not in logged:
+            run.log_metrics({"objective": trial.objective, "objective_best_so_far": best_of(so_far)}, step=trial.jobs[0])
+    if best is not None:
+        scores = {"objective": best.objective, **best.metrics.model_dump()}
+        run.log_metrics({"best": scores} | costs[best.name].metrics())
+        tags = {"best.trial": best.name, "best.run_id": best.run_id, "best.commit": best.commit, "best.model": champion or "none"}
+        tags |= {f"best.{key}": value for key, value in best.overrides.items() if key in sweep.plan.swept}
+        experiment = run.client.get_run(run.run_id).info.experiment_id
+        link = f"[{best.name}](#/experiments/{experiment}/runs/{best.run_id})"
+        tags["mlflow.note.content"] = f"Best: {link}, `dvc exp apply {best.name}`. All trials: artifact sweep/index.html."
+        run.set_tags(tags)
+    run.log_artifacts(RESULTS / sweep.plan.name, "sweep")
+
+
+def _print_results(sweep: OpenSweep, shown: pd.DataFrame, best: Trial | None, champion: str | None) -> None:
+    left_out = {"trial", "parameters (M)", "training step (ms)", "peak memory (MiB)", ""}
+    say(shown[[name for name in shown if name not in left_out]].to_string(index=False, max_colwidth=60))
+    say("* not used to choose")
+    if best is not None:
+        say(f"best by validation {sweep.plan.objective}: {best.name} ({best.objective:.4f}), MLflow run {best.run_id}")
+        say(f"to have its model, results and parameters here: dvc exp apply {best.name}")
+        none = "no model version is registered for it (tracking.register_model is off, or it was trained on another MLflow)"
+        say(f"champion: {champion}" if champion else none)
