@@ -41,8 +41,8 @@ def _other_user() -> dict:
 @contextmanager
 def running() -> Iterator[str]:
     """Yields `host:port` of a server with the superuser USER and its PASSWORD; skips the test where PostgreSQL is absent."""
-    folder_of_binaries = binaries()
-    if folder_of_binaries is None:
+    installed = binaries()
+    if installed is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql): no initdb on the path or in /usr/lib/postgresql")
     identity = _other_user()
     # pytest's own folders are closed to other users.
@@ -52,16 +52,16 @@ def running() -> Iterator[str]:
         for path in (folder, folder / "password"):
             os.chown(path, identity.get("user", -1), identity.get("group", -1))
         options = {"cwd": folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C"}, **identity}
-        initdb = [folder_of_binaries / "initdb", "-D", folder / "data", "-U", USER, "--pwfile", folder / "password", "-A", "scram-sha-256"]
+        initdb = [installed / "initdb", "-D", folder / "data", "-U", USER, "--pwfile", folder / "password", "-A", "scram-sha-256"]
         done = subprocess.run([*initdb, "-E", "UTF8", "--no-sync"], capture_output=True, text=True, **options)
         assert done.returncode == 0, done.stderr
         port = free_port()
         settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
         with open(folder / "log", "w") as log:
-            command = [folder_of_binaries / "postgres", "-D", folder / "data", "-p", str(port), *settings]
+            command = [installed / "postgres", "-D", folder / "data", "-p", str(port), *settings]
             server = subprocess.Popen(command, stdout=log, stderr=log, **options)
         try:
-            _wait(folder_of_binaries, port, server, folder / "log")
+            _wait(installed, port, server, folder / "log")
             yield f"127.0.0.1:{port}"
         finally:
             server.send_signal(signal.SIGINT)  # at once; SIGTERM would wait for clients that keep their connections
