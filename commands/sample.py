@@ -1,21 +1,21 @@
-"""Renders `data/sample.zip`, the default data set: six classes that only motion tells apart.
+"""Renders `data/sample.zip`, the default data set: six classes that only motion distinguishes.
 
 A regular pattern of objects drifts over a still background, in one of six directions, 60 degrees apart. Invariants:
 
-- **Neither one frame nor any set of frames without their order tells the class.** A scene has seven pictures, drawn before any
-  class is chosen. The six clips made of it, one a class, show these same seven pictures in every seven frames, starting with the
-  same one; only their order differs. So whatever is learnt from single frames, or from shuffled ones, is right once in six.
+- **Neither a frame nor a set of frames without their order determines the class.** A scene has seven pictures, drawn before any
+  class is chosen. Its six clips, one per class, show the same seven pictures in every seven frames, starting with the same one;
+  only their order differs. So a classifier of single frames, or of shuffled ones, is right once in six.
 - **The motion is steady.** From each frame to the next the whole pattern moves by the same step in its class's direction.
-- **Nothing else differs.** Scenes know nothing of classes; the codec keeps each frame by itself (motion JPEG), so a picture
-  looks the same whatever comes before it, and `FLIP` says which class a mirrored clip belongs to.
+- **Nothing else differs.** Scenes do not depend on classes; the codec encodes each frame by itself (motion JPEG), so a picture
+  looks the same whatever precedes it; and `FLIP` gives the class of a mirrored clip.
 
 How both can hold: let e0 ... e5 be the six steps, e0 to the right. The objects sit on the lattice that 2 e0 + e1 and
 2 e1 + e2 span. On it e1 = e0 + e2 is the same shift as 5 e0, e2 as 4 e0, and so on: every step is a whole number of steps to
 the right, from 1 to 6, and seven steps to the right leave the pattern as it was. Seven is prime, so that repeating any of the
 six steps runs through all seven pictures. The mirrored lattice (2 e0 + e5 ...) does the same; each clip has one or the other.
 
-Scenes are grouped as in UCF-101: background and object belong to the group; speed, slant and places to the clip. In a view of
-7, 8, 14 or 15 sampled frames at `FPS` frames a second no set of frames can tell; `conf/data/sample.yaml` takes 8.
+Scenes are grouped as in UCF-101: background and object belong to the group; speed, slant and positions to the clip. A view of
+7, 8, 14 or 15 frames at `FPS` frames per second is the same set of frames in every class; `conf/data/sample.yaml` uses 8.
 """
 
 import argparse
@@ -34,11 +34,11 @@ from pipeline.files import atomic_file
 OUTPUT = Path("data/sample.zip")
 SEED = 101
 SIDE = 64  # pixels
-FPS = 5  # as the sampled frames, so that each of them shows one picture and none is left out
+FPS = 5  # the rate of sampling, so that each sampled frame shows one picture and none is left out
 PERIOD = 7  # pictures of a scene
 FRAMES = 2 * PERIOD + 1  # so that views of 8 frames can start at any picture, and the first and the last start alike
 GROUPS = 25  # as in UCF-101, whose folds test groups 1-7, 8-14 and 15-21
-CLIPS = 2  # of each class in each group
+CLIPS = 2  # per class and group
 QUALITY = 25  # of the JPEG frames, on OpenCV's scale of 0-100: about 30 dB here, 1.1 kB a frame
 BLUR = 2.0  # pixels over which an object's edge fades: softer than pixels, and much smaller files
 
@@ -53,7 +53,7 @@ FLIP = {
     "UpLeft": "UpRight",
     "UpRight": "UpLeft",
 }
-# How many steps to the right shift the pattern as one step in each of DIRECTIONS does, by the lattice's handedness.
+# The number of steps to the right that shift the pattern like one step in each of DIRECTIONS, by the lattice's handedness.
 STEPS = {1: (1, 5, 4, 6, 2, 3), -1: (1, 3, 2, 6, 4, 5)}
 
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
@@ -61,17 +61,17 @@ ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Scene:
-    """What the clips of a group share."""
+    """What all clips of a group have in common."""
 
     background: np.ndarray  # (SIDE, SIDE, 3) float64, RGB, 0-255
     shape: int  # see `_distance`
     colour: np.ndarray  # (3,) float64, RGB, 0-255
-    radius: float  # of an object, as a part of the step
+    radius: float  # of an object, as a fraction of the step
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What the six clips of one number in a group, one a class, share: the pictures before they are put in order."""
+    """What six clips of a group, one per class, have in common: the pictures before they are ordered."""
 
     pictures: np.ndarray  # (PERIOD, SIDE, SIDE, 3) uint8, RGB; each one step to the right of the one before
     hand: int  # 1 or -1: handedness of the lattice
@@ -79,7 +79,7 @@ class Clip:
 
 
 def member_name(name: str, group: int, clip: int) -> str:
-    """The clip's name in the archive, as UCF-101 names its own."""
+    """The clip's name in the archive, in UCF-101's pattern."""
     return f"sample/v_{name}_g{group:02d}_c{clip:02d}.avi"
 
 
@@ -111,8 +111,8 @@ def _distance(shape: int, dx: np.ndarray, dy: np.ndarray, radius: float) -> np.n
     return np.maximum(np.maximum(x, y) - 1.1 * radius, np.minimum(x, y) - 0.4 * radius)
 
 
-def _turned(vector: np.ndarray, sixths: int) -> np.ndarray:
-    """`vector` turned clockwise by that many times 60 degrees."""
+def _rotated(vector: np.ndarray, sixths: int) -> np.ndarray:
+    """`vector` rotated clockwise by `sixths` times 60 degrees."""
     cosine, sine = np.cos(sixths * np.pi / 3), np.sin(sixths * np.pi / 3)
     return np.array([[cosine, -sine], [sine, cosine]]) @ vector
 
@@ -124,15 +124,15 @@ def render_pictures(group: int, clip: int) -> Clip:
     length, slant = random.uniform(7.5, 9.5), random.uniform(-0.15, 0.15)
     hand = int(random.choice([-1, 1]))
     step = length * np.array([np.cos(slant), np.sin(slant)])
-    first = 2 * step + _turned(step, hand)
-    lattice = np.array([first, _turned(first, hand)])
+    first = 2 * step + _rotated(step, hand)
+    lattice = np.array([first, _rotated(first, hand)])
     many = np.arange(-12, 13)  # enough to cover the frame from any corner
-    places = np.stack(np.meshgrid(many, many), axis=-1).reshape(-1, 2) + random.uniform(0, 1, size=2)  # any phase alike
+    points = np.stack(np.meshgrid(many, many), axis=-1).reshape(-1, 2) + random.uniform(0, 1, size=2)  # with a random phase
 
     y, x = np.mgrid[:SIDE, :SIDE] + 0.5
     pictures = np.repeat(scene.background[None], PERIOD, axis=0)
     for index, picture in enumerate(pictures):
-        centres = places @ lattice + index * step
+        centres = points @ lattice + index * step
         for cx, cy in centres[((centres > -length) & (centres < SIDE + length)).all(axis=1)]:
             distance = _distance(scene.shape, x - cx, y - cy, scene.radius * length)
             cover = np.clip(0.5 - distance / BLUR, 0, 1)[..., None]
@@ -146,10 +146,11 @@ def order_pictures(name: str, hand: int) -> np.ndarray:
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
-    """Writes RGB frames (T, SIDE, SIDE, 3) uint8 as motion JPEG in an AVI, each frame coded by itself."""
+    """Writes RGB frames (T, SIDE, SIDE, 3) uint8 as motion JPEG in an AVI, each frame encoded by itself."""
     writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), FPS, (SIDE, SIDE))
-    if not (writer.isOpened() and writer.set(cv2.VIDEOWRITER_PROP_QUALITY, QUALITY)):  # as a constructor's option it is ignored
-        raise UserError(f"{path}: this OpenCV ({cv2.__version__}) cannot write motion JPEG; install opencv-python-headless")
+    if not (writer.isOpened() and writer.set(cv2.VIDEOWRITER_PROP_QUALITY, QUALITY)):  # the constructor ignores it
+        message = f"{path}: this OpenCV ({cv2.__version__}) cannot write motion JPEG"
+        raise UserError(message, advice="install opencv-python-headless")
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()

@@ -1,4 +1,4 @@
-"""What tests of the download stage share: an empty repository to run in, and the check of what was placed."""
+"""Helpers for tests of the download stage: an empty repository to run in, and the check of the placed clips."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ def workspace(tmp_path, monkeypatch):
 
 
 def download(source: Data, **paths: Path) -> Downloaded:
-    """The stage, with seed 1. paths: `clips` and `manifest`, if other than the default."""
+    """Runs the stage with seed 1. paths: `clips` and `manifest`, if not the defaults."""
     return run(source, 1, speed(), **paths)
 
 
 def check_clips(manifest: pandas.DataFrame, folder: Path = Path("data/clips")) -> None:
-    """The folder holds exactly what the manifest says, byte for byte."""
+    """Checks that the folder holds exactly the clips of the manifest, byte for byte."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == list(manifest["clip"])
     for row in manifest.itertuples():

@@ -1,4 +1,4 @@
-"""Small synthesised clips with a manifest, and what extract makes of them; its scratch folder stays in the test's own."""
+"""Fixtures for tests of extract: small synthesised clips, their manifest, and a scratch folder for each test."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from stages import extract
 
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
-    """Keeps the scratch folder in the test's own."""
+    """Puts the scratch folder into the test's own folder."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
 
 
@@ -70,7 +70,7 @@ def manifest_of(clips: Path, splits: dict[str, str]) -> pd.DataFrame:
 
 @pytest.fixture
 def clips(tmp_path) -> Path:
-    """Two classes, 5 train clips, 2 validation and 3 test clips; the clip's brightness and length tell which it is."""
+    """Two classes, 5 train clips, 2 validation and 3 test clips; brightness and length identify a clip."""
     folder = tmp_path / "clips"
     for index in range(10):
         write_clip(folder / "ab"[index % 2] / f"g{index // 4}_{index}.avi", 20 * index, 5 + index)

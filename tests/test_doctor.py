@@ -1,4 +1,4 @@
-"""The command as a user runs it, in a copy of the repository; tests/checks/ makes each problem."""
+"""The command as a user runs it, in a copy of the repository; tests/checks/ covers each check."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_warnings_do_not_fail_and_quiet_shows_only_them(repository):
     assert not [line for line in rest if line.startswith("ok")]
 
 
-def test_what_the_model_cannot_do_is_a_problem_of_params(repository):
+def test_settings_that_the_model_does_not_support_are_a_problem_of_params(repository):
     change(repository, "model=a1", "finetune=last_blocks", "finetune.blocks=99")
     code, found = results(repository)
     assert code == 1 and list(found) == ["versions", "git", "gpu", "tracking", "params"]

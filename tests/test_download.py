@@ -101,7 +101,7 @@ def test_identical_clips_on_both_sides_are_reported(server):
 
 @pytest.mark.real
 def test_manifests_of_ucf_101_and_of_the_sample_are_what_they_were(real_archive, workspace):
-    """SHA-256 of the manifests that the rules for names made before folders had layouts."""
+    """SHA-256 of the manifests of the version that knew UCF-101's names alone."""
     (workspace / "a.zip").write_bytes(real_archive)
     sample = ROOT / "data/sample.zip"
     for changes, expected in (
@@ -134,7 +134,7 @@ def start(workspace: Path, source: Data, **speeds) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_was(server, workspace):
+def test_a_killed_run_resumes(server, workspace):
     server.stall = 30.0
     start_of_last = directory_start(CONTENT) * 2 // 3
     server.misbehave("stall", times=100, where=lambda first, last: start_of_last < first and last < directory_start(CONTENT))

@@ -1,4 +1,4 @@
-"""The download stage on folders: what is placed, what is left alone, and what an error leaves behind."""
+"""The download stage on folders: what is placed, what stays unchanged, and what an error leaves behind."""
 
 from collections import Counter
 from pathlib import Path

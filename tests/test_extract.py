@@ -1,4 +1,4 @@
-"""The whole stage on small synthesised clips: what it writes, whoever decodes."""
+"""The extract stage on small synthesised clips: what it writes, whichever process decodes."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def test_workers_do_not_import_tensorflow(clips, manifest):
     assert "tensorflow" in sys.modules
     list(decoding.encode_clips([clip] * 8, settings(), clips, workers=2))
     loaded = "[name in __import__('sys').modules for name in ('pipeline.video.decode', 'tensorflow')]"
-    workers = joblib.Parallel(n_jobs=2)(joblib.delayed(eval)(loaded) for _ in range(8))  # joblib keeps its workers: the same ones
+    workers = joblib.Parallel(n_jobs=2)(joblib.delayed(eval)(loaded) for _ in range(8))  # joblib reuses its workers
     assert [True, False] in workers, "at least one of them has decoded"
     assert not any(tensorflow for _, tensorflow in workers)
 
@@ -116,7 +116,7 @@ def test_another_joblib_backend_can_be_chosen(clips, manifest, monkeypatch):
     assert os.getpid() not in {pid for pid, _ in decoding.encode_clips(chosen, settings(), clips, workers=2)}
 
 
-def test_the_command_takes_over_params_and_paths(tmp_path, clips, manifest, monkeypatch):
+def test_the_command_uses_params_and_default_paths(tmp_path, clips, manifest, monkeypatch):
     (tmp_path / "data").mkdir()
     clips.rename(tmp_path / "data" / "clips")
     write_manifest(manifest, tmp_path / "data" / "manifest.csv")

@@ -16,7 +16,7 @@ from tests.video.videos import overwrite, packets, picture, shown, write_av
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_broken_videos_are_left_out_and_named(tmp_path, clips, manifest, workers, capsys):
+def test_broken_videos_are_skipped_and_named(tmp_path, clips, manifest, workers, capsys):
     break_clips(clips, "a/g0_0.avi", "b/g1_7.avi")
     out = tmp_path / "out"
     summary = extract_clips(manifest, clips, out, workers=workers)
@@ -64,7 +64,7 @@ def damage_clip(clips, name):
 COMPLAINT = "decoded 59 of 60 frames: damaged data at 1.8 s"
 
 
-def test_a_damaged_clip_is_kept_left_out_or_stops_everything(tmp_path, clips, manifest, capsys):
+def test_a_damaged_clip_is_kept_skipped_or_an_error(tmp_path, clips, manifest, capsys):
     damage_clip(clips, "a/g0_0.avi")
     kept = extract_clips(manifest, clips, tmp_path / "kept")
     damage = {"decoded": 59, "expected": 60, "repaired": 0, "at": 1.8, "complaint": COMPLAINT}
@@ -98,7 +98,7 @@ def test_folders_of_images_are_clips(tmp_path, clips, manifest):
 def test_a_class_must_not_vanish_from_a_split(tmp_path, clips, manifest):
     break_clips(clips, "a/g1_6.avi", "b/g0_1.avi")
     with pytest.raises(
-        UserError, match=r"^no validation clip of a can be decoded; first reason: b/g0_1.avi: FFmpeg cannot read it"
+        UserError, match=r"^no validation clip of a can be decoded \(first reason: b/g0_1.avi: FFmpeg cannot read it"
     ):
         extract_clips(manifest, clips, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -106,11 +106,11 @@ def test_a_class_must_not_vanish_from_a_split(tmp_path, clips, manifest):
 
 def test_nothing_decodes(tmp_path, clips, manifest):
     break_clips(clips, *manifest["clip"])
-    with pytest.raises(UserError, match=r"^none of the 10 clips can be decoded; first reason"):
+    with pytest.raises(UserError, match=r"^none of the 10 clips can be decoded \(first reason"):
         extract_clips(manifest, clips, tmp_path / "out")
 
 
-def test_absent_clips_are_told_before_any_work(tmp_path, clips, manifest, monkeypatch):
+def test_absent_clips_are_an_error_before_any_work(tmp_path, clips, manifest, monkeypatch):
     monkeypatch.setattr(decoding, "encode_any", lambda *a: pytest.fail("decoded"))
     (clips / "b/g1_7.avi").unlink()
     with pytest.raises(UserError, match=r"b/g1_7\.avi: not found \(absent clips: 1\)"):
@@ -144,7 +144,7 @@ def test_a_killed_run_resumes(tmp_path, clips, manifest, monkeypatch):
     assert list((tmp_path / ".cache" / "frames").glob("*/*")) == []
 
 
-def test_other_settings_or_clips_do_not_take_over_old_shards(tmp_path, clips, manifest, monkeypatch):
+def test_shards_of_other_settings_or_clips_are_not_reused(tmp_path, clips, manifest, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.extraction.summary.summarise", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -165,7 +165,7 @@ def test_other_settings_or_clips_do_not_take_over_old_shards(tmp_path, clips, ma
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX signal")
-def test_a_killed_worker_is_one_clear_line(tmp_path, clips, manifest, monkeypatch):
+def test_a_killed_worker_is_one_error_line(tmp_path, clips, manifest, monkeypatch):
     monkeypatch.setattr(decoding, "encode_any", lambda *arguments: os._exit(1))
     with pytest.raises(UserError, match=r"a decoding process was killed .* between a/1 and a/4"):
         list(decoding.encode_clips([decoding.Clip(f"a/{i}", 0, "a", "g", 1) for i in range(1, 5)], settings(), clips, workers=2))

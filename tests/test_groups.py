@@ -1,4 +1,4 @@
-"""Tests of one xdist_group share what their module sets up: for that they must run in one process, or it is set up by each."""
+"""Tests of one xdist_group run in one process, so that they share the fixtures of their module."""
 
 import os
 import subprocess

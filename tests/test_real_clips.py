@@ -24,7 +24,7 @@ pytestmark = [
 
 
 class RealRepository(Repository):
-    """Native size and rate: none of the small settings of the other tests, but few views, to be done in minutes."""
+    """Native size and rate instead of the small settings of other tests, but few views, so that it takes minutes."""
 
     def configure(self, *overrides: str) -> None:
         self.overrides = overrides
@@ -56,7 +56,7 @@ def real_run(tmp_path_factory) -> tuple[RealRepository, int]:
         return repository, server.bytes
 
 
-def test_a_head_on_the_pretrained_backbone_tells_real_clips_apart(real_run):
+def test_a_head_on_the_pretrained_backbone_classifies_real_clips(real_run):
     test = read_json(real_run[0].folder / "results/metrics.json")["test"]
     assert test["clips"] == 105
     assert test["groups"] == 35

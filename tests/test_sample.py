@@ -1,4 +1,4 @@
-"""The default data set: what the renderer promises, and that only the order of the frames tells the classes apart."""
+"""The default data set: the renderer's invariants, and that only the order of the frames distinguishes the classes."""
 
 import zipfile
 from pathlib import Path
@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from commands import sample
-from commands.sample import CLASSES, CLIPS, DIRECTIONS, FLIP, FPS, FRAMES, GROUPS, PERIOD, SIDE, STEPS, _turned
+from commands.sample import CLASSES, CLIPS, DIRECTIONS, FLIP, FPS, FRAMES, GROUPS, PERIOD, SIDE, STEPS, _rotated
 
 ROOT = Path(__file__).parents[1]
 ARCHIVE = ROOT / "data" / "sample.zip"
@@ -24,7 +24,7 @@ TEST_GROUPS = range(1, 8)  # of the official split's fold 1
 
 
 def decode(video: bytes, folder: Path) -> tuple[np.ndarray, float]:
-    """All frames of a video, (T, H, W, 3) RGB, and its frames a second."""
+    """All frames of a video, (T, H, W, 3) RGB, and its frames per second."""
     path = folder / "clip.avi"
     path.write_bytes(video)
     capture = cv2.VideoCapture(str(path))
@@ -86,7 +86,7 @@ def test_same_bytes_each_time(tmp_path, monkeypatch):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_the_command_writes_where_it_is_told(tmp_path, monkeypatch):
+def test_the_command_writes_to_the_given_path(tmp_path, monkeypatch):
     monkeypatch.setattr(sample, "GROUPS", 1)
     monkeypatch.setattr("sys.argv", ["sample", "--output", str(tmp_path / "folder" / "out.zip")])
     sample.main()
@@ -97,12 +97,12 @@ def test_the_command_writes_where_it_is_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("hand", STEPS)
-def test_the_lattice_makes_each_direction_a_number_of_steps_to_the_right(hand):
+def test_each_direction_is_a_number_of_steps_to_the_right_on_the_lattice(hand):
     right = np.array([1.0, 0.0])
-    first = 2 * right + _turned(right, hand)
-    lattice = np.array([first, _turned(first, hand)])
+    first = 2 * right + _rotated(right, hand)
+    lattice = np.array([first, _rotated(first, hand)])
     for sixths, steps in enumerate(STEPS[hand]):
-        cells = (_turned(right, sixths) - steps * right) @ np.linalg.inv(lattice)
+        cells = (_rotated(right, sixths) - steps * right) @ np.linalg.inv(lattice)
         assert np.allclose(cells, np.rint(cells)), sixths
 
 
@@ -119,13 +119,13 @@ def test_every_view_shows_every_picture(name, hand):
 @pytest.mark.parametrize("clip", [1, 2])
 @pytest.mark.parametrize("name", CLASSES)
 def test_the_pattern_moves_one_step_in_the_direction_of_its_class(name, clip):
-    """Where the objects of a frame were one step before: shifted back, a frame's moving part is the frame before's."""
+    """Shifts the objects of a frame one step back: its moving part is then that of the previous frame."""
     scene = sample.render_pictures(9, clip)
     frames = scene.pictures[sample.order_pictures(name, scene.hand)].astype(np.float32)
     moving = frames - frames[:PERIOD].mean(axis=0)
 
     def error(sixths: int) -> float:
-        dx, dy = _turned(scene.step, sixths)
+        dx, dy = _rotated(scene.step, sixths)
         back = [cv2.warpAffine(frame, np.array([[1, 0, -dx], [0, 1, -dy]]), (SIDE, SIDE)) for frame in moving[1:]]
         inside = slice(12, SIDE - 12)
         return float(np.abs(np.array(back) - moving[:-1])[:, inside, inside].mean())
@@ -137,8 +137,8 @@ def test_the_pattern_moves_one_step_in_the_direction_of_its_class(name, clip):
 
 def test_flip_is_the_mirror_of_the_directions():
     for sixths, name in enumerate(DIRECTIONS):
-        x, y = _turned(np.array([1.0, 0.0]), sixths)
-        mirrored = _turned(np.array([1.0, 0.0]), DIRECTIONS.index(FLIP[name]))
+        x, y = _rotated(np.array([1.0, 0.0]), sixths)
+        mirrored = _rotated(np.array([1.0, 0.0]), DIRECTIONS.index(FLIP[name]))
         assert np.allclose(mirrored, [-x, y])
 
 
@@ -170,7 +170,7 @@ def test_the_committed_archive_is_what_the_renderer_gives(committed):
                 assert other.min() > 2 * error.max(), (name, group, clip)
 
 
-def test_the_codec_treats_a_picture_alike_in_every_class(committed):
+def test_a_picture_is_encoded_the_same_in_every_class(committed):
     """The frames of the six clips of a scene are the same pictures to the last bit, and so is the first of each."""
     for group in range(1, GROUPS + 1):
         for clip in range(1, CLIPS + 1):
@@ -211,12 +211,12 @@ SETS = {
 
 
 @pytest.mark.parametrize("name", FIRST_FRAME)
-def test_the_first_frame_is_worth_a_guess(views, name):
+def test_the_first_frame_is_no_better_than_chance(views, name):
     assert accuracy(views, FIRST_FRAME[name]) < 2 * CHANCE
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_the_frames_without_their_order_are_worth_a_guess(views, name):
+def test_frames_without_their_order_are_no_better_than_chance(views, name):
     assert accuracy(views, SETS[name]) < 2 * CHANCE
 
 
@@ -228,11 +228,11 @@ def motion(views: np.ndarray) -> np.ndarray:
     return (shifts / np.abs(shifts).max(axis=(1, 2), keepdims=True)).reshape(len(views), -1)
 
 
-def test_the_frames_in_order_tell_the_classes(views):
+def test_ordered_frames_distinguish_the_classes(views):
     assert accuracy(views, motion) > 0.8
 
 
-def test_the_same_frames_shuffled_do_not(views):
+def test_shuffled_frames_do_not(views):
     random = np.random.default_rng(0)
     shuffled = {
         part: (np.array([view[random.permutation(VIEW)] for view in pictures]), labels)
@@ -241,8 +241,8 @@ def test_the_same_frames_shuffled_do_not(views):
     assert accuracy(shuffled, motion) < 2 * CHANCE
 
 
-def test_mirrored_frames_tell_the_mirrored_class(views):
-    """A classifier of motion, trained on clips as they are, calls mirrored clips what the flip mapping says."""
+def test_mirrored_frames_are_of_the_mirrored_class(views):
+    """A classifier of motion, trained on unmirrored clips, assigns mirrored clips to the classes of the flip mapping."""
     (train, train_labels), (test, test_labels) = views["train"], views["test"]
     model = RandomForestClassifier(100, random_state=0, n_jobs=1).fit(motion(train), train_labels)
     flipped = np.array([CLASSES.index(FLIP.get(CLASSES[label], CLASSES[label])) for label in test_labels])

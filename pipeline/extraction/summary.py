@@ -59,14 +59,14 @@ def _split(shards: list[Shard], counts: dict[str, int], classes: list[str], fold
 
 def _check_classes(plan: Sequence[Shard], kept: set[str], skipped: list[SkippedClip]) -> None:
     """Raises UserError if a split loses a class: the classifier would be trained or tested on another problem."""
-    hint = f"first reason: {skipped[0].clip}: {skipped[0].reason}" if skipped else ""
+    first = f" (first reason: {skipped[0].clip}: {skipped[0].reason})" if skipped else ""
     if not kept:
-        raise UserError(f"none of the {len(skipped)} clips can be decoded; {hint}")
+        raise UserError(f"none of the {len(skipped)} clips can be decoded{first}")
     for split, shards in groupby(plan, key=lambda shard: shard.split):
         clips = [clip for shard in shards for clip in shard.clips]
         lost = sorted({clip.text for clip in clips} - {clip.text for clip in clips if clip.id in kept})
         if lost:
-            message = f"no {split} clip of {', '.join(lost)} can be decoded; {hint}"
+            message = f"no {split} clip of {', '.join(lost)} can be decoded{first}"
             raise UserError(message, advice="replace files or drop the class (data.classes)")
 
 

@@ -1,25 +1,24 @@
-"""When each frame of a video is shown, from the timestamps that a container and a decoder give.
+"""The display time of each frame of a video, from the timestamps of its container and decoder.
 
-Invariants: times start at 0, never run backwards, and are exact: whole numbers of a tick in which the container's time base, the
-header's frame period and the period of the output rate are whole numbers too (fractions would take a tenth of the time that
-decoding takes).
+Invariants: times start at 0, never decrease, and are exact: integer multiples of a tick, as are the container's time base, the
+header's frame period and the period of the output rate. (Fractions would add a tenth to the time of decoding.)
 """
 
 from fractions import Fraction
 
 TOLERANCE_MS = 1  # Matroska and WebM round times to whole milliseconds
-MAX_SOURCE_FPS = 1000  # a header above this is wrong, and so are times closer than its period
+MAX_SOURCE_FPS = 1000  # a higher rate in the header is wrong, and so are times closer than its period
 
 
 class UselessTimesError(Exception):
-    """Neither the header's frame rate nor the timestamps say when frames are shown."""
+    """Neither the header's frame rate nor the timestamps give display times."""
 
 
 class _BestEffort:
-    """One timestamp a frame out of its presentation (pts) and its packet's decoding (dts) timestamp.
+    """Chooses between a frame's presentation timestamp (pts) and its packet's decoding timestamp (dts).
 
-    FFmpeg's rule (`guess_correct_pts` of libavcodec, `best_effort_timestamp` in ffprobe): the kind that ran backwards less often
-    so far. An AVI stores no presentation times, and what the demuxer makes up is wrong with B-frames: only dts is used there.
+    FFmpeg's rule (`guess_correct_pts` of libavcodec, `best_effort_timestamp` in ffprobe): the kind that has decreased less often.
+    An AVI stores no presentation times, and those that the demuxer derives are wrong with B-frames, so only dts is used there.
     """
 
     def __init__(self, only_dts: bool) -> None:
@@ -46,21 +45,22 @@ class _BestEffort:
 
 
 class FrameClock:
-    """StageLocks the timestamps of frames, in display order, into ticks from the first frame.
+    """Converts the timestamps of frames, in display order, into ticks from the first frame.
 
-    A time within TOLERANCE_MS of a multiple of the header's frame period is that multiple. A frame without a usable time (FFmpeg
-    reports none for the last frame of AVIs with B-frames) starts one period after the frame before it. The period is the
+    A time within TOLERANCE_MS of a multiple of the header's frame period becomes that multiple. A frame without a usable time
+    (FFmpeg reports none for the last frame of AVIs with B-frames) starts one period after the previous frame. The period is the
     header's, or else the time between the last two frames.
 
     Attributes:
-      second, due: ticks of a second, and of an output frame at `rate`.
-      time: start of the latest frame. period: until the next one, as far as is known; else None.
+      second, due: ticks per second, and per output frame at `rate`.
+      time: start of the latest frame.
+      period: ticks until the next frame; None if unknown.
     """
 
     def __init__(self, time_base: Fraction, source_fps: Fraction | None, rate: Fraction, *, only_dts: bool = False) -> None:
-        """time_base: seconds of a timestamp's unit. source_fps: the header's rate, None where it has no usable one.
+        """time_base: seconds per unit of the timestamps. source_fps: the header's rate; None if unusable.
 
-        rate: output frames a second.
+        rate: output frames per second.
         """
         source = source_fps or Fraction(1)
         self._unit = time_base.numerator * rate.numerator * source.numerator
@@ -76,9 +76,9 @@ class FrameClock:
         self._duration = 0
 
     def tick(self, pts: int | None, dts: int | None, duration: int = 0) -> int:
-        """The start of the next frame, in ticks. Raises UselessTimesError.
+        """Returns the start of the next frame, in ticks. Raises UselessTimesError.
 
-        pts, dts, duration: of the frame, in the container's unit; None, and 0, where it does not say.
+        pts, dts, duration: of the frame, in the container's unit; unknown ones are None, None and 0.
         """
         self._duration = duration * self._unit
         timestamp = self._timestamps.choose(pts, dts)
@@ -100,7 +100,7 @@ class FrameClock:
         return self.time
 
     def _nearest(self, elapsed: int) -> int:
-        """The multiple of the header's period that `elapsed` is within the tolerance of, or else just this."""
+        """Rounds `elapsed` to a multiple of the header's period if that is within the tolerance."""
         if self._steady:
             multiple = (2 * elapsed + self.period) // (2 * self.period) * self.period
             if abs(multiple - elapsed) <= self._tolerance:
@@ -109,11 +109,11 @@ class FrameClock:
 
     @property
     def end(self) -> int:
-        """When the latest frame ends, should it be the last of all."""
+        """When the latest frame ends if no other follows."""
         return self.time + (self._duration or self.period or self._tolerance)
 
     def elapsed(self, timestamp: int) -> int:
-        """Ticks from the first frame to `timestamp`, of the container's unit; 0 before the first frame is known."""
+        """Ticks from the first frame to `timestamp`, in the container's unit; 0 before the first frame is known."""
         return 0 if self._origin is None else max(0, (timestamp - self._origin) * self._unit)
 
     def seconds(self, ticks: int) -> float:

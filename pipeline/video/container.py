@@ -1,4 +1,4 @@
-"""An open video file: its video stream, every frame that decodes, and what went wrong on the way. Uses PyAV (FFmpeg).
+"""An open video file: its video stream, every frame that can be decoded, and the damage found on the way. Uses PyAV (FFmpeg).
 
 Invariants:
 
@@ -25,7 +25,7 @@ from av.video.reformatter import VideoReformatter
 from ..console import UserError  # relative, because a registered model brings this module along in a package of another name
 from .clock import MAX_SOURCE_FPS, FrameClock, UselessTimesError
 
-MAX_PIXELS = 1 << 26  # 8192 x 8192; a header that claims more is damaged, or meant to exhaust memory
+MAX_PIXELS = 1 << 26  # 8192 x 8192; a header with more is damaged, or crafted to exhaust memory
 MAX_ELONGATION = 16  # long side / short side; frames are scaled by the short side, so a narrower strip would exhaust memory
 _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _INDEXED = {"avi", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats whose index, read on opening, has an entry per frame
@@ -33,19 +33,22 @@ _HINT = "re-encode it, e.g. ffmpeg -i IN -c:v libx264 OUT.mp4"
 
 
 class BrokenVideo(UserError):  # noqa: N818
-    """A video that cannot be used. `reason` does not name the file; the message does."""
+    """A video that cannot be used. reason: the message and the advice without the name of the file."""
 
-    def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+    def __init__(self, path: Path | str, message: str, *, advice: str = "") -> None:
+        super().__init__(f"{path}: {message}", advice=advice)
         self.path = Path(path)
-        self.reason = reason
+        self.reason = f"{message}; {advice}" if advice else message
 
 
 class Damage(NamedTuple):
     """What the decoder reported about a damaged video.
 
-    decoded: number of decoded frames. expected: number of frames according to the file. repaired: decoded frames in which the
-    decoder concealed errors. at: seconds from the first frame to the first damage; None if frames are missing without an error.
+    Attributes:
+      decoded: number of decoded frames.
+      expected: number of frames according to the file.
+      repaired: number of decoded frames in which the decoder concealed errors.
+      at: seconds from the first frame to the first damage; None if frames are missing without an error.
     """
 
     decoded: int
@@ -76,7 +79,7 @@ class Orientation(NamedTuple):
         return cls(False, a < 0, d < 0)
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """An image (H, W, 3), turned, contiguous."""
+        """Orients an image (H, W, 3); returns it contiguous."""
         if self == Orientation():
             return image
         image = image.swapaxes(0, 1) if self.transpose else image
@@ -91,14 +94,15 @@ def _text(error: av.error.FFmpegError) -> str:
 def check_elongation(path: Path, width: int, height: int) -> None:
     """Raises BrokenVideo for a strip longer than MAX_ELONGATION; only the ratio of `width` to `height` means anything."""
     if max(width, height) > MAX_ELONGATION * min(width, height):
-        raise BrokenVideo(path, f"one side of its frames is more than {MAX_ELONGATION} times the other; crop it to the action")
+        message = f"one side of its frames is more than {MAX_ELONGATION} times the other"
+        raise BrokenVideo(path, message, advice="crop it to the action")
 
 
 class VideoFile:
-    """A video file, open for reading once. A context manager.
+    """A video file that can be read once. A context manager.
 
     Attributes:
-      fps: the header's frame rate; None where it gives no usable one.
+      fps: the header's frame rate; None if unusable.
       codec: FFmpeg's name of the video codec, e.g. h264.
       decoded: number of frames decoded so far. damage: None if there is none; complete after the last frame.
 
@@ -124,7 +128,7 @@ class VideoFile:
         try:
             self._stream = self._video_stream()
             if self._container.format.name == "avi" and 1 < self._indexed(self._stream) < self._stream.frames:
-                # FFmpeg follows an index to its end; unable to seek to it, it finds the frames that a damaged one does not name.
+                # FFmpeg stops at the end of a damaged index. If it cannot seek to the index, it finds all frames.
                 self._container.close()
                 self._open(seekable="0")
                 self._stream = self._video_stream()
@@ -137,10 +141,10 @@ class VideoFile:
         if self._formats:
             options["format_whitelist"] = ",".join(self._formats)
         try:
-            # `file:` and an absolute path, because FFmpeg takes what stands before a colon for a protocol.
+            # `file:` and an absolute path, because FFmpeg interprets text before a colon as a protocol.
             self._container = av.open(f"file:{self.path.resolve()}", container_options=options, metadata_errors="replace")
-        except PermissionError:  # before FFmpegError, which it is too
-            raise BrokenVideo(self.path, "may not be read; change its permissions") from None
+        except PermissionError:  # before FFmpegError, of which it is a subclass
+            raise BrokenVideo(self.path, "may not be read", advice="change its permissions") from None
         except av.error.FFmpegError:
             allowed = f" as {', '.join(self._formats)}" if self._formats else ""
             problem = f"FFmpeg cannot read it{allowed}: not a video, or its header is damaged or cut off"
@@ -158,7 +162,7 @@ class VideoFile:
         stream = stream if stream in streams else streams[0]
         context = stream.codec_context
         if context is None:
-            raise BrokenVideo(self.path, f"its video codec has no decoder here; {_HINT}")
+            raise BrokenVideo(self.path, "its video codec has no decoder here", advice=_HINT)
         context.thread_type, context.thread_count = ("AUTO", self._threads) if self._threads > 1 else ("NONE", 1)
         context.options = {"max_pixels": str(MAX_PIXELS)}
         self.codec = context.codec.canonical_name
@@ -171,7 +175,7 @@ class VideoFile:
         return stream
 
     def _indexed(self, stream: av.VideoStream) -> int:
-        """Frames in the file's index; 0 where its format's index does not name every frame."""
+        """Number of frames in the file's index; 0 for formats whose index does not name every frame."""
         return sum(entry.size > 0 for entry in stream.index_entries) if self._container.format.name in _INDEXED else 0
 
     @property
@@ -181,7 +185,7 @@ class VideoFile:
 
     @property
     def seconds(self) -> float | None:
-        """Duration of the video stream according to the header; None if it does not say."""
+        """Duration of the video stream according to the header; None if it states none."""
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
         if self._promised and self.fps:
@@ -189,7 +193,7 @@ class VideoFile:
         return self._promised_seconds() or (self._container.duration or 0) / av.time_base or None
 
     def _promised_seconds(self) -> float | None:
-        """The length that Matroska's statistics tag gives the stream alone; it counts from 0, not from the first frame."""
+        """Length of the stream alone, from Matroska's statistics tag, which counts from 0 and not from the first frame."""
         match = _DURATION.match(self._stream.metadata.get("DURATION", ""))
         if not match:
             return None
@@ -198,14 +202,14 @@ class VideoFile:
 
     def clock(self, rate: Fraction) -> FrameClock:
         """A clock for this file's frames and an output of `rate` frames a second."""
-        # FFmpeg makes up presentation times for an AVI.
+        # FFmpeg derives the presentation times of an AVI, which stores none.
         return FrameClock(self._stream.time_base, self.fps, rate, only_dts=self._container.format.name == "avi")
 
     def frames(self, clock: FrameClock) -> Iterator[tuple[int, av.VideoFrame]]:
         """Each frame that can be decoded, in display order, with the tick of `clock` at which it starts.
 
-        Raises BrokenVideo where there is none, where times are unusable, or, after the last one, where less than half of what
-        the file should hold came.
+        Raises BrokenVideo if there is none or times are unusable, or, after the last frame, if less than half of the file could
+        be decoded.
         """
         self._clock, error = clock, None
         for packet in self._demuxed():
@@ -220,8 +224,9 @@ class VideoFile:
                 try:
                     time = clock.tick(frame.pts, frame.dts, frame.duration)
                 except UselessTimesError:
-                    said = f"its header says {float(self._header_fps or 0):g} frames a second"
-                    raise BrokenVideo(self.path, f"no usable times: {said}, and its frames do no better") from None
+                    rate = f"{float(self._header_fps or 0):g} frames per second"
+                    message = f"no usable times: its header states {rate}, and its frames have no better times"
+                    raise BrokenVideo(self.path, message) from None
                 self.decoded += 1
                 if frame.is_corrupt:
                     self._repaired += 1
@@ -229,7 +234,7 @@ class VideoFile:
                 yield time, frame
         if not self.decoded:
             why = f" ({_text(error)})" if error else ""
-            raise BrokenVideo(self.path, f"no frame of its {self.codec} video can be decoded{why}; {_HINT}")
+            raise BrokenVideo(self.path, f"no frame of its {self.codec} video can be decoded{why}", advice=_HINT)
         self._check_length(clock)
 
     def _note_damage(self, timestamp: int | None) -> None:
@@ -237,7 +242,7 @@ class VideoFile:
             self._damaged_at = self._clock.time if timestamp is None else self._clock.elapsed(timestamp)
 
     def _demuxed(self) -> Iterator[av.Packet | None]:
-        """The stream's packets; at the end an empty one, or None, that makes the decoder give what it still holds."""
+        """The stream's packets; at the end an empty one, or None, which flushes the decoder."""
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -245,17 +250,17 @@ class VideoFile:
             except StopIteration:
                 return
             except av.error.FFmpegError:
-                self._ended_early = True  # as for the ffmpeg command: what follows cannot be found
+                self._ended_early = True  # as in the ffmpeg command: the rest of the file cannot be demuxed
                 yield None
                 return
             if packet.size == 0 and packet.dts is not None:
-                continue  # an AVI's "the frame before once more"; to a decoder an empty packet means that the file has ended
+                continue  # an AVI repeats the previous frame by an empty packet, which to a decoder means the end of the file
             self._packets += packet.size > 0
             self._discarded += packet.size > 0 and packet.is_discard
             yield packet
 
     def _check_length(self, clock: FrameClock) -> None:
-        """Refuses what is truncated: headers are often a little wrong, but not by half of both the frames and the time."""
+        """Raises BrokenVideo for a truncated file. Headers are often slightly wrong, but not by half of both frames and time."""
         promised, seconds = self._promised - self._discarded, self._promised_seconds()
         if 2 * self.decoded < promised and (clock.period is None or 2 * clock.end < promised * clock.period):
             raise BrokenVideo(self.path, f"truncated: {self.decoded} of the {promised} frames that it should hold can be decoded")
@@ -265,7 +270,7 @@ class VideoFile:
 
     @property
     def damage(self) -> Damage | None:
-        """What was wrong, once `frames` has ended; None if nothing was."""
+        """The damage, once `frames` has ended; None if there is none."""
         lost = max(self._promised - self._packets, 0)
         if not (lost or self._failed or self._repaired or self._ended_early):
             return None
@@ -273,15 +278,16 @@ class VideoFile:
         return Damage(self.decoded, max(self._promised, self._packets) - self._discarded, self._repaired, at)
 
     def pixels(self, frame: av.VideoFrame, layout: str) -> np.ndarray:
-        """A frame as stored, uint8 (H, W, 3), in `layout` rgb24 or bgr24. Raises BrokenVideo where it cannot be converted."""
+        """A frame as stored, uint8 (H, W, 3), in `layout` rgb24 or bgr24. Raises BrokenVideo if it cannot be converted."""
         try:
-            # Bicubic, as the ffmpeg command's own conversions; it matters where chroma is interpolated, e.g. of 10-bit video.
+            # Bicubic, as in the ffmpeg command; it matters if chroma is interpolated, e.g. of 10-bit video.
             return self._reformatter.reformat(frame, format=layout, interpolation="BICUBIC", threads=1).to_ndarray()
         except (av.error.FFmpegError, ValueError) as error:
-            raise BrokenVideo(self.path, f"a frame in {frame.format.name} cannot be converted ({error}); {_HINT}") from None
+            message = f"a frame in {frame.format.name} cannot be converted ({error})"
+            raise BrokenVideo(self.path, message, advice=_HINT) from None
 
     def shape(self, frame: av.VideoFrame) -> tuple[int, int, Orientation]:
-        """(width, height, orientation): the proportions of a frame as stored, in square pixels, and how it is turned to be shown.
+        """(width, height, orientation): proportions of a frame as stored, in square pixels, and its orientation for display.
 
         Only the ratio of width to height means anything. Raises BrokenVideo for a strip longer than MAX_ELONGATION.
         """

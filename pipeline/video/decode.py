@@ -1,11 +1,11 @@
-"""Videos to frames at a chosen rate and size: FFmpeg decodes (PyAV, see `container`), OpenCV resizes. No TensorFlow here.
+"""Decodes videos to frames of a chosen rate and size: FFmpeg decodes (PyAV, see `container`), OpenCV resizes. No TensorFlow here.
 
 Invariants, so that every stage and command sees the same frames of the same video:
 
 - Output frame k shows what a player shows at k/fps seconds: the last source frame that starts at or before then. A source
   slower than `fps` repeats frames, a faster one loses some. The whole clip is covered, from its first frame (time 0) to the
   end of its last, and every video gives at least one frame.
-- The times are the container's, so that variable frame rates, pauses and dropped frames keep their timing (see `clock`).
+- Times are the container's, so that variable frame rates, pauses and dropped frames keep their timing (see `clock`).
 - The short side becomes `size` pixels, the long side keeps the proportions that a player shows, to the nearest pixel (halves up).
   Shrinking averages areas (INTER_AREA), enlarging interpolates (INTER_LINEAR).
 - A header's frame count decides nothing, except that a file is called truncated when it ends before half of it.
@@ -17,14 +17,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-# Read when OpenCV loads: what goes wrong is told by BrokenVideo, once, with the file's name.
+# OpenCV reads this when it loads. Its messages would repeat those of BrokenVideo, without the file's name.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
 
 import av
 import cv2
 import numpy as np
 
-from .container import BrokenVideo, Damage, Orientation, VideoFile  # relative, as a registered model brings this module along
+from .container import BrokenVideo, Damage, Orientation, VideoFile  # relative, because a registered model contains this module
 
 __all__ = [
     "MICROSECONDS",
@@ -57,7 +57,7 @@ class Frames(NamedTuple):
 
     images: np.ndarray  # uint8 (T, H, W, 3), RGB
     timestamps: np.ndarray  # int64 (T,), microseconds from the clip's start
-    source_fps: float | None  # the header's frame rate; None where it gives no usable one
+    source_fps: float | None  # the header's frame rate; None if unusable
     damage: Damage | None = None
 
 
@@ -70,7 +70,7 @@ class EncodedClip(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """What the header of a video says. seconds, fps: None where it does not. width, height: pixels as shown, before rotation."""
+    """The header of a video. seconds, fps: None if not stated. width, height: pixels as shown, before rotation."""
 
     codec: str
     width: int
@@ -93,10 +93,10 @@ def frame_size(width: int, height: int, size: int) -> tuple[int, int]:
 
 
 def resize_frame(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
-    """A frame at `target` (width, height).
+    """Resizes a frame to `target` (width, height).
 
-    Bilinear, as the Model Garden resizes; from twice the size on its four pixels would no longer cover what they stand for, and
-    the mean over an area, ten times slower, takes its place.
+    Bilinear, as in the Model Garden. When a side is at least halved, four pixels no longer cover the area of one output pixel, so
+    the mean over the area is used, which is ten times slower.
     """
     width, height = target
     if (image.shape[1], image.shape[0]) == target:
@@ -106,7 +106,7 @@ def resize_frame(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
 
 
 def finish_frame(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
-    """A BGR frame in RGB at `target` (width, height), read-only because the same one may be handed out again."""
+    """A BGR frame in RGB at `target` (width, height), read-only because the same array may be returned again."""
     image = cv2.cvtColor(resize_frame(image, target), cv2.COLOR_BGR2RGB)
     image.flags.writeable = False
     return image
@@ -115,7 +115,7 @@ def finish_frame(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
 def _sample(video: VideoFile, rate: Fraction, size: int, layout: str) -> Iterator[tuple[int, np.ndarray]]:
     """(microseconds, image) for each output frame, uint8 (H, W, 3) in `layout` (rgb24, bgr24), read-only.
 
-    Whether a frame is needed shows when the next one's time is known; only then is it converted, which costs as much as decoding.
+    Only the next frame's time shows whether a frame is needed, so it is converted then; a conversion costs as much as decoding.
     """
     clock = video.clock(rate)
     before = image = target = None
@@ -165,9 +165,9 @@ def iterate_frames(
     Args:
       fps: output frames a second. size: pixels of the short side. threads: of the decoder.
       formats: FFmpeg's names of the containers that may be opened; empty: all.
-      on_damage: called after the last frame where the decoder complained of some, and the rest is good enough.
+      on_damage: called after the last frame if the video is damaged but usable.
 
-    Images are read-only, and one that is shown for several output frames is the same object each time.
+    Images are read-only; one that is shown for several output frames is the same object each time.
 
     Raises BrokenVideo: at once when nothing can be decoded, after the last frame when the video turns out truncated.
     """
@@ -204,9 +204,9 @@ def encode_jpegs(frames: Iterator[tuple[int, np.ndarray]], quality: int, path: P
 
 
 def encode_clip(path: Path, fps: float, size: int, quality: int) -> EncodedClip | BrokenVideo:
-    """The whole clip as JPEG frames of `quality`: what a worker process does for one clip.
+    """Encodes the whole clip as JPEG frames of `quality`; runs in a worker process.
 
-    A broken video is returned, not raised, because one of them must not end the work on the others.
+    Returns a broken video's error instead of raising it, because it must not end the work on other clips.
     """
     cv2.setNumThreads(1)  # the clips are the parallelism
     try:

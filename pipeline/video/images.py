@@ -1,4 +1,4 @@
-"""Clips stored as image sequences, sampled like videos.
+"""Samples clips that are stored as image sequences like videos.
 
 Invariants: as for videos (see `decode`), output frame k is the image displayed at k/fps seconds. An unreadable image counts as
 damage, and the previous image is repeated in its place.
@@ -42,11 +42,11 @@ def sample_images(
 
     Args:
       name: of the clip, for messages. paths: its images in order.
-      rate: images a second; None: each image is one output frame.
+      rate: images per second; None: each image is one output frame.
       rgb: the order of the channels; False gives BGR.
-      on_damage: called after the last frame where some images could not be read.
+      on_damage: called after the last frame if some images could not be read.
 
-    Raises BrokenVideo where fewer than half of the images can be read, where they differ in size, or for a narrow strip.
+    Raises BrokenVideo if fewer than half of the images can be read, if they differ in size, or for a narrow strip.
     """
     wanted = Fraction(fps).limit_denominator(MICROSECONDS)
     step = wanted if rate is None else Fraction(rate).limit_denominator(MICROSECONDS)
@@ -54,8 +54,8 @@ def sample_images(
     read = 0
     shape = image = None
     shown = -1
-    waiting = 0  # output frames that were due before any image could be read: they show the first one that can
-    for k in range(-(-len(paths) * wanted // step)):  # as many as begin before the last image's time is over
+    waiting = 0  # output frames that were due before any image could be read; they show the first readable one
+    for k in range(-(-len(paths) * wanted // step)):  # as many as start before the last image ends
         index = int(k * step // wanted)
         if index != shown:
             shown = index
@@ -67,7 +67,7 @@ def sample_images(
                 shape = shape or found.shape
                 if found.shape != shape:
                     size_of = [f"{width}x{height}" for height, width, _ in (found.shape, shape)]
-                    raise BrokenVideo(paths[index], f"is {size_of[0]} pixels, the images before it are {size_of[1]}")
+                    raise BrokenVideo(paths[index], f"is {size_of[0]} pixels, but the images before it are {size_of[1]}")
                 check_elongation(paths[index], found.shape[1], found.shape[0])
                 image = resize_frame(found, frame_size(found.shape[1], found.shape[0], size))
                 image.flags.writeable = False
@@ -85,7 +85,7 @@ def sample_images(
 
 
 def encode_images(folder: Path, rate: float, fps: float, size: int, quality: int) -> EncodedClip | BrokenVideo:
-    """A folder of images as JPEG frames of `quality`; see `decode.encode_clip`. rate: images a second."""
+    """A folder of images as JPEG frames of `quality`; see `decode.encode_clip`. rate: images per second."""
     cv2.setNumThreads(1)
     damages: list[Damage] = []
     try:

@@ -1,10 +1,10 @@
-"""Clips as TFRecords: SequenceExamples in the Model Garden's schema, so that its own video reader takes them too.
+"""Clips as TFRecords: SequenceExamples in the Model Garden's schema, so that its own video reader can read them.
 
 Invariants:
 
 - A record is one whole clip: its JPEG frames with their times, and label, class, id and group in the context.
 - A split's clips are ordered by the SHA-256 of their ids, which mixes the classes and never changes; shard i of n holds every
-  n-th clip from the i-th. `read_clips` gives them back in that order.
+  n-th clip from the i-th. `read_clips` restores that order.
 - Equal clips make byte-identical files.
 """
 
@@ -32,7 +32,7 @@ def shard_order(clips: Iterable[str]) -> list[str]:
 
 
 def shard_names(split: str, clips: int, shards: int) -> list[str]:
-    """The files of a split of `clips` clips: as many as asked for, but none that would be empty."""
+    """The files of a split of `clips` clips: `shards` of them, but none that would be empty."""
     count = min(clips, shards)
     return [f"{split}-{index:05d}-of-{count:05d}.tfrecord" for index in range(count)]
 
@@ -51,7 +51,7 @@ def serialize_clip(clip: str, label: int, text: str, group: str, jpegs: Sequence
     `label`: index of the class, `text`: its name, `jpegs`: one JPEG a frame, `timestamps`: microseconds from the clip's start.
     """
     if not jpegs or len(jpegs) != len(timestamps):
-        raise ValueError(f"{clip}: needs a timestamp for each of at least one frame, got {len(jpegs)} and {len(timestamps)}")
+        raise ValueError(f"{clip}: needs at least one frame, and a timestamp for each, got {len(jpegs)} and {len(timestamps)}")
     example = tf.train.SequenceExample(
         context=tf.train.Features(
             feature={
@@ -80,20 +80,21 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
                 for record in records:
                     writer.write(record)
         except tf.errors.ResourceExhaustedError as error:  # TensorFlow's own file layer raises no OSError
-            raise UserError(f"{path}: the disk is full; free some space and run again, what is already made is kept") from error
+            advice = "free some space and run again, what is already made is kept"
+            raise UserError(f"{path}: the disk is full", advice=advice) from error
 
 
 def read_clips(files: Sequence[Path], *, parallelism: int | None = None, deterministic: bool = True) -> tf.data.Dataset:
     """A dataset of serialized clips (scalar tf.string) from the shards of one split.
 
     `parallelism`: files read at once (None: tf.data decides). `deterministic`: in the order of `shard_order`, one clip from each
-    shard in turn; False gives whichever is ready first. Raises UserError when a file is absent or none is given.
+    shard in turn; else whichever is ready first. Raises UserError if a file is absent or none is given.
     """
     paths = [Path(file) for file in files]
     missing = [str(path) for path in paths if not path.is_file()]
     if not paths or missing:
-        what = f"{missing[0]}: not found" if missing else "no TFRecord files were given: the split has no clips"
-        raise UserError(f"{what}; run `dvc repro extract`, which makes them")
+        message = f"{missing[0]}: not found" if missing else "no TFRecord files were given: the split has no clips"
+        raise UserError(message, advice="run `dvc repro extract`, which makes them")
     return tf.data.Dataset.from_tensor_slices([str(path) for path in paths]).interleave(
         tf.data.TFRecordDataset,
         cycle_length=len(paths),

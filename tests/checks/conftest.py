@@ -1,4 +1,4 @@
-"""A repository of its own for each check: a copy of conf/, a params.yaml, and no environment that would lead elsewhere."""
+"""A repository for each test of a check: a copy of conf/, params.yaml, and no environment variables that point elsewhere."""
 
 import os
 import shutil

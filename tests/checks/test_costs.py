@@ -1,4 +1,4 @@
-"""The estimates against what was measured, each with the factor it claims."""
+"""The estimates against measurements, within the factor that each states."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_every_variant_has_a_cost():
 @pytest.mark.parametrize("name", sorted(PUBLISHED_GFLOPS))
 def test_the_counted_arithmetic_is_the_published(name):
     counted = COSTS[name].gflop * VARIANTS[name].frames / 2
-    assert counted == pytest.approx(PUBLISHED_GFLOPS[name], rel=0.25)  # ours has activations and pooling in it
+    assert counted == pytest.approx(PUBLISHED_GFLOPS[name], rel=0.25)  # ours includes activations and pooling
 
 
 def test_arithmetic_grows_with_frames_and_pixels():
@@ -74,7 +74,7 @@ def test_half_width_takes_less_memory_and_larger_batches_more():
 
 
 def photograph(side: int) -> np.ndarray:
-    """Something with the spectrum of a photograph: noise whose amplitude falls with frequency."""
+    """Noise with the spectrum of a photograph: its amplitude falls with frequency."""
     rng = np.random.default_rng(1)
     frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side)))
     frequencies[0, 0] = 1

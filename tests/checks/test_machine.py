@@ -53,7 +53,7 @@ def test_versions_are_compared_with_the_lock(monkeypatch):
 
 
 def driver(folder: Path, monkeypatch, lines: str, seen: str) -> None:
-    """An imitation of the driver's tool, and of an interpreter whose TensorFlow sees so many GPUs."""
+    """Fakes the driver's tool, and an interpreter whose TensorFlow sees this number of GPUs."""
     for name, text in (("nvidia-smi", lines), ("python", seen)):
         path = folder / name
         path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
@@ -82,7 +82,7 @@ def test_no_gpu(monkeypatch):
     assert not has_gpu and found.status == "ok"
 
 
-def test_disks_add_up_what_goes_to_one_file_system(tmp_path, monkeypatch):
+def test_space_on_one_file_system_is_added_up(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage(0, 0, 10_000_000_000))
     wanted = {tmp_path / "data": 3_000_000_000, tmp_path / "not/yet/there": 2_000_000_000}

@@ -23,7 +23,7 @@ def test_a_folder_outside_git_is_a_problem():
     assert found.status == "problem" and "not a git repository" in found.message
 
 
-def test_changed_and_unknown_files_are_named_with_what_becomes_of_them(conf):
+def test_changed_and_untracked_files_are_named(conf):
     Path("stages").mkdir()
     Path("stages/download.py").write_text("1")
     Path("dvc.yaml").write_text("stages: {}")
@@ -44,7 +44,7 @@ def test_the_composed_default_is_ok(conf):
     assert check_params(write_params()).status == "ok"
 
 
-def test_what_differs_is_named_with_both_values(conf):
+def test_differences_are_named_with_both_values(conf):
     found = check_params(write_params(finetune__learning_rate=0.5, frames__size=65))
     assert found.status == "warning"
     assert "finetune.learning_rate = 0.5 (conf/: 0.003)" in found.message

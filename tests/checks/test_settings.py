@@ -22,7 +22,7 @@ def test_settings_that_fit_are_ok():
         ((), {"finetune__trainable": "head"}, "warning", "backbone is untrained"),
     ],
 )
-def test_what_does_not_fit_together_is_named(overrides, changes, status, message):
+def test_settings_that_do_not_fit_together_are_named(overrides, changes, status, message):
     (found, *_) = check(*overrides, **changes)
     assert found.status == status and message in found.message and found.advice
 
@@ -34,13 +34,13 @@ def test_what_does_not_fit_together_is_named(overrides, changes, status, message
         ((), {"model__fps": 8}, "a0 was made for 5"),
     ],
 )
-def test_what_the_model_cannot_do_is_refused_when_params_are_read(overrides, changes, message):
+def test_settings_that_the_model_does_not_support_are_rejected_with_params(overrides, changes, message):
     with pytest.raises(UserError, match=message) as caught:
         params_of(*overrides, **changes)
     assert caught.value.advice
 
 
-def test_what_a_gpu_allows_is_allowed_where_there_is_one():
+def test_mixed_precision_is_ok_with_a_gpu():
     for precision in ("mixed_float16", "mixed_bfloat16"):
         assert [found.status for found in check(gpu=True, finetune__precision=precision)] == ["ok"]
     assert [found.status for found in check("finetune=last_blocks", finetune__blocks=15)] == ["ok"]

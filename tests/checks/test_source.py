@@ -48,7 +48,7 @@ def test_a_remote_archive_is_asked_for_its_index_alone(server):
         ("stall", "no byte"),
     ],
 )
-def test_a_server_that_does_not_give_is_a_problem_after_one_try(server, kind, message):
+def test_a_failing_server_is_a_problem_after_one_try(server, kind, message):
     server.misbehave(kind, times=5)
     (found,), planned = check(remote(server), timeout=0.5)
     assert found.status == "problem" and message in found.message and planned is None
@@ -77,7 +77,7 @@ def test_an_unreachable_archive_is_a_warning_where_the_clips_are_here(server):
         ({"flip": {"Archery": "Bowling"}}, "data.flip names Bowling"),
     ],
 )
-def test_what_download_or_a_later_stage_would_refuse_is_a_problem(server, changes, message):
+def test_errors_of_download_or_a_later_stage_are_problems(server, changes, message):
     results, _ = check(remote(server, **changes))
     assert any(found.status == "problem" and message in f"{found.message}; {found.advice}" for found in results)
 

@@ -1,4 +1,4 @@
-"""Servers are imitated here; tests/test_tracking_server.py asks a real one, and a real PostgreSQL."""
+"""Servers are fakes here; tests/test_tracking_server.py uses a real one, and a real PostgreSQL."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from tests.tracking_store import empty_database  # noqa: F401
 
 @pytest.fixture
 def server():
-    """An imitation whose `status`, `body` and `kind` answer every POST; `seen` keeps path and Authorization."""
+    """A fake whose `status`, `body` and `kind` answer every POST; `seen` keeps path and Authorization."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -44,7 +44,7 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def test_a_server_is_asked_as_mlflow_asks_with_each_kind_of_credentials(server, monkeypatch):
+def test_a_server_is_requested_like_mlflow_with_each_kind_of_credentials(server, monkeypatch):
     host = f"127.0.0.1:{server.server_address[1]}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://anna:secret@{host}/")
     found = check_tracking()
@@ -102,14 +102,14 @@ def test_a_broken_database_is_a_problem(workspace):
     assert found.status == "problem" and "file is not a database" in found.message
 
 
-def test_a_place_that_cannot_be_written_to_is_a_problem(workspace, monkeypatch):
+def test_a_read_only_database_is_a_problem(workspace, monkeypatch):
     monkeypatch.setattr(tracking.os, "access", lambda path, mode: False)  # root may write anywhere
     assert "cannot be written to" in check_tracking().message
     (workspace / "mlflow.db").touch()
     assert "cannot be written to" in check_tracking().message
 
 
-def test_a_store_that_stages_refuse_is_a_problem(monkeypatch):
+def test_a_store_that_stages_reject_is_a_problem(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:///tmp/mlruns")
     found = check_tracking()
     assert found.status == "problem" and "keeps no runs in plain files" in found.message

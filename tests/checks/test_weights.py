@@ -79,12 +79,12 @@ def test_a_tarball_a_folder_a_prefix_and_a_relative_path_are_read(saved, workspa
     assert check("random").status == "ok"
 
 
-def test_a_checkpoint_of_another_variant_is_told_by_its_name(saved):
+def test_a_checkpoint_of_another_variant_is_named(saved):
     found = check(saved / "other")
     assert found.status == "problem" and "these are weights of a1, not of a0" in found.message and "set model=a1" in found.advice
 
 
-def test_a_checkpoint_of_other_classes_is_told(saved):
+def test_a_checkpoint_of_other_classes_is_a_problem(saved):
     found = check(saved / "fewer")
     assert found.status == "problem" and "a0 with 5 classes, not 600" in found.message
     assert "use --model models/classifier" in found.advice
@@ -95,7 +95,7 @@ def test_a_checkpoint_of_nothing_known_is_a_problem(saved):
     assert found.status == "problem" and "does not fit a0 (700 variables, not 3)" in found.message
 
 
-def test_what_is_not_there_or_not_whole_is_a_problem(saved, workspace):
+def test_absent_and_incomplete_checkpoints_are_problems(saved, workspace):
     cases = {}
     cases["no such tarball, folder or checkpoint prefix"] = "nowhere"
     (workspace / "empty").mkdir()
@@ -116,13 +116,13 @@ def test_what_is_not_there_or_not_whole_is_a_problem(saved, workspace):
     assert check("nowhere", needed=False).status == "warning"
 
 
-def test_a_file_of_a_published_name_that_is_another_is_told(saved, workspace):
+def test_a_file_that_only_has_a_published_name_is_reported(saved, workspace):
     name = VARIANTS["a1"].checkpoint
     found = check_needed_weights(model(str(tarball(workspace / name, saved / "other")), "a1"), True)
     assert found.status == "ok" and f"(the file is not the published {name}: its size or SHA-256 is another)" in found.message
 
 
-def test_an_address_is_asked_but_nothing_fetched(saved, tmp_path):
+def test_a_url_is_requested_but_not_fetched(saved, tmp_path):
     content = tarball(tmp_path / "w.tar.gz", saved / "many").read_bytes() + bytes(50_000_000)
     with RangeServer({"w.tar.gz": content}) as server:
         assert check(server.url("w.tar.gz")).status == "ok"
@@ -134,7 +134,7 @@ def test_an_address_is_asked_but_nothing_fetched(saved, tmp_path):
     assert found.status == "problem" and "no answer" in found.message and "secret" not in found.message
 
 
-def test_what_was_fetched_before_is_read(saved, workspace):
+def test_cached_weights_are_read(saved, workspace):
     url = "http://127.0.0.1:1/w.tar.gz"
     there = cached_file(url)
     there.parent.mkdir(parents=True)
@@ -147,7 +147,7 @@ def test_what_was_fetched_before_is_read(saved, workspace):
     assert found.status == "ok" and str(there) in found.message
 
 
-def test_an_unreadable_address_is_a_problem():
+def test_an_invalid_url_is_a_problem():
     found = check("http://[/w.tar")
     assert found.status == "problem" and "not a usable URL" in found.message
 
@@ -189,7 +189,7 @@ def test_published_weights_are_looked_for_in_both_places(monkeypatch):
         ("mobilenet_1_0_224_tf_no_top.h5", "a0", "problem an HDF5 file (.h5)"),
     ],
 )
-def test_real_files_are_known_without_tensorflow(file, variant, message):
+def test_real_files_are_recognised_without_tensorflow(file, variant, message):
     folder = os.environ.get("MOVINET_REAL_DATA")
     if not folder:
         pytest.skip("MOVINET_REAL_DATA names no folder with real weights")

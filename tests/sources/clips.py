@@ -17,7 +17,7 @@ CLASSES = ("ApplyEyeMakeup", "ApplyLipstick", "Archery")
 
 
 def noise(name: str, size: int) -> bytes:
-    """Bytes that do not compress and follow from the name."""
+    """Incompressible bytes, determined by the name."""
     return random.Random(name).randbytes(size)
 
 
@@ -26,7 +26,7 @@ def ucf_names(classes: Iterable[str] = CLASSES, groups: int = 25, clips: int = 2
 
 
 def ucf_clip(path: str) -> Clip:
-    """A clip of one byte that its UCF-101 name says all of."""
+    """A clip of one byte, with the class and group of its UCF-101 name."""
     group, number = ucf_group(path)
     return Clip(path, ucf_name(path)[0], group, number, 1)
 
@@ -48,13 +48,13 @@ def archive(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) 
 
 
 def ucf_members(size: int = 3000, **options) -> dict[str, bytes]:
-    """Members of an archive in UCF-101's layout, with something that is no video."""
+    """Members of an archive in UCF-101's layout, with a file that is not a video."""
     names = {f"UCF101/{name}": noise(name, size) for name in ucf_names(**options)}
     return {"UCF101/": b"", "UCF101/readme.txt": b"not a video", **names}
 
 
 def directory_start(content: bytes) -> int:
-    """Where the index of an archive begins: what lies before are members."""
+    """The offset of an archive's index; members lie before it."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         return file.start_dir
 

@@ -53,7 +53,7 @@ def test_a_failure_keeps_what_came_before_and_the_parts_of_a_killed_run_go(tmp_p
         assert not list(tmp_path.rglob("*.part"))
 
 
-def test_two_runs_at_once_fetch_once(tmp_path):
+def test_concurrent_runs_fetch_once(tmp_path):
     with RangeServer({"a.zip": CONTENT}) as server:
         results = []
         threads = [threading.Thread(target=lambda: results.append(fetch(server, tmp_path))) for _ in range(2)]

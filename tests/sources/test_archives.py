@@ -49,7 +49,7 @@ def test_members_come_whole_and_cost_their_own_bytes(server, tmp_path):
         with ThreadPoolExecutor(4) as pool:
             hashes = list(pool.map(lambda name: remote.copy(name, tmp_path / name, nothing), names))
         assert hashes == [digest(MEMBERS[name]) for name in names]
-        # One request a member, one connection a thread, and the index not once again.
+        # One request per member, one connection per thread, and no second request for the index.
         assert server.requests - before[0] == len(names)
         assert server.connections - before[1] <= 4
         assert sum(first >= directory_start(CONTENT) for first, _ in server.ranges) <= 2
@@ -63,7 +63,7 @@ def test_a_few_small_members_of_a_large_index(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["busy", "cut", "reset", "flip", "shift"])
-def test_what_passes_is_tried_again_for_that_member(server, tmp_path, kind):
+def test_transient_failures_are_retried_for_that_member(server, tmp_path, kind):
     counts = []
     server.misbehave(kind, times=2, where=in_members())
     with opened(server) as remote:
@@ -91,7 +91,7 @@ def test_a_stall_ends_after_the_timeout(server, tmp_path):
         ("denied", r"access denied \(HTTP 403\)"),
     ],
 )
-def test_what_lasts_names_the_member_and_leaves_no_file(server, tmp_path, kind, message):
+def test_lasting_failures_name_the_member_and_leave_no_file(server, tmp_path, kind, message):
     server.misbehave(kind, times=100, where=in_members())
     with opened(server, retries=1, timeout=0.2) as remote:
         with pytest.raises(UserError, match=f"{MEMBER}: .*{message}.*kept") as caught:
@@ -102,7 +102,7 @@ def test_what_lasts_names_the_member_and_leaves_no_file(server, tmp_path, kind, 
 
 
 @pytest.mark.parametrize("kind", ["busy", "cut", "reset", "stall"])
-def test_the_index_is_tried_again_too(server, kind):
+def test_reading_the_index_is_retried(server, kind):
     server.misbehave(kind, times=2)
     with opened(server, timeout=0.2) as remote:
         assert MEMBER in remote.members
@@ -137,7 +137,7 @@ def test_a_server_without_ranges_is_not_read_to_its_end():
         assert server.bytes < 30_000_000
 
 
-def test_nobody_there_and_no_such_host():
+def test_unreachable_servers():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -265,7 +265,12 @@ def link() -> bytes:
         (archive({"jump\\..\\..\\1.mp4": b"x"}), "unsafe path"),
         (link(), "symbolic link"),
     ],
-    ids=["above", "absolute", "backslashes", "link"],  # of their own: a zip holds the time, and workers must collect alike
+    ids=[
+        "above",
+        "absolute",
+        "backslashes",
+        "link",
+    ],  # a zip contains the time, and all workers must collect the same names
 )
 def test_archives_that_would_write_elsewhere_are_refused(tmp_path, content, message):
     (tmp_path / "a.zip").write_bytes(content)

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes. Signatures of formats that no test writes are those of FFmpeg's demuxers."""
+"""The kind of a file by its first bytes. Signatures of formats that no test writes are those of FFmpeg's demuxers."""
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_other_files_are_not(content, kind, tmp_path):
     (tmp_path / "file").write_bytes(content)
     assert not_a_video(tmp_path / "file") is NOT_VIDEO
     (tmp_path / "file.mp4").write_bytes(content)
-    # Damaged videos begin with anything: those are for `extract` to open and to tell of.
+    # Damaged videos may begin with any bytes; `extract` opens and reports them.
     assert not_a_video(tmp_path / "file.mp4") is (None if kind == "unknown" else NOT_WHAT_IT_SAYS)
 
 

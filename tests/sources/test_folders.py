@@ -27,7 +27,7 @@ def sources(folder: Path) -> list[str]:
 def test_folder_of_classes(videos):
     write_files(videos, "run/notes.txt", "run/.hidden.mp4")
     (videos / "bare").mkdir()
-    (videos / "a_link").symlink_to(videos / "jump")  # the same files under another name: once is enough
+    (videos / "a_link").symlink_to(videos / "jump")  # the same files under another name are listed once
     found = folder_clips(str(videos))
     assert [(clip.source, clip.category, clip.group) for clip in found.clips] == [
         ("jump/1.mp4", "jump", "jump/1.mp4"),
@@ -42,7 +42,7 @@ def test_folder_of_classes(videos):
     )
 
 
-def test_folder_that_is_none(tmp_path):
+def test_a_folder_that_does_not_exist(tmp_path):
     with pytest.raises(UserError, match="not found"):
         folder_clips(str(tmp_path / "none"))
     (tmp_path / "file.zip").write_bytes(b"")
@@ -65,7 +65,7 @@ def test_suffixes_do_not_decide(tmp_path):
     )
 
 
-def test_what_cannot_be_read_is_named_and_left_out(videos, monkeypatch):
+def test_unreadable_files_are_named_and_left_out(videos, monkeypatch):
     (videos / "run/broken.mp4").symlink_to("gone.mp4")
     (videos / "run/loop.mp4").symlink_to("loop.mp4")
     (videos / "run/secret.mp4").write_bytes(MP4)
@@ -118,7 +118,7 @@ def test_ten_thousand_files_take_seconds(tmp_path):
     assert time.perf_counter() - start < 15  # 2 s with both cores busy
 
 
-def test_a_flat_folder_with_a_table_says_how_to_use_it(tmp_path):
+def test_advice_for_a_flat_folder_with_a_table(tmp_path):
     root = write_files(tmp_path / "v", "a.mp4", "b.mp4", "labels.csv")
     with pytest.raises(UserError) as caught:
         folder_clips(str(root))
@@ -140,7 +140,7 @@ def test_a_flat_folder_with_a_table_says_how_to_use_it(tmp_path):
         ("b\u00fcro/vidoes", "b\u00fcro/videos", ""),
     ],
 )
-def test_a_path_that_is_nearly_right_is_pointed_out(tmp_path, monkeypatch, written, there, why):
+def test_advice_for_a_misspelt_path(tmp_path, monkeypatch, written, there, why):
     (tmp_path / there).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
@@ -169,7 +169,7 @@ def test_place_links_or_copies_and_leaves_the_source(videos, tmp_path, monkeypat
     assert (before.st_mode, before.st_mtime_ns, before.st_size) == (after.st_mode, after.st_mtime_ns, after.st_size)
 
 
-def test_a_link_is_placed_as_the_file_it_means(videos, tmp_path):
+def test_a_link_is_placed_as_its_target(videos, tmp_path):
     (videos / "jump/link.mp4").symlink_to(videos / "loose.mp4")
     place_file(videos / "jump/link.mp4", tmp_path / "out/a.mp4", link=True)
     assert not (tmp_path / "out/a.mp4").is_symlink()

@@ -1,4 +1,4 @@
-"""Layouts from paths alone: what is the class, the group and the split of each file."""
+"""Layouts from paths alone: the class, group and split of each file."""
 
 import pytest
 
@@ -95,7 +95,7 @@ def test_of_deeper_folders_the_one_below_the_class_is_the_group():
     assert "those directly in a class folder (1) are groups of their own" in result.layout
 
 
-def test_a_folder_that_holds_a_whole_class_is_no_scene():
+def test_a_folder_that_holds_a_whole_class_is_not_a_scene():
     result = found("jump/videos/1.mp4", "jump/videos/2.mp4", "run/clips/1.mp4")
     assert read(result)["jump/videos/2.mp4"] == ("jump", "jump/videos/2.mp4", None)
     assert result.layout.startswith("layout <class>/<video>; ")
@@ -146,7 +146,7 @@ def test_a_flat_pile_of_ucf_names_keeps_the_class_from_the_name(folder):
         (["run/a.mp4", "walk/b\n.mp4"], "unsafe path"),
     ],
 )
-def test_what_may_be_read_in_two_ways_or_none_is_an_error(paths, message):
+def test_ambiguous_and_unknown_layouts_are_errors(paths, message):
     with pytest.raises(UserError, match=message):
         found(*paths)
 
@@ -180,7 +180,7 @@ def test_folders_of_images_are_clips():
         )
 
 
-def test_images_next_to_videos_are_no_clips():
+def test_images_next_to_videos_are_not_clips():
     left_out = LeftOut()
     images = [File(f"walk/thumbs/{n}.jpg", 1) for n in range(3)] + [File("walk/cover.jpg", 1)]
     assert image_folders([File("walk/1.mp4", 1)], images, left_out) == []

@@ -1,4 +1,4 @@
-"""Listings as people have them: separators, columns, paths, splits; and what each wrong one says."""
+"""Listings in use: separators, columns, paths, splits; and the error of each wrong one."""
 
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def test_splits_by_any_name(videos, written, split, column):
     assert listed(videos, f"path,label,{column}\njump/1.mp4,a,{written}\n").clips[0].split == split
 
 
-def test_a_column_set_that_is_no_split(videos):
+def test_a_column_set_that_is_not_a_split(videos):
     found = listed(videos, "path,label,set\njump/1.mp4,a,A\njump/2.MOV,b,B\n")
     assert not found.splits and "columns not used: set" in found.layout
 
@@ -106,7 +106,7 @@ def test_names_found_elsewhere_in_the_folder_are_counted(videos):
     write_files(videos, "run/1.mp4")
     with pytest.raises(UserError, match=r"row 2: 1 may be any of jump/1.mp4, run/1.mp4"):
         listed(videos, "video_id,label\n1,a\n")
-    # A path that names a folder means that folder.
+    # A path with a folder means that folder.
     with pytest.raises(UserError, match=r"1 of 1 files are not found .*row 2: walk/2.MOV"):
         listed(videos, "path,label\nwalk/2.MOV,a\n")
 
@@ -230,14 +230,14 @@ def test_listed_files_that_are_empty_or_unreadable_are_left_out(videos):
         ('{"a": 1}', "is JSON, not a CSV file"),
     ],
 )  # fmt: skip
-def test_errors_say_where_what_and_what_to_do(videos, text, message):
+def test_errors_name_row_and_problem_with_advice(videos, text, message):
     (videos / "run/notes.txt").write_text("x")
     with pytest.raises(UserError, match=message) as caught:
         listed(videos, text)
     assert "\n" not in str(caught.value) and caught.value.advice
 
 
-def test_a_listing_that_is_not_there(videos):
+def test_an_absent_listing(videos):
     (videos.parent / "labels.csv").write_text("")
     with pytest.raises(UserError, match=r"lables.csv: not found; did you mean .*/labels.csv\?"):
         listed_clips(str(videos), [str(videos.parent / "lables.csv")])

@@ -50,7 +50,7 @@ def test_leaks_and_duplicates_across_the_split():
         (lambda m: m.assign(clip=["N/1.mp4", *m["clip"][1:]]), "not sorted|outside"),
     ],
 )
-def test_what_does_not_fit_is_neither_written_nor_read(tmp_path, change, message):
+def test_a_manifest_that_does_not_fit_is_neither_written_nor_read(tmp_path, change, message):
     wrong = change(manifest())
     path = tmp_path / "manifest.csv"
     with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""What is chosen of a source, and what is said of it: the split that is used, numbers named, classes that are one, twins."""
+"""Which clips of a source are used: the split, numbered classes, classes that are equal but for case, identical files."""
 
 import os
 import unicodedata
@@ -30,7 +30,7 @@ def tree(root: Path, classes=("run", "walk"), count: int = 4) -> Path:
     return write_files(root, *(f"{c}/{n}.mp4" for c in classes for n in range(count)))
 
 
-def test_the_split_of_the_folders_is_used_and_said(tmp_path):
+def test_the_split_of_the_folders_is_used_and_reported(tmp_path):
     root = write_files(tmp_path / "v", *(f"{s}/{c}/{n}.mp4" for s in ("train", "val", "test") for c in "ab" for n in range(3)))
     plan = planned(root)
     assert {clip.source.split("/")[0] for clip in plan.parts["test"]} == {"test"} and len(plan.parts["test"]) == 6
@@ -46,12 +46,12 @@ def test_the_split_of_the_folders_is_used_and_said(tmp_path):
     )
 
 
-def test_validation_is_carved_from_training_where_there_is_none(tmp_path):
+def test_validation_is_held_out_of_training_if_there_is_none(tmp_path):
     plan = planned(write_files(tmp_path / "v", *(f"{s}/{c}/{n}.mp4" for s in ("train", "test") for c in "ab" for n in range(5))))
     assert {part: len(clips) for part, clips in plan.parts.items()} == {"train": 8, "validation": 2, "test": 10}
 
 
-def test_validation_is_tested_where_there_is_no_test(tmp_path):
+def test_validation_is_tested_if_there_is_no_test_part(tmp_path):
     plan = planned(write_files(tmp_path / "v", *(f"{s}/{c}/{n}.mp4" for s in ("train", "val") for c in "ab" for n in range(5))))
     assert {clip.source.split("/")[0] for clip in plan.parts["test"]} == {"val"}
     assert {part: len(clips) for part, clips in plan.parts.items()} == {"train": 8, "validation": 2, "test": 10}
@@ -111,7 +111,7 @@ def twins(root: Path) -> Path:
     return root
 
 
-def test_identical_files_never_straddle_a_grouped_split(tmp_path):
+def test_identical_files_are_on_one_side_of_a_grouped_split(tmp_path):
     root = twins(tmp_path / "v")
     same = {"walk/3.mp4", "walk/copy of 3.mp4", "walk/3 (2).mp4", "run/same.mp4"}
     for seed in range(20):
@@ -124,7 +124,7 @@ def test_identical_files_never_straddle_a_grouped_split(tmp_path):
     assert {clip.group for clip in planned(root, "random").clips if clip.source in same} == same
 
 
-def test_what_is_left_out_is_said(tmp_path):
+def test_files_that_are_left_out_are_reported(tmp_path):
     root = tree(tmp_path / "v")
     write_files(root, "walk/notes.txt", "walk/.DS_Store")
     (root / "walk/broken.mp4").symlink_to("gone.mp4")
@@ -174,7 +174,7 @@ def test_keras_listings_are_found_and_their_split_used(tmp_path):
         ("ds_f28", "layout <class>/<video>; ", ["other", "sport"], 4),
     ],
 )
-def test_folders_that_were_misread(name, layout, classes, test_groups):
+def test_folders_that_were_once_misread(name, layout, classes, test_groups):
     if not os.environ.get("MOVINET_REAL_DATA"):
         pytest.skip("MOVINET_REAL_DATA names no folder with cases/")
     plan = planned(Path(os.environ["MOVINET_REAL_DATA"]) / "cases" / name)

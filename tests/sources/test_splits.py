@@ -36,7 +36,7 @@ def test_official_folds_by_group_number(fold):
     assert {clip.number for clip in parts["test"]} == set(OFFICIAL_TEST_GROUPS[fold])
     assert len(parts["test"]) == 3 * 7 * 2
     assert sum(map(len, parts.values())) == 3 * 25 * 2
-    # 18 training groups a class, of which a fifth is held out.
+    # 18 training groups per class, of which a fifth is held out.
     assert Counter(clip.category for clip in parts["validation"]) == dict.fromkeys(CLASSES, 2 * 4)
     assert not groups(parts["train"]) & groups(parts["validation"])
 
@@ -48,11 +48,11 @@ def test_official_folds_agree_with_the_published_lists(fold):
     if not folder:
         pytest.skip("MOVINET_REAL_DATA names no folder with ucfTrainTestlist/")
     lists = Path(folder) / "ucfTrainTestlist"
-    # bytes, so that CRLF stays: a line is `Class/v_Class_gNN_cNN.avi`, in the training lists with a label after a space
+    # bytes, to keep CRLF: a line is `Class/v_Class_gNN_cNN.avi`, in the training lists with a label after a space
     lines = {side: (lists / f"{side}list{fold:02d}.txt").read_bytes().split(b"\r\n") for side in ("train", "test")}
     published = {side: {line.decode().split(" ")[0] for line in content if line.strip()} for side, content in lines.items()}
     assert len(published["train"]) + len(published["test"]) == 13320
-    # The lists' folder is spelled HandstandPushups, the file name HandStandPushups: the file name counts.
+    # The lists' folder is spelled HandstandPushups, the file name HandStandPushups: the file name is used.
     clips = identified(ucf_clip(path) for side in published.values() for path in side)
     assert len({clip.category for clip in clips}) == 101 and "HandStandPushups" in {clip.category for clip in clips}
     parts = split_clips(clips, split(fold=fold), seed=1)

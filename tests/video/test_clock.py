@@ -1,4 +1,4 @@
-"""When frames are shown, from the timestamps they come with."""
+"""The display times of frames, from their timestamps."""
 
 from fractions import Fraction
 
@@ -26,19 +26,19 @@ def test_a_frame_without_a_time_follows_the_one_before():
     assert starts([None, None, None]) == [0, 0.04, 0.08], "no times at all"
 
 
-def test_gaps_stay_and_nothing_runs_backwards():
+def test_gaps_are_kept_and_times_never_decrease():
     assert starts([0, 40, 200, 240]) == [0, 0.04, 0.2, 0.24]
     assert starts([0, 50, 40, 80]) == [0, 0.05, 0.09, 0.09]
 
 
 def test_rounded_times_are_multiples_of_the_frame_period():
-    """29.97 frames a second in whole milliseconds."""
+    """29.97 frames per second, rounded to whole milliseconds."""
     exact = [Fraction(1001, 30000) * index for index in range(60)]
     assert starts([round(1000 * time) for time in exact], Fraction(30000, 1001)) == [float(time) for time in exact]
 
 
 @pytest.mark.parametrize("fps", [None])
-def test_without_a_rate_the_timestamps_are_all_there_is(fps):
+def test_without_a_rate_the_timestamps_are_used(fps):
     assert starts([0, 40, 80, None], fps) == [0, 0.04, 0.08, 0.12]
     for useless in ([0, None], [0, 0], [(0, 0), (0, 0)]):
         with pytest.raises(UselessTimesError):
@@ -47,14 +47,14 @@ def test_without_a_rate_the_timestamps_are_all_there_is(fps):
         starts([0, 1], fps, base=Fraction(1, 90_000))
 
 
-def test_an_avi_has_decoding_times_alone():
-    """What a demuxer makes up as presentation times of an AVI with B-frames: 1, 2, 4, 3, 5, 7, 6."""
+def test_an_avi_has_only_decoding_times():
+    """The presentation times that a demuxer derives for an AVI with B-frames: 1, 2, 4, 3, 5, 7, 6."""
     made_up = [(1, 1), (2, 2), (4, 3), (3, 4), (5, 5), (7, 6), (6, 7), (8, None)]
     base = Fraction(1, 25)
     assert starts(made_up, base=base, only_dts=True) == [index / 25 for index in range(8)]
 
 
-def test_the_kind_of_time_that_ran_backwards_less_often_counts():
+def test_the_timestamps_that_decreased_less_often_are_used():
     disordered = [(0, 0), (2, 1), (1, 2), (3, 3), (5, 4), (4, 5), (6, 6)]
     assert starts(disordered, base=Fraction(1, 25))[-1] == 6 / 25
     stuck = [(0, 0), (1, 0), (2, 0), (3, 0)]

@@ -1,4 +1,4 @@
-"""What FFmpeg says of a file: damage, pauses, offsets, proportions, orientation, codings."""
+"""What FFmpeg reports about a file: damage, pauses, offsets, proportions, orientation, codecs."""
 
 import random
 import struct
@@ -14,7 +14,7 @@ from pipeline.video.decode import decode_clip, iterate_frames, probe
 from tests.video.videos import overwrite, packets, picture, shown, write_av, write_video
 
 ONE = 1 << 16
-SEEKABLE = {"g": "10", "bf": "0"}  # a keyframe each 10 frames, so that damage does not spread for long
+SEEKABLE = {"g": "10", "bf": "0"}  # a keyframe every 10 frames, so that damage does not spread for long
 
 
 def matrix_of(a: int, b: int, c: int, d: int) -> list[int]:
@@ -33,7 +33,7 @@ def test_interlaced_video_gives_its_picture_each_time(tmp_path):
     np.testing.assert_array_equal(first.images, second.images)
 
 
-def test_a_damaged_packet_ends_nothing_and_is_told(tmp_path):
+def test_decoding_continues_after_a_damaged_packet_which_is_reported(tmp_path):
     path = write_av(tmp_path / "a.mp4", 75, options=SEEKABLE)
     offset, size = packets(path)[45]
     overwrite(path, offset, random.Random(1).randbytes(size))
@@ -44,7 +44,7 @@ def test_a_damaged_packet_ends_nothing_and_is_told(tmp_path):
     assert indices[:45] == list(range(45)) and indices[50:] == list(range(50, 75)) and len(indices) == 75
 
 
-def test_damage_before_the_middle_is_no_truncation(tmp_path):
+def test_damage_before_the_middle_is_not_truncation(tmp_path):
     path = write_av(tmp_path / "a.mp4", 60, options=SEEKABLE)
     for index in (12, 13):
         offset, size = packets(path)[index]
@@ -54,8 +54,8 @@ def test_damage_before_the_middle_is_no_truncation(tmp_path):
     assert shown(clip.images)[20:] == list(range(20, 60))
 
 
-def test_what_the_decoder_filled_in_is_told(tmp_path):
-    """Zeros inside a frame of MPEG-4: the decoder conceals what they hit, as ffmpeg does, and every frame comes."""
+def test_frames_that_the_decoder_repaired_are_counted(tmp_path):
+    """Zeros inside a frame of MPEG-4: the decoder conceals the damage, as ffmpeg does, and returns every frame."""
     path = write_av(tmp_path / "a.avi", 50, codec="mpeg4", options={"g": "10", "qscale": "3", "bf": "0"})
     offset, size = packets(path)[30]
     overwrite(path, offset + 8 + size // 3, bytes(size // 3))
@@ -65,7 +65,7 @@ def test_what_the_decoder_filled_in_is_told(tmp_path):
     np.testing.assert_array_equal(clip.images, decode_clip(path, 25, 120).images)
 
 
-def test_packets_that_an_index_promises_and_nobody_finds_are_told(tmp_path):
+def test_packets_that_are_missing_from_the_index_are_counted(tmp_path):
     path = write_av(tmp_path / "a.avi", 50, codec="mpeg4", options={"g": "10", "bf": "0"})
     (start, _), (end, _) = packets(path)[20], packets(path)[23]
     overwrite(path, start, bytes(end - start))
@@ -86,7 +86,7 @@ def test_a_whole_file_has_no_damage(tmp_path):
         assert clip.damage is None and shown(clip.images) == list(range(12)), name
 
 
-def test_a_long_pause_beside_sound_loses_nothing(tmp_path):
+def test_a_long_pause_next_to_audio_loses_nothing(tmp_path):
     times = [index / 25 for index in range(50)] + [120 + index / 25 for index in range(25)]
     path = write_av(tmp_path / "a.mp4", 75, times=times, audio=121.0, options={"bf": "0"})
     clip = decode_clip(path, 25, 120)
@@ -96,7 +96,7 @@ def test_a_long_pause_beside_sound_loses_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.ts", "a.flv", "a.mp4"])
-def test_a_stream_that_starts_late_or_ends_before_its_sound_is_whole(tmp_path, name):
+def test_a_stream_that_starts_late_or_ends_before_its_audio_is_whole(tmp_path, name):
     codec = {"a.webm": "libvpx-vp9", "a.flv": "flv"}.get(name, "libx264")
     late = write_av(tmp_path / name, 50, codec=codec, start=10)
     assert shown(decode_clip(late, 25, 120).images) == list(range(50)) and decode_clip(late, 25, 120).damage is None
@@ -105,7 +105,7 @@ def test_a_stream_that_starts_late_or_ends_before_its_sound_is_whole(tmp_path, n
         assert shown(decode_clip(short, 25, 120).images) == list(range(50))
 
 
-def test_a_truncated_matroska_file_is_told_by_the_length_of_its_stream(tmp_path):
+def test_a_truncated_matroska_file_is_detected_by_the_length_of_its_stream(tmp_path):
     path = write_av(tmp_path / "a.mkv", 100, options=SEEKABLE)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 3 // 10])
@@ -119,7 +119,7 @@ def test_av1_is_decoded(tmp_path):
     assert probe(path) == ("av1", 160, 120, 25.0, pytest.approx(0.4))
 
 
-def test_a_coding_without_a_decoder_is_named_with_a_remedy(tmp_path):
+def test_a_codec_without_a_decoder_is_an_error_with_advice(tmp_path):
     path = write_av(tmp_path / "a.mp4", 5)
     path.write_bytes(path.read_bytes().replace(b"avc1", b"evc1"))
     with pytest.raises(
@@ -128,7 +128,7 @@ def test_a_coding_without_a_decoder_is_named_with_a_remedy(tmp_path):
         decode_clip(path, 25, 120)
 
 
-def test_sound_alone_is_no_video(tmp_path):
+def test_audio_alone_is_not_a_video(tmp_path):
     with av.open(str(tmp_path / "a.m4a"), "w") as container:
         stream = container.add_stream("aac", rate=8000, layout="mono")
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -160,7 +160,7 @@ ORIENTATIONS = {
 
 
 @pytest.mark.parametrize("numbers", ORIENTATIONS)
-def test_display_matrices_turn_and_mirror(numbers):
+def test_display_matrices_rotate_and_mirror(numbers):
     """By the definition of libavutil/display.h: a pixel at (x, y) is shown at (a x + c y, b x + d y), moved into view."""
     image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     a, b, c, d = numbers
@@ -182,7 +182,7 @@ def test_a_file_with_a_display_matrix(tmp_path, numbers):
 
 
 def test_an_empty_chunk_of_an_avi_is_a_pause_not_the_end(tmp_path):
-    """AVIs say "the frame before once more" by a chunk without content."""
+    """An AVI repeats the previous frame by an empty chunk."""
     path = write_video(tmp_path / "a.avi", 25, 20)
     content = path.read_bytes()
     start, end = packets(path)[10][0], packets(path)[11][0]
@@ -192,7 +192,7 @@ def test_an_empty_chunk_of_an_avi_is_a_pause_not_the_end(tmp_path):
     assert shown(clip.images) == [*range(10), 9, *range(11, 20)]
 
 
-def test_a_playlist_is_refused_where_only_some_formats_are_allowed(tmp_path):
+def test_a_playlist_is_refused_if_only_some_formats_are_allowed(tmp_path):
     """A playlist makes FFmpeg read other files than the one it was given."""
     write_av(tmp_path / "secret.ts", 25, codec="mpeg2video")
     listed = tmp_path / "a.m3u8"
@@ -225,7 +225,7 @@ def test_colours_follow_the_matrix_that_the_video_names(tmp_path, space):
     assert np.abs(decode_clip(path, 25, 48).images[0].astype(int) - red).max() <= 4
 
 
-def test_a_picture_that_changes_its_size_keeps_the_first_one(tmp_path):
+def test_a_video_whose_frames_change_size_keeps_the_first_size(tmp_path):
     small, large = (
         write_av(tmp_path / "s.ts", 5, codec="mpeg2video"),
         write_av(tmp_path / "l.ts", 5, codec="mpeg2video", width=320, height=240),

@@ -1,4 +1,4 @@
-"""What frames look like: sizes, colours, rotation, transparency; in a stream, whole, and as JPEG."""
+"""The pixels of frames: sizes, colours, rotation, transparency; streamed, as a whole clip, and as JPEG."""
 
 import struct
 from itertools import islice
@@ -98,7 +98,7 @@ def test_streaming_is_lazy_and_equal(tmp_path):
         slow[0][:] = 0
 
 
-def test_names_that_ffmpeg_could_take_for_something_else(tmp_path, monkeypatch):
+def test_names_that_ffmpeg_could_misread(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("http:a.avi", "a %03d.avi", "-clip ü.avi"):
         write_video(tmp_path / "a.avi", 5, 2).rename(tmp_path / name)

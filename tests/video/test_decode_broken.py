@@ -1,4 +1,4 @@
-"""Damaged and truncated videos: what is kept of them, and what is said."""
+"""Damaged and truncated videos: which frames are kept, and what is reported."""
 
 import pickle
 import re
@@ -20,7 +20,7 @@ def broken(path: Path) -> str:
     return caught.value.reason
 
 
-def test_broken_videos_say_why(tmp_path):
+def test_errors_of_broken_videos_give_the_reason(tmp_path):
     whole = write_video(tmp_path / "a.avi", 25, 20).read_bytes()
     assert broken(tmp_path / "absent.avi") == "there is no such file"
     path = tmp_path / "b.avi"
@@ -43,7 +43,7 @@ def test_a_video_that_lost_its_end_is_kept(tmp_path):
 
 
 def test_the_headers_frame_count_is_not_trusted(tmp_path):
-    """Half of what it says has to be there; that something lacks is told."""
+    """At least half of the stated frames must be there; missing frames are reported as damage."""
     path = patch_avi(write_video(tmp_path / "a.avi", 25, 20), frames=35)
     clip = decode_clip(path, 25, 48)
     assert shown(clip.images) == list(range(20)) and str(clip.damage) == "decoded 20 of 35 frames: data is missing"
@@ -60,18 +60,18 @@ def test_frames_that_a_damaged_index_does_not_name_are_found(tmp_path):
 
 
 def test_truncated_means_both_few_frames_and_little_time(tmp_path):
-    """A header that counts fields, or a rate that is wrong, is no reason to refuse a video."""
+    """A header that counts fields or states a wrong rate does not make a video unusable."""
     path = write_av(tmp_path / "a.mkv", 30, times=[index / 5 for index in range(30)])
     with VideoFile(path) as video:
-        video._promised = 100  # at 25 frames a second 4 s, of which 5.84 s are here
+        video._promised = 100  # at 25 frames per second 4 s; the file has 5.84 s
         assert len(list(video.frames(video.clock(Fraction(5))))) == 30
     with VideoFile(path) as video, pytest.raises(BrokenVideo, match="truncated: 30 of the 1000"):
         video._promised = 1000
         list(video.frames(video.clock(Fraction(5))))
 
 
-def test_a_broken_stretch_keeps_the_timing(tmp_path):
-    """Zeros over the middle of the file: the frames that decode stand at their own times."""
+def test_a_broken_section_keeps_the_timing(tmp_path):
+    """Zeros over the middle of the file: the frames that can be decoded keep their times."""
     path = write_video(tmp_path / "a.avi", 5, 40)
     content = bytearray(path.read_bytes())
     chunks = [match.start() for match in re.finditer(b"00dc", bytes(content))][:40]

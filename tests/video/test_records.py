@@ -1,4 +1,4 @@
-"""Records are written from pictures whose colour tells their place, and read back by our reader and the Model Garden's."""
+"""Records are written from images whose colour encodes their index, and read by this reader and the Model Garden's."""
 
 import os
 from collections import Counter
@@ -55,7 +55,7 @@ def test_a_clip_comes_back():
 
 
 def test_only_chosen_frames_are_decoded():
-    """The others are not JPEGs at all. In any order, repeated, in a graph and eagerly."""
+    """The other frames are not JPEGs. Chosen in any order, repeated, in a graph and eagerly."""
     encoded = tf.constant([b"junk", jpeg(0, 1), b"junk", jpeg(0, 3)])
     assert off(decode_frames(encoded, [3, 1, 3]), 0, [3, 1, 3]) < 5
     graph = tf.function(decode_frames).get_concrete_function(tf.TensorSpec([None], tf.string), tf.TensorSpec([2], tf.int32))
@@ -75,7 +75,7 @@ def test_the_header_does_not_decode():
 
 def test_a_record_needs_frames_and_their_times():
     for jpegs, times in (([], []), ([b"x"], [])):
-        with pytest.raises(ValueError, match=r"^a/1\.avi: needs a timestamp"):
+        with pytest.raises(ValueError, match=r"^a/1\.avi: needs at least one frame"):
             serialize_clip("a/1.avi", 1, "a", "g", jpegs, times)
 
 
@@ -107,7 +107,7 @@ def test_reading_restores_the_order(tmp_path, parallelism):
 
 
 def test_a_shard_may_be_empty(tmp_path):
-    """Its clips may all have been skipped."""
+    """All of its clips may have been skipped."""
     write_shard(tmp_path / "a.tfrecord", [])
     assert list(read_clips([tmp_path / "a.tfrecord"])) == []
 
@@ -119,7 +119,7 @@ def test_reading_nothing_is_an_error(tmp_path):
         read_clips([tmp_path / "a.tfrecord"])
 
 
-def test_a_shard_appears_whole_or_not_at_all(tmp_path):
+def test_a_shard_is_written_whole_or_not_at_all(tmp_path):
     def records():
         yield record(0, 1)
         raise KeyError("killed")
@@ -138,7 +138,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_model_gardens_reader_takes_them(tmp_path):
+def test_the_model_gardens_reader_reads_them(tmp_path):
     from official.vision.configs import video_classification
     from official.vision.dataloaders import video_input
 

@@ -15,7 +15,7 @@ BITS = 8
 
 
 def picture(index: int, width: int = 64, height: int = 48) -> np.ndarray:
-    """RGB; the bits of `index` as vertical bars, the lowest at the left; red is low everywhere, so that BGR would show."""
+    """RGB; the bits of `index` as vertical bars, the lowest at the left; red is low everywhere, to detect swapped channels."""
     bars = np.array([(index >> bit) & 1 for bit in range(BITS)], np.uint8) * 200 + 20
     row = bars[np.arange(width) * BITS // width]
     image = np.repeat(np.tile(row, (height, 1))[:, :, None], 3, axis=2)
@@ -81,7 +81,7 @@ def write_av(
     """A video by FFmpeg's own encoders: frames of `picture`, or of `pictures`.
 
     start: seconds at which it begins. times: seconds at which each frame begins. aspect: of a sample. matrix: how it is turned,
-    nine numbers of 16.16 bits. audio: seconds of silence beside it.
+    nine numbers of 16.16 bits. audio: seconds of silent audio.
     """
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
@@ -110,7 +110,7 @@ def write_av(
 
 
 def packets(path: Path) -> list[tuple[int, int]]:
-    """(offset in the file, bytes) of each packet of the picture, in the order of decoding."""
+    """(offset in the file, bytes) of each video packet, in the order of decoding."""
     with av.open(str(path)) as container:
         return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
 
