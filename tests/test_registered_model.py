@@ -141,7 +141,7 @@ assert "tensorflow" not in sys.modules
     assert sorted(out.strip() for out, _ in answers) == ["1", "2", "3"], answers
 
 
-def test_registering_is_tried_again_when_the_database_is_locked():
+def test_registering_is_retried_while_the_database_is_locked():
     failures = [mlflow.MlflowException("(sqlite3.OperationalError) database is locked")]
 
     class Client:
@@ -193,7 +193,7 @@ def test_a_video_is_decoded_as_the_stages_do(loaded, tmp_path):
     assert abs(table.to_numpy()[0] - table.to_numpy()[1]).max() > 0.1
 
 
-def test_frames_out_of_a_json_request_are_numbers_again(loaded):
+def test_frames_of_a_json_request_are_converted_to_numbers(loaded):
     table = loaded.predict(None, frames().astype(object))
     np.testing.assert_allclose(table, expected(frames()), rtol=1e-5)
 
@@ -222,7 +222,7 @@ def test_a_bad_video_is_named(loaded, tmp_path, monkeypatch):
     assert "video 1 of 1: longer than 1 seconds" in refused(good)  # 1.2 seconds
 
 
-def test_models_decode_with_the_code_that_came_with_them(tmp_path):
+def test_models_decode_with_the_code_that_they_carry(tmp_path):
     from pipeline.tracking.registered_model import _import_decoder
 
     one, other = (_copy_decoder(tmp_path / name) for name in ("one", "other"))

@@ -163,7 +163,7 @@ def test_the_best_is_champion(finished, tracked):
     assert version.run_id == parent.data.tags["best.run_id"]
 
 
-def test_once_more_everything_is_found(finished, tracked):
+def test_the_same_command_again_finds_everything(finished, tracked):
     """The same command after the end: no experiment runs, no run is made, the table is the same."""
     client, parent, children = tracked
     before = (finished.folder / "results/sweeps/rates/table.csv").read_text()
@@ -176,7 +176,7 @@ def test_once_more_everything_is_found(finished, tracked):
     assert len(client.search_runs([parent.info.experiment_id])) == 1 + len(children)
 
 
-def test_the_working_copy_is_as_it_was_and_nothing_runs_on(finished):
+def test_the_working_copy_is_unchanged_and_nothing_still_runs(finished):
     assert run_in(finished.folder, "git", "status", "--porcelain").splitlines() == [" M README.md"]
     assert run_in(finished.folder, "git", "symbolic-ref", "HEAD").strip() == "refs/heads/main"
     assert not list(finished.folder.glob(".dvc/tmp/exps/standalone/tmp*"))

@@ -35,7 +35,7 @@ def test_importing_tracking_imports_neither_mlflow_nor_tensorflow():
     assert run_python(code).communicate()[0].strip() == "[]"
 
 
-def test_begun_run_says_what_it_was_made_from(params, store, monkeypatch):
+def test_a_begun_run_has_parameters_provenance_and_data_sets(params, store, monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "wavy-name")
     monkeypatch.setenv("DVC_EXP_BASELINE_REV", "abc123")
     run = finetune(params)
@@ -120,7 +120,7 @@ def test_outputs_made_elsewhere_get_a_run_here(params, store, removed):
 
 
 @pytest.mark.parametrize(("raised", "status"), [(ValueError("no such layer"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
-def test_ending_badly_is_recorded_and_writes_no_run_file(params, store, raised, status):
+def test_a_failure_is_recorded_and_writes_no_run_file(params, store, raised, status):
     with pytest.raises(type(raised)), begin_run(params, RUN_FILE) as run:
         raise raised
     found = stored(run)
@@ -155,7 +155,7 @@ def test_evaluation_that_failed_continues_its_run_even_with_other_parameters(com
     ],
     ids=["alive", "elsewhere", "number given to another", "earlier version"],
 )
-def test_run_that_a_living_process_evaluates_is_left_to_it(params, store, owner, origin):
+def test_a_run_that_another_process_evaluates_is_not_used(params, store, owner, origin):
     begun = finetune(params)
     begun.set_tags({"stage.evaluate": owner})
     begun.client.update_run(begun.run_id, status="RUNNING")

@@ -12,7 +12,7 @@ from pipeline.tracking.environment import differences, environment, shown
 from tests.tracking_store import RESULT_FILE, RUN_FILE, composed, empty_database, params, place, store  # noqa: F401
 
 
-def test_the_environment_says_what_decides_the_numbers():
+def test_the_environment_names_what_decides_the_results():
     found = environment(["NVIDIA H100"])
     assert json.loads(json.dumps(found)) == found
     assert (found["python"], found["gpus"]) == (platform.python_version(), ["NVIDIA H100"])

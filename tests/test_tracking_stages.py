@@ -65,7 +65,7 @@ def test_training_now_and_exporting_later_is_one_run(composed, params, store):
     assert not [name for name in run.data.params if name.startswith(("export.", "report."))]
 
 
-def test_evaluating_again_in_the_same_way_is_the_same_run_with_the_latest_scores(params, store):
+def test_evaluating_again_with_the_same_settings_updates_the_same_run(params, store):
     first = evaluate(params, top1=0.5) if finetune(params) else None
     time.sleep(0.01)
     second = evaluate(params, top1=0.625)
@@ -74,7 +74,7 @@ def test_evaluating_again_in_the_same_way_is_the_same_run_with_the_latest_scores
     assert run.data.metrics["test/top1"] == 0.625
 
 
-def test_each_way_of_evaluating_is_found_again(composed, params, store):
+def test_each_evaluation_is_found_again(composed, params, store):
     first = evaluate(params, top1=0.5) if finetune(params) else None
     other = changed(composed, evaluate={"views": 7})
     second = evaluate(other, top1=0.75)

@@ -67,12 +67,12 @@ def test_server_that_does_not_answer_is_one_line_within_seconds(place, monkeypat
         ("data/sample.zip", "data/sample.zip"),
     ],
 )
-def test_credentials_are_not_written_down(uri, clean):
+def test_credentials_are_removed_from_uris(uri, clean):
     assert without_credentials(uri) == clean
 
 
 @pytest.mark.slow
-def test_processes_that_open_an_empty_database_agree(place):
+def test_processes_that_create_a_database_at_once_agree(place):
     code = "from pipeline.tracking.store import *; print(experiment_id(open_client(), 'shared'))"
     processes = [run_python(code) for _ in range(4)]
     answers = [process.communicate(timeout=300) for process in processes]

@@ -4,8 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from pipeline.reporting.figures import BLUE, GREY, VERMILION, styled
 from pipeline.reporting.fonts import shorten
+from pipeline.reporting.style import BLUE, GREY, VERMILION, styled
 from pipeline.sweeping.table import pareto, short_value
 
 AXES = (("flops", 1e9, "GFLOPs a clip"), ("latency_ms", 1, "milliseconds a clip, one CPU thread"))

@@ -7,8 +7,8 @@ import pandas as pd
 
 from pipeline.console import UserError, say
 from pipeline.files import atomic_folder
-from pipeline.reporting.figures import png
 from pipeline.reporting.page import page_templates
+from pipeline.reporting.style import png
 from pipeline.sweeping.costs import Cost, measure_trials
 from pipeline.sweeping.figure import pareto_figure
 from pipeline.sweeping.plan import LARGER_IS_BETTER
@@ -42,12 +42,12 @@ def finish(sweep: OpenSweep) -> Path:
     folder = write_results(sweep, table, shown, best, champion)
     _log_results(sweep, trials, best, costs, champion)
     _print_results(sweep, shown, best, champion)
+    print(folder / "index.html")
     sweeps.end_sweep(sweep.run_id, "FINISHED" if finished else "FAILED")
     if best is None:
         raise UserError(f"none of {len(trials)} trials finished", advice=f"see {sweep.records.folder}/*.log")
     if failed:
         say(f"{failed} of {len(trials)} trials failed, see {sweep.records.folder}/<trial>.log; the same command tries them again")
-    print(folder / "index.html")
     return folder
 
 

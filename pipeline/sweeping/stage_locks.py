@@ -55,7 +55,7 @@ class StageLocks:
         self._started()
         for lock in self.held.values():
             lock.release()
-        self.held = {}
+        self.held, self.stage = {}, None
 
     def _started(self) -> None:
         if self.start.is_locked:

@@ -40,8 +40,9 @@ def compare(trials: list[Trial], swept: list[str], costs: dict[str, Cost], objec
     table = pd.DataFrame(rows, columns=[*columns, *numbers, "run_id", "error"])
     table = table.astype(dict.fromkeys(numbers, float)).astype({"parameters": "Int64", "flops": "Int64"})
     better = -table["objective"] if LARGER_IS_BETTER[objective] else table["objective"]
-    keys = pd.DataFrame({0: table["status"] != "finished", 1: better, 2: table["validation_log_loss"], 3: table["flops"]})
-    table = table.loc[keys.assign(name=table["trial"]).sort_values([*keys, "name"]).index].reset_index(drop=True)
+    keys = table.assign(unfinished=table["status"] != "finished", better=better)
+    order = keys.sort_values(["unfinished", "better", "validation_log_loss", "flops", "trial"]).index
+    table = table.loc[order].reset_index(drop=True)
     finished = table["status"] == "finished"
     table.insert(0, "rank", (table.index.to_series() + 1).astype("Int64").where(finished))
     table.insert(table.columns.get_loc("seconds"), "front", pareto(table["validation_top1"], table["flops"]))
@@ -62,6 +63,7 @@ def format_table(table: pd.DataFrame, swept: list[str], objective: str) -> pd.Da
     """The table for people: texts, units in the headings, failed trials with their reason."""
     rows = []
     for _, row in table.iterrows():
+        ended = {"finished": row["origin"], "failed": f"failed: {row['error']}", "running": "its process was lost"}
         values = {"#": "–" if pd.isna(row["rank"]) else str(row["rank"]), "trial": row["trial"]}
         values |= {key: "" if pd.isna(row[key]) else short_value(row[key]) for key in swept}
         if objective != "top1":
@@ -75,7 +77,7 @@ def format_table(table: pd.DataFrame, swept: list[str], objective: str) -> pd.Da
             "latency (ms)": _number(row["latency_ms"], 1, 1),
             "peak memory (MiB)": _number(row["peak_mib"], 1, 0),
             "": "front" if row["front"] else "",
-            "trial ended": f"failed: {row['error']}" if row["status"] == "failed" else row["origin"],
+            "trial ended": ended[row["status"]],
         }
         rows.append(values)
     return pd.DataFrame(rows)

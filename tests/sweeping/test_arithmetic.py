@@ -41,7 +41,7 @@ def test_operations_that_cannot_be_counted_are_refused():
 
 
 @pytest.mark.slow
-def test_a0_costs_what_its_layers_say(tmp_path):
+def test_a0_is_counted_layer_by_layer(tmp_path):
     """Layer by layer, less the products with frames beyond the clip's ends, which our convolutions leave out."""
     from official.vision.modeling.layers import nn_layers
 

@@ -77,7 +77,7 @@ def test_a_killed_sweep_leaves_nothing_running(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_sweeps_run_is_closed_unless_it_has_ended_or_the_sweep_lives(tmp_path, monkeypatch):
+def test_the_run_of_a_killed_sweep_is_marked_killed_and_no_other(tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
@@ -105,7 +105,7 @@ def test_a_killed_sweeps_run_is_closed_unless_it_has_ended_or_the_sweep_lives(tm
     assert statuses == {"killed": "KILLED", "failed": "FAILED", "alive": "RUNNING"}
 
 
-def test_a_trial_whose_process_is_told_to_stop_is_interrupted(tmp_path):
+def test_a_terminated_trial_is_interrupted(tmp_path):
     note = tmp_path / "note"
     process = guard(tmp_path, sys.executable, "-c", CHILD, str(note), watch=identity())
     until(lambda: note.exists() and note.read_text())
@@ -114,7 +114,7 @@ def test_a_trial_whose_process_is_told_to_stop_is_interrupted(tmp_path):
     assert note.with_suffix(".ended").read_text() == "interrupted"
 
 
-def test_a_trial_whose_sweep_or_parent_is_gone_already_is_not_begun(tmp_path):
+def test_a_trial_without_sweep_or_parent_is_not_started(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     sweep = identity(ended.pid)
     ended.communicate()
@@ -124,7 +124,7 @@ def test_a_trial_whose_sweep_or_parent_is_gone_already_is_not_begun(tmp_path):
     assert not (tmp_path / "began").exists()
 
 
-def test_a_command_that_vanishes_as_it_is_ended_ends_the_guard_as_well(monkeypatch):
+def test_ending_a_command_that_has_just_ended(monkeypatch):
     child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], start_new_session=True)
     child.wait()  # nothing of it is left to interrupt, and its number may be anybody's
     assert guarding._end(child) == 3

@@ -59,7 +59,7 @@ def test_optuna_is_seeded_minimises_and_proposes_as_many_as_run_at_once():
         (["sweep=head", "hydra/launcher=joblib"], "must be a number of jobs"),
     ],
 )
-def test_what_does_not_fit_is_named(overrides, message):
+def test_bad_settings_are_named(overrides, message):
     with pytest.raises(UserError, match=message):
         plan_of(*overrides)
 

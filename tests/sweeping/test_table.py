@@ -1,4 +1,4 @@
-"""The order follows from validation alone, the front from accuracy and cost; every text is escaped, every picture is inside."""
+"""The order follows from validation alone, the front from accuracy and cost; the page is self-contained and escaped."""
 
 import base64
 from contextlib import ExitStack
@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.artifacts import Metrics, Scores
 from pipeline.params import parse_params
-from pipeline.reporting.figures import png
+from pipeline.reporting.style import png
 from pipeline.sweeping import results
 from pipeline.sweeping.costs import Cost
 from pipeline.sweeping.figure import pareto_figure
@@ -48,7 +48,7 @@ def table():
     return compare(TRIALS, ["model"], COSTS, "top1")
 
 
-def test_the_best_on_validation_comes_first_whatever_test_says(table):
+def test_the_order_follows_validation_not_test(table):
     assert list(table["trial"]) == ["a2", "a1", "a0", "a3"]  # a2 and a1 tie; a2 has the lower log loss
     assert list(table["rank"].fillna(-1)) == [1, 2, 3, -1]
 

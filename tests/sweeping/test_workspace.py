@@ -1,5 +1,5 @@
 # ruff: noqa: F811 (fixtures are imported by name)
-"""What a killed start of an experiment leaves is undone, whatever it was, and nothing is lost."""
+"""The working copy is restored after a killed start of an experiment, and nothing is lost."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.sweeping.repository import repository, run_git  # noqa: F401
 
 
 def caught_starting():
-    """What DVC does while it starts an experiment, up to where it would put things back."""
+    """What DVC does while it starts an experiment, up to where it would restore the working copy."""
     workspace.record()
     run_git("stash", "push", "-q") if run_git("status", "--porcelain", "-uno") else None
     run_git("checkout", "-q", "--detach")
@@ -18,7 +18,7 @@ def caught_starting():
     run_git("add", "params.yaml")
 
 
-def test_uncommitted_changes_and_branch_come_back(repository):
+def test_uncommitted_changes_and_branch_are_restored(repository):
     Path("README.md").write_text("mine\n")
     caught_starting()
     workspace.repair()
@@ -46,7 +46,7 @@ def test_the_users_own_stash_is_left_alone(repository):
     assert "mine" in run_git("stash", "list") and run_git("status", "--porcelain") == ""
 
 
-def test_after_a_start_that_succeeded_nothing_is_touched(repository):
+def test_after_a_successful_start_nothing_is_changed(repository):
     workspace.record()
     workspace.forget()
     run_git("checkout", "-q", "--detach")
