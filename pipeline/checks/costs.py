@@ -23,6 +23,7 @@ DECODE = 0.005  # seconds of one core per second of video (320 x 240, decoded wh
 STAGES, STAGE_START = 6, 12  # stages, and seconds that each takes to start
 PROCESS = 1.6e9  # bytes of a process with TensorFlow, a built network, and clips that are decoded ahead and shuffled
 HALF_WIDTH = 0.6  # memory of a batch in mixed precision over that in float32
+ASPECT = 4 / 3  # long side over short side of a frame
 JPEG, JPEG_POWER = 8.4, 0.7  # a JPEG frame of quality 95 has about JPEG * pixels ** JPEG_POWER bytes (UCF-101, 64 to 320 pixels)
 GRAPH = 6e6  # bytes of a SavedModel without its variables
 
@@ -99,7 +100,7 @@ def check_memory(params: Params, gpus: list[Gpu], has_gpu: bool) -> CheckResult:
 def disk_space(params: Params, planned: Planned) -> dict[Path, int]:
     """Bytes that the run writes to each folder, at most: files of earlier runs are not subtracted."""
     frames = planned.total * math.ceil(planned.seconds * params.frames.fps)
-    pixels = params.frames.size**2 * max(planned.aspect, 1 / planned.aspect)
+    pixels = params.frames.size**2 * ASPECT
     cost = params.model.cost(params.frames.count)
     model = 2 * 4 * cost.parameters + GRAPH  # a checkpoint and a SavedModel
     head = params.finetune.trainable == "head"

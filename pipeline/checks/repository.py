@@ -1,7 +1,6 @@
 """Checks of what will run: the state of the code in git, params.yaml against `conf/`, and which stages DVC has run already."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import yaml
 
 from pipeline.artifacts import CODE
 from pipeline.check_results import CheckResult, listed, ok, problem, warning
+from pipeline.git import query_git
 from pipeline.params import PARAMS_FILE
 
 NEEDED = (*CODE, "conf", "hydra_plugins", "dvc.yaml", "numeric.lock")  # what an experiment runs
@@ -16,18 +16,9 @@ CONF = Path("conf")
 SHOWN = 8  # differences named in the message
 
 
-def _git(*arguments: str) -> str | None:
-    """The output of git; None without git or a repository."""
-    try:
-        done = subprocess.run(["git", "--no-optional-locks", *arguments], capture_output=True, text=True, timeout=60)
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
 def in_git(path: str) -> bool:
     """Whether git tracks the file, or something in the folder."""
-    return bool(_git("ls-files", "--", path))
+    return bool(query_git("ls-files", "--", path))
 
 
 def check_git() -> list[CheckResult]:
@@ -36,7 +27,7 @@ def check_git() -> list[CheckResult]:
     Observed of DVC 3.67: `dvc repro` and a plain `dvc exp run` run the files as they are; `dvc exp run --temp` and `--queue` run
     a copy of the last commit with the changes to tracked files at the time of the command, without untracked files.
     """
-    state = _git("status", "--porcelain", "--untracked-files=all", "--", *NEEDED)
+    state = query_git("status", "--porcelain", "--untracked-files=all", "--", *NEEDED)
     if state is None:
         return [problem("git", "this is not a git repository, and DVC needs one", "git clone it, or git init and commit")]
     changes = [(line[:2], line[3:]) for line in state.splitlines()]
@@ -49,7 +40,7 @@ def check_git() -> list[CheckResult]:
     if changed:
         message = f"changed since the last commit: {listed(changed)}. Experiments run the files of the time when they are queued"
         results.append(warning("git", message, "git commit, so that others can run the same"))
-    commit = (_git("rev-parse", "--short", "HEAD") or "no commit").strip()
+    commit = query_git("rev-parse", "--short", "HEAD") or "no commit"
     return results or [ok("git", f"{', '.join(NEEDED)} are those of {commit}")]
 
 

@@ -15,26 +15,18 @@ from pipeline.sources.plan import Plan, plan_clips
 from pipeline.sources.source import Clip, Source
 from pipeline.video.decode import BrokenVideo, Probe, probe
 
-PROBED = 5  # clips that are opened to learn how long and how large they are
-# UCF-101's (mean length from Soomro et al. 2012), for clips that cannot be opened without fetching them.
-USUAL_SECONDS, USUAL_ASPECT = 7.2, 4 / 3
+PROBED = 5  # clips that are opened to learn how long they are
+USUAL_SECONDS = 7.2  # UCF-101's mean (Soomro et al. 2012), for clips that cannot be opened without fetching them
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The clips that a run uses, for estimates of its costs.
-
-    Attributes:
-      clips: number by split.
-      bytes: of all clips.
-      seconds, aspect: mean length and width over height of a clip.
-    """
+    """The clips that a run uses, for estimates of its costs. clips: number by split. bytes: of all. seconds: mean length."""
 
     classes: list[str]
     clips: dict[str, int]
     bytes: int
     seconds: float = USUAL_SECONDS
-    aspect: float = USUAL_ASPECT
 
     @property
     def total(self) -> int:
@@ -78,19 +70,13 @@ def _probe(source: Source, clips: list[Clip]) -> dict[Clip, Probe | BrokenVideo]
 
 
 def _planned(plan: Plan, probes: dict[Clip, Probe | BrokenVideo], image_rate: float | None) -> Planned:
-    opened = {clip: found for clip, found in probes.items() if isinstance(found, Probe)}
-    aspects = [found.width / found.height for found in opened.values()]
-    if any(clip.images for clip in opened):
-        seconds = [len(clip.images) / image_rate for clip in opened if image_rate]
+    if any(clip.images for clip in probes):
+        seconds = [len(clip.images) / image_rate for clip in probes if image_rate]
     else:
-        seconds = [found.seconds for found in opened.values() if found.seconds is not None]
-    return Planned(
-        plan.classes,
-        {split: len(clips) for split, clips in plan.parts.items()},
-        sum(clip.size for clip in plan.clips),
-        sum(seconds) / len(seconds) if seconds else USUAL_SECONDS,
-        sum(aspects) / len(aspects) if aspects else USUAL_ASPECT,
-    )
+        seconds = [found.seconds for found in probes.values() if isinstance(found, Probe) and found.seconds is not None]
+    mean = sum(seconds) / len(seconds) if seconds else USUAL_SECONDS
+    counts = {split: len(clips) for split, clips in plan.parts.items()}
+    return Planned(plan.classes, counts, sum(clip.size for clip in plan.clips), mean)
 
 
 def _check_contents(plan: Plan, probes: dict[Clip, Probe | BrokenVideo], image_rate: float | None) -> Iterator[CheckResult]:

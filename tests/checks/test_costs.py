@@ -49,7 +49,7 @@ def test_a_head_costs_one_pass_per_view_and_training_three_per_epoch():
 
 def test_the_estimate_of_the_default_run_holds_within_its_factor():
     """Measured on 2 cores at 120 GFLOP/s: training in 262 s, all stages together in about 6 minutes."""
-    sample = Planned(["a"] * 6, {"train": 168, "validation": 48, "test": 84}, bytes=9_000_000, seconds=3.0, aspect=1.0)
+    sample = Planned(["a"] * 6, {"train": 168, "validation": 48, "test": 84}, bytes=9_000_000, seconds=3.0)
     seconds = run_seconds(params_of(), sample, 120e9, 2)
     assert 360 / 3 < seconds < 360 * 3
 
