@@ -68,7 +68,7 @@ def render_clips(
 def repeat_clips(folder: Path, count: int, target: Path) -> Path:
     """Links `count` clips into `target`, those of `folder` again and again; returns `target`.
 
-    They are dealt from the classes in turn, in random order, so that few clips, too, are of every class and of many groups.
+    They are dealt one of each class at a time, in random order, so that few clips, too, are of every class and of many groups.
     A UCF-101 name keeps its class and group: the number of the copy follows that of the clip.
     """
     found = sorted(folder_clips(str(folder)).clips, key=lambda clip: clip.source)

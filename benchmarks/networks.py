@@ -38,7 +38,7 @@ class Load:
 
     @property
     def gflop(self) -> float:
-        """Of a forward pass: that of the network's own size, in proportion to the area."""
+        """Of a forward pass, from the estimate at the network's own size by area: about a tenth above an exact count."""
         cost = Settings.of_id(self.model).cost(self.frames)
         return cost.gflop * self.batch * self.frames * (self.size / cost.pixels) ** 2
 

@@ -134,7 +134,10 @@ class Job:
 
         from pipeline.models.movinet.network.classifier import initial_classifier
 
-        model, _ = initial_classifier(self.model, self.classes, seed=self.seed, reuse_projection=False)
+        variant, weights, convolutions = self.model.variant, self.model.weights, self.model.convolutions
+        model, _ = initial_classifier(
+            variant, weights, self.classes, seed=self.seed, convolutions=convolutions, reuse_projection=False
+        )
         model.backbone.trainable = False
         model.compile(
             loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -270,16 +270,17 @@ def test_tensorflow_stays_out_of_the_parent():
 
 @pytest.mark.slow
 def test_a_run_with_the_smallest_settings(clips, tmp_path):
-    command = [sys.executable, "-m", "benchmarks.run", "--quick", "--rows", "decode,forward", "--size", "32", "--frames", "2"]
+    command = [sys.executable, "-m", "benchmarks.run", "--quick", "--rows", "decode,forward,job", "--size", "32", "--frames", "2"]
     command += ["--repeats", "1", "--job-clips", "15", "--clips", str(clips), "--out", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=550, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     content = read_json(tmp_path / "benchmark.json")
-    assert {row["section"] for row in content["rows"]} == {"decode", "forward", "arithmetic"}
+    assert {row["section"] for row in content["rows"]} == {"decode", "forward", "arithmetic", "job"}
     assert all(row["repeats"] == 1 and row["ours_median"] > 0 for row in content["rows"])
     difference = next(row["note"] for row in content["rows"] if row["section"] == "forward").split()[3]
     assert float(difference) < 1e-4
     assert done.stdout.strip() == (tmp_path / "benchmark.md").read_text().strip()
     assert (tmp_path / "benchmark.csv").stat().st_size > 0
+    assert "plain not measured, ours " in content["facts"]["test accuracy"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["benchmark.csv", "benchmark.json", "benchmark.md"]
