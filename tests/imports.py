@@ -30,13 +30,16 @@ def tree(module: str) -> ast.Module:
 
 @cache
 def called_by_family() -> dict[str, str]:
-    """The functions of `pipeline.models.family` that call a family's module, and its name."""
-    found = {}
+    """The functions of `pipeline.models.family` that call a family's module, themselves or through another one, and its name."""
+    found: dict[str, str] = {}
     for function in tree(FAMILY).body:
         if isinstance(function, ast.FunctionDef) and function.name != "_module":
-            for call in ast.walk(function):
-                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "_module":
+            for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+                called = getattr(call.func, "id", "")
+                if called == "_module":
                     found[f"{FAMILY}.{function.name}"] = call.args[1].value
+                elif f"{FAMILY}.{called}" in found:
+                    found.setdefault(f"{FAMILY}.{function.name}", found[f"{FAMILY}.{called}"])
     return found
 
 

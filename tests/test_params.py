@@ -8,7 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from pipeline.console import UserError
-from pipeline.models.movinet.network.variants import MODEL_IDS, VARIANTS
+from pipeline.models.cnn_rnn.network.image_networks import NETWORKS
+from pipeline.models.movinet.network.variants import VARIANTS
 from pipeline.params import load_params, parse_params
 
 ROOT = Path(__file__).parent.parent
@@ -30,12 +31,35 @@ def test_params_yaml_is_the_composed_default():
     assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed()
 
 
-def test_every_model_configuration_agrees_with_the_table_of_variants():
-    assert names("model") == sorted(VARIANTS) == sorted(MODEL_IDS)
-    for name in names("model"):
+def test_every_model_configuration_agrees_with_its_familys_table():
+    cnn_rnn = {f"cnn_rnn_{network}": network for network in NETWORKS if network != "inception_v3"} | {"cnn_rnn": "inception_v3"}
+    assert names("model") == sorted([*VARIANTS, *cnn_rnn])
+    for name in VARIANTS:
         model = parse_params(composed(f"model={name}", "data=ucf101_subset")).model
-        variant = VARIANTS[name]
-        assert (model.id, model.fps, model.resolution, model.weights) == (name, variant.fps, variant.resolution, "pretrained")
+        stated = (model.id, model.fps, model.resolution, model.weights)
+        assert stated == (name, model.variant.fps, model.variant.resolution, "pretrained")
+    for name, network in cnn_rnn.items():
+        model = parse_params(composed(f"model={name}", "data=ucf101_subset")).model
+        stated = (model.family, model.id, model.network, model.resolution, model.weights)
+        assert stated == ("cnn_rnn", f"cnn_rnn_{network}", network, NETWORKS[network].size, "imagenet")
+
+
+def test_weights_on_this_disk_are_watched(tmp_path):
+    """DVC runs embed again when they change; where there is nothing to watch, a file is named that embed depends on anyway."""
+    file, prefix = tmp_path / "movinet.tar.gz", tmp_path / "checkpoint/ckpt-1"
+    file.touch()
+    prefix.parent.mkdir()
+    prefix.with_suffix(".index").touch()
+    for weights, watched in (
+        (file, file),
+        (tmp_path, tmp_path),
+        (prefix, prefix.parent),
+        ("pretrained", "stages/embed.py"),
+        ("random", "stages/embed.py"),
+        ("https://example.org/w.tar.gz", "stages/embed.py"),
+        (tmp_path / "gone.tar.gz", "stages/embed.py"),
+    ):
+        assert composed("data=ucf101_subset", f"model.weights={weights}")["model"]["watch"] == str(watched)
 
 
 @pytest.mark.parametrize("data", sorted(set(names("data")) - {"source"}))
@@ -60,6 +84,18 @@ def test_the_tutorials_experiment_is_what_the_tutorial_does():
     assert (params.model.id, params.frames.count, params.finetune.epochs, params.data.split.scheme) == ("a0", 8, 2, "random")
     assert (params.data.num_classes, params.data.split.train_per_class, params.data.split.test_per_class) == (10, 30, 20)
     assert parse_params(composed("experiment=movinet_tutorial", "finetune.epochs=3")).finetune.epochs == 3
+
+
+def test_the_recurrent_tutorials_experiment_is_what_the_example_does():
+    params = parse_params(composed("experiment=cnn_rnn_tutorial"))
+    assert (params.model.network, params.model.units, params.model.hidden, params.model.dropout) == (
+        "inception_v3",
+        [16, 8],
+        8,
+        0.4,
+    )
+    assert (params.frames.count, params.frames.sampling, params.finetune.epochs) == (20, "first", 10)
+    assert (params.data.split.validation, params.evaluate.views, len(params.data.classes)) == (0.3, 1, 5)
 
 
 @pytest.mark.parametrize("group", ["cluster", "export"])
@@ -99,6 +135,10 @@ def changed(key: str, value) -> dict:
         ("data.num_classes", 0, "data.num_classes = 0: "),
         ("data.folder", "/videos", "give one of data.archive"),
         ("seed", None, "seed = None: "),
+        ("model.family", "movinets", "model.family: not one of cnn_rnn, movinet"),
+        ("model.weigths", "random", "model.weigths: unknown key; did you mean model.weights?"),
+        ("model.fps", 7.0, "model.fps = 7.0, but a0 was made for 5; to use another, set frames.*"),
+        ("frames.sampling", "first", "frames.sampling = first takes one view of a clip, its first frames; set evaluate.views=1"),
         ("evaluate.confidence", 95, "evaluate.confidence = 95: "),
     ],
 )

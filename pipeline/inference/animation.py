@@ -32,8 +32,8 @@ from pipeline.inference.timeline import (
     time_axes,
     width_of,
 )
-from pipeline.reporting.figures import GREY, check_characters, drawing, png
 from pipeline.reporting.fonts import shorten
+from pipeline.reporting.style import GREY, check_characters, drawing, png
 
 DPI = 100
 _FUTURE = 0.22  # opacity of what is still to come

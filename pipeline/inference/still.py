@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.inference.timeline import COLOURS, FONT, LINE, Timeline, lines, place, share, time_axes, width_of
-from pipeline.reporting.figures import GREY
+from pipeline.reporting.style import GREY
 
 _LOW, _HIGH = -0.02, 1.02  # what the upright axis spans
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from pipeline.inference.models import Predictor
 from pipeline.inference.sources import Source, limited
 from pipeline.inference.streaming import Step
-from pipeline.reporting.fonts import wrapped
+from pipeline.reporting.fonts import wrap
 
 # Okabe & Ito (2008), "Color Universal Design", without yellow, which is pale on white; the last is grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4b5563")
@@ -57,7 +57,7 @@ def course_of(steps: Sequence[Step], source: Source, predictor: Predictor, top: 
         end = steps[-1].seconds + 0.5 / predictor.fps
         images = [image for _, image in limited(source.frames(predictor.fps, PIXELS), end)]
     times = np.array([step.seconds for step in steps])
-    names = [wrapped(predictor.classes[index], _WRAP) for index in chosen]
+    names = [wrap(predictor.classes[index], _WRAP) for index in chosen]
     return Timeline(times, probabilities[:, chosen], names, images, float(times[-1] + 1 / predictor.fps))
 
 

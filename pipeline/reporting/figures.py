@@ -14,17 +14,7 @@ from pipeline.evaluation.metrics import calibration_bins
 from pipeline.reporting.fonts import keep_left_to_right, shorten
 from pipeline.reporting.inputs import ReportInputs
 from pipeline.reporting.parts import figure
-from pipeline.reporting.style import BLUE, GREY, VERMILION, check_characters, drawing, png, styled
-
-__all__ = [
-    "BLUE",
-    "GREY",
-    "VERMILION",
-    "check_characters",
-    "drawing",
-    "png",
-    "styled",
-]  # importable from here until every user imports `style`
+from pipeline.reporting.style import BLUE, GREY, VERMILION
 
 ANNOTATED_CLASSES = 30  # up to this many, each cell of a confusion matrix has room for its number
 

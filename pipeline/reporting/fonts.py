@@ -132,6 +132,3 @@ def wrap(name: str, limit: int) -> str:
                 lines.append("")
             lines[-1] += letter
     return "\n".join(lines)
-
-
-wrapped = wrap  # the former name, for `inference.timeline`

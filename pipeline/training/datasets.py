@@ -14,10 +14,10 @@ import tensorflow as tf
 from pipeline.console import UserError
 from pipeline.settings import Augment
 from pipeline.training.batch_shards import BatchShard
+from pipeline.video.dataset import centred_views
 from pipeline.video.records import decode_frames, parse_clip_header, read_clips
 from pipeline.video.sampling import Sampling
 from pipeline.video.views import (
-    centre_square,
     frame_mask,
     mirrored_labels,
     random_clip_indices,
@@ -62,13 +62,6 @@ class ViewRecipe:
             indices = uniform_clip_indices(clip["count"], self.sampling, 1)[0]
         frames = decode_frames(clip["encoded"], indices)
         return train_view(frames, clip["label"], size=self.sampling.size, augment=self.augment, mirrored=self.mirrored, seed=how)
-
-
-def centred_views(clip: dict, views: int, sampling: Sampling) -> tf.Tensor:
-    """The evenly spaced, centred views of a clip of `parse_clip_header`: float32 (views, count, size, size, 3)."""
-    indices = tf.reshape(uniform_clip_indices(clip["count"], sampling, views), [-1])
-    frames = centre_square(decode_frames(clip["encoded"], indices), sampling.size)
-    return tf.reshape(frames, [views, sampling.count, sampling.size, sampling.size, 3])
 
 
 def embedding_views(files: Sequence[Path], split: str, views: int, recipe: ViewRecipe, *, first: int = 0) -> tf.data.Dataset:
