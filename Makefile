@@ -42,5 +42,9 @@ lint: env  ## ruff, and who may import whom
 ui: env  ## MLflow on the runs of this folder, at http://127.0.0.1:5000
 	@python -m commands.ui
 
-lock: env  ## requirements.lock anew from pyproject.toml; needs uv
+# The packages whose versions decide numbers: DVC runs stages again when one of these changes, and not for a new linter.
+NUMERIC := ai-edge-litert|av|numpy|opencv-python-headless|pandas|scikit-learn|tensorflow|tf-keras|tf-models-official
+
+lock: env  ## requirements.lock and numeric.lock, from pyproject.toml; needs uv
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements.lock
+	@sed -nE 's/^(($(NUMERIC))==[^\\]*[^ \\]).*/\1/p' requirements.lock > numeric.lock
