@@ -1,18 +1,18 @@
-"""Runs the frozen backbone once over every clip, so that nothing downstream ever runs it again.
+"""Runs the frozen backbone once over every clip and caches its features, so that later stages do not run it.
 
-Only with finetune.trainable = head is the backbone frozen; otherwise this stage says so in `embed.json` and ends.
-Written to `data/embeddings`:
+The backbone is frozen only with finetune.trainable = head. Otherwise this stage writes only an `embed.json` that states this.
+Outputs in `data/embeddings`:
 
-- `<split>.npy` float32 (clips, views, ...): the features of each view, whose shape is the model family's. A training clip's first
-  view is the one of testing, the others are augmented; validation and test clips have the views of testing.
-- `<split>_mask.npy` bool (clips, views, frames): False where a frame is padding; only where the family pads short clips.
-- `<split>_labels.npy` int32 (clips, views): a mirrored view may be of another class.
+- `<split>.npy` float32 (clips, views, ...): the features of each view, whose shape depends on the model family. A training clip's
+  first view is the centred one, the others are augmented. Validation and test clips have the evenly spaced views of evaluate.
+- `<split>_mask.npy` bool (clips, views, frames): False for padding; only if the family pads short clips.
+- `<split>_labels.npy` int32 (clips, views): per view, because mirroring may change the class.
 - `<split>.csv`: clip and group of each row.
-- what the family needs to train and save a top.
-- `embed.json`: what all this was made with.
+- the family's own files, from which finetune builds and saves a top.
+- `embed.json`: the settings that the features depend on.
 
-A killed run resumes: finished rows are kept in a scratch folder. Memory does not grow with the data set. On a cluster (`cluster`)
-the rows are computed by many processes, and are the same.
+A killed run resumes: finished rows are kept in a scratch folder. Memory use does not grow with the dataset. On a cluster
+(`cluster`) many processes compute the rows, with the same result.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from pipeline.console import RESUMES, run_command, say
 from pipeline.files import atomic_folder, content_key, read_json, resumable_scratch, sha256
 from pipeline.params import Params, load_params
 
-VERSION = 4  # bump to discard scratch work written by older code
+VERSION = 4  # increase it to discard scratch files of older code
 
 
 def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
-    """Embeds every split of `frames` into `out`, which appears whole; returns it."""
+    """Embeds every split of `frames` into `out`, which is written atomically; returns `out`."""
     frames, out = Path(frames), Path(out)
     if params.finetune.trainable != "head":
         with atomic_folder(out) as part:
@@ -44,9 +44,9 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
     from pipeline.embedding.splits import embed_split
     from pipeline.models.family import open_backbone
     from pipeline.training.datasets import ViewRecipe
-    from pipeline.training.runtime import be_deterministic
+    from pipeline.training.runtime import enable_determinism
 
-    be_deterministic()
+    enable_determinism()
     summary = FramesSummary.of(frames)
     recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, summary.classes, params.seed)
     views = {"train": params.embed.views, "validation": params.evaluate.views, "test": params.evaluate.views}

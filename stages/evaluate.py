@@ -1,7 +1,7 @@
-"""Measures the classifier on the test split, and on the validation split, clip by clip.
+"""Evaluates the classifier on the test and validation splits.
 
-A clip's probabilities are the mean over `evaluate.views` evenly spaced views, from the cached features where the backbone is
-frozen, else from the records. Written: `results/metrics.json`, `results/predictions.csv` and `results/run.json`.
+A clip's probabilities are the mean over `evaluate.views` evenly spaced views. They are computed from the cached features if the
+backbone is frozen, else from the records. Outputs: `results/metrics.json`, `results/predictions.csv` and `results/run.json`.
 """
 
 import argparse
@@ -38,7 +38,9 @@ def predict_features(
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Applies the classifier's top to a split's cached features.
 
-    Returns a frame with clip, group and label a row, and the probabilities, float32 (clips, classes), averaged over the views.
+    Returns:
+      - A frame with the columns clip, group and label, a row per clip.
+      - Probabilities float32 (clips, classes), the mean over the views.
     """
     features = np.load(embeddings / f"{split}.npy")
     clips, views = features.shape[:2]
@@ -51,13 +53,13 @@ def predict_features(
 
 
 def predict_clips(frames: Path, split: str, saved_model: Path, params: Params) -> tuple[pd.DataFrame, np.ndarray]:
-    """Runs the whole classifier over a split's records; returns what `predict_features` does."""
+    """Runs the whole classifier on a split's records. Returns the same as `predict_features`."""
     import tensorflow as tf
 
     from pipeline.training.datasets import test_clips
-    from pipeline.training.runtime import be_deterministic
+    from pipeline.training.runtime import enable_determinism
 
-    be_deterministic()
+    enable_determinism()
     summary = FramesSummary.of(frames)
     views = params.evaluate.views
     classifier = tf.saved_model.load(str(saved_model))
@@ -79,13 +81,13 @@ def predict_clips(frames: Path, split: str, saved_model: Path, params: Params) -
 def run(
     params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS, classifier: Path = CLASSIFIER
 ) -> tuple[Metrics, dict[str, pd.DataFrame]]:
-    """Evaluates; returns the scores, and by split the predictions.
+    """Returns the metrics, and the predictions by split.
 
     Raises:
-      UserError: a classifier that was trained for other views or classes than these.
+      UserError: the classifier was trained with other views, classes or `finetune.trainable` than `params` and `frames` have.
     """
     description = ClassifierDescription.of(classifier)
-    for key, asked in (
+    for key, current in (
         ("count", params.frames.count),
         ("size", params.frames.size),
         ("sampling", params.frames.sampling),
@@ -93,9 +95,10 @@ def run(
         ("trainable", params.finetune.trainable),
         ("classes", FramesSummary.of(frames).classes),
     ):
-        made = getattr(description, key)
-        if made != asked:
-            raise UserError(f"{classifier}: made with {key} {made}, but now it is {asked}", advice="run `dvc repro`")
+        trained_with = getattr(description, key)
+        if trained_with != current:
+            message = f"{classifier}: made with {key} {trained_with}, but now it is {current}"
+            raise UserError(message, advice="run `dvc repro`")
     scores, predictions = {}, {}
     for split in SPLITS:
         if is_cached(embeddings):

@@ -98,7 +98,7 @@ def _stream_rows(
     params: Params, description: ClassifierDescription, frames: Path, classifier: Path, part: Path
 ) -> list[ExportRow]:
     from pipeline.export.convert import convert
-    from pipeline.export.measure import answers, milliseconds
+    from pipeline.export.measure import predict_streams, time_steps
     from pipeline.export.saved import save_streaming
     from pipeline.inference.lite import LiteClassifier
     from pipeline.inference.saved_stream import SavedStream
@@ -122,9 +122,9 @@ def _stream_rows(
     streams = {SAVED_MODEL: SavedStream(part / SAVED_MODEL)}
     streams |= {format: LiteClassifier(part / f"{format}.tflite") for format in params.export.formats}
     total = summary.splits["test"].clips
-    found = answers(streams, clips_of("test", description.views).as_numpy_iterator(), total, "streaming the test clips")
+    found = predict_streams(streams, clips_of("test", description.views).as_numpy_iterator(), total, "streaming the test clips")
     labels, groups = np.array(found.labels), np.array(found.groups)
-    times = milliseconds(streams, calibration[0][0])
+    times = time_steps(streams, calibration[0][0])
     scores = {name: score(each, labels, groups, params.evaluate, params.seed) for name, each in found.probabilities.items()}
     agreements = {name: found.agreement_by_frame(SAVED_MODEL, name) for name in streams}
     return [

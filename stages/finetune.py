@@ -1,9 +1,9 @@
 """Trains the classifier: a top on cached features, or the last blocks or all of the network on the records.
 
-Written: `models/classifier` (a SavedModel that takes whole clips, `classifier.json`, and the family's own files: of a MoViNet the
-checkpoint in the published layout), `models/run.json` (its MLflow run) and `results/history.csv`. A killed run resumes exactly
-where it was. With finetune.distribute = multi_worker every machine runs this command, with a TF_CONFIG of its own; one of them,
-the chief, writes.
+Outputs: `models/classifier` (a SavedModel for whole clips, `classifier.json`, and the family's own files: for a MoViNet the
+checkpoint in the published layout), `models/run.json` (the MLflow run) and `results/history.csv`. A killed run resumes from its
+last checkpoint, with the same result. With finetune.distribute = multi_worker every machine runs this command with its own
+TF_CONFIG; one of them, the chief, writes the outputs.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from pipeline.files import atomic_file, content_key, resumable_scratch, scratch,
 from pipeline.params import Params, load_params
 from pipeline.settings import Finetune
 
-VERSION = 5  # bump to discard scratch work written by older code
+VERSION = 5  # increase it to discard scratch files of older code
 
 
 def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS) -> str:
-    """Key of the scratch folder of a training: other parameters, inputs or TensorFlow versions give another key."""
+    """Key of the scratch folder of a training: a digest of its parameters, its inputs and the TensorFlow version."""
     import tensorflow as tf
 
     from pipeline.models.family import initial_weights_digest
@@ -55,20 +55,19 @@ def _gpus() -> list[str]:
     """Names of the GPUs that TensorFlow trains on."""
     import tensorflow as tf
 
-    found = tf.config.list_physical_devices("GPU")
-    return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in found]
+    gpus = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
 
 
 def _check_precision(settings: Finetune) -> None:
     import tensorflow as tf
 
     if settings.precision != "float32" and settings.trainable == "head":
-        raise UserError(
-            f"finetune.precision = {settings.precision}, but a head on cached features trains in float32",
-            advice="set float32",
-        )
+        message = f"finetune.precision = {settings.precision}, but a head on cached features trains in float32"
+        raise UserError(message, advice="set finetune.precision=float32")
     if settings.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
-        raise UserError("finetune.precision = mixed_float16 needs a GPU, and there is none", advice="set float32")
+        message = "finetune.precision = mixed_float16 needs a GPU, and TensorFlow finds none"
+        raise UserError(message, advice="set finetune.precision=float32")
 
 
 def run(
@@ -80,20 +79,20 @@ def run(
     out: Path = CLASSIFIER,
     on_epoch: Callable[[pd.DataFrame], None] = lambda history: None,
 ) -> pd.DataFrame:
-    """Trains and writes the classifier to `out`, which appears whole; returns the history.
+    """Trains and writes the classifier to `out`, atomically; returns the history.
 
     Args:
-      folder: scratch folder of the training; a training found there is resumed.
+      folder: scratch folder. If it holds a checkpoint, the training resumes from it.
       on_epoch: called with the history so far after each epoch.
 
     Raises:
-      UserError: embeddings made for another kind of training, weights that do not fit, a loss that is no longer a number.
+      UserError: the embeddings are of another kind of training, the weights do not fit, or the loss is not finite.
     """
     from pipeline.training.loop import Training
-    from pipeline.training.replicas import open_replicas, others_may_die
-    from pipeline.training.runtime import be_deterministic, start_training_sooner
+    from pipeline.training.replicas import convert_worker_errors, open_replicas
+    from pipeline.training.runtime import enable_determinism, start_training_sooner
 
-    be_deterministic()
+    enable_determinism()
     start_training_sooner()
     replicas = open_replicas(params.finetune)
     _check_precision(params.finetune)
@@ -116,19 +115,19 @@ def run(
         short_clips=params.model.short_clips,
         activation=params.model.activation,
     )
-    how = Training(params.model, params.finetune, params.seed, folder, params.speed.checkpoint_minutes, on_epoch)
+    training = Training(params.model, params.finetune, params.seed, folder, params.speed.checkpoint_minutes, on_epoch)
     if head_only:
         from pipeline.training.top import train_top
 
-        return train_top(how, description, embeddings, out)
+        return train_top(training, description, embeddings, out)
     from pipeline.training.datasets import ViewRecipe
     from pipeline.training.network import train_network
 
     if replicas is not None:
         replicas.check_agreement(software(), training_key(params, frames=frames, embeddings=embeddings))
     recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, classes, params.seed)
-    with others_may_die(replicas):
-        return train_network(how, description, recipe, frames, out, replicas)
+    with convert_worker_errors(replicas):
+        return train_network(training, description, recipe, frames, out, replicas)
 
 
 def main() -> None:
@@ -136,23 +135,23 @@ def main() -> None:
     params = load_params()
     from pipeline.training.tf_config import is_chief
 
-    if not is_chief(params.finetune):  # it computes its share; the chief keeps, tracks and writes
+    if not is_chief(params.finetune):  # only the chief tracks the training and writes the outputs
         run(params, folder=scratch("finetune", training_key(params)))
-        say("done: the results are with the chief")
+        say("done: the chief writes the results")
         return
-    # The training is forgotten only once all that can fail has succeeded, the tracking server included.
+    # The scratch folder is removed only after everything that can fail has succeeded, including the tracking server.
     with (
         resumable_scratch("finetune", training_key(params)) as folder,
         tracking.begin_run(params, TRAINING_RUN, note=folder / "run.json", gpus=_gpus()) as tracked,
     ):
         logged = tracked.logged_epochs()
 
-        def log(history: pd.DataFrame) -> None:
+        def log_new_epochs(history: pd.DataFrame) -> None:
             nonlocal logged
             tracked.log_history(history[history["epoch"] > logged])
             logged = max(logged, len(history))
 
-        history = run(params, folder=folder, on_epoch=log)
+        history = run(params, folder=folder, on_epoch=log_new_epochs)
         with atomic_file(HISTORY) as part:
             history.to_csv(part, index=False)
         tracking.log_classifier(tracked, CLASSIFIER / "saved_model", ClassifierDescription.of(CLASSIFIER), params)

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.artifacts import ClassifierDescription, ExportRow, FramesSummary, Metrics, Scores, SplitFrames
 from pipeline.console import UserError
-from pipeline.export.measure import Answers
+from pipeline.export.measure import StreamPredictions
 from pipeline.params import parse_params
 from stages import export
 from tests.export.test_convert import CLASSES, SIZE, clips
@@ -100,7 +100,7 @@ def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
 def test_a_file_that_loses_too_much_is_refused_and_nothing_is_written(stream, tmp_path, monkeypatch):
     accuracies = iter([0.9, 0.9, 0.5])
     monkeypatch.setattr(export, "score", lambda *arguments: TEST.model_copy(update={"top1": next(accuracies)}))
-    monkeypatch.setattr(Answers, "agreement_by_frame", lambda *arguments: [0.25, 0.5, 0.75])
+    monkeypatch.setattr(StreamPredictions, "agreement_by_frame", lambda *arguments: [0.25, 0.5, 0.75])
     shown = []
     with pytest.raises(UserError, match=r"max_accuracy_drop = 0\.01: dynamic\.tflite 0\.400, so nothing was exported"):
         export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=shown.extend)

@@ -1,1 +1,1 @@
-"""Embedding on a cluster: the rows of a split in chunks, each computed by whichever worker is free."""
+"""Computes the features of a split, in one process or in chunks on the workers of a cluster."""

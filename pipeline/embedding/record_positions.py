@@ -1,7 +1,7 @@
-"""Where each clip of a split lies in its TFRecord files, so that a worker reads the clips it is given and no others.
+"""The positions of a split's clips in its TFRecord files, so that a worker reads only the clips of its chunk.
 
 A TFRecord is an 8-byte little-endian length, its 4-byte checksum, the data and their 4-byte checksum
-(tensorflow/core/lib/io/record_writer.h); walking the lengths reads a few bytes a clip.
+(tensorflow/core/lib/io/record_writer.h). Finding the positions reads only the lengths, 12 bytes per clip.
 """
 
 import itertools
@@ -33,22 +33,26 @@ def _positions_in(file: Path) -> list[RecordPosition]:
             stream.seek(position)
             header = stream.read(_HEADER.size)
             length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else end
-            place = RecordPosition(file, position + _HEADER.size, length)
-            position = place.offset + length + _FOOTER
+            record = RecordPosition(file, position + _HEADER.size, length)
+            position = record.offset + length + _FOOTER
             if position > end:
-                raise UserError(f"{file}: cut off in its middle; run `dvc repro --force extract`")
-            positions.append(place)
+                raise UserError(f"{file}: cut off in its middle", advice="run `dvc repro --force extract`")
+            positions.append(record)
     return positions
 
 
 def clip_positions(files: Sequence[Path]) -> list[RecordPosition]:
-    """The positions of a split's clips in the order of `read_clips`: one clip from each file in turn."""
+    """The positions of a split's clips in the order of `read_clips`: the first clip of each file, the second of each, and so on.
+
+    Raises:
+      UserError: a file is truncated.
+    """
     rounds = itertools.zip_longest(*(_positions_in(Path(file)) for file in files))
-    return [place for turn in rounds for place in turn if place is not None]
+    return [position for positions in rounds for position in positions if position is not None]
 
 
-def read_record(place: RecordPosition) -> bytes:
-    """The serialized clip at a place."""
-    with open(place.file, "rb") as stream:
-        stream.seek(place.offset)
-        return stream.read(place.length)
+def read_record(position: RecordPosition) -> bytes:
+    """Reads a serialized clip."""
+    with open(position.file, "rb") as stream:
+        stream.seek(position.offset)
+        return stream.read(position.length)

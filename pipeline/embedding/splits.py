@@ -1,4 +1,4 @@
-"""The features of a split: computed in this process, or in chunks by the workers of a cluster."""
+"""Computes the features of a split, in this process or on the workers of a cluster."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from pipeline.artifacts import FRAMES
 from pipeline.cluster import Workers
 from pipeline.console import UserError, progress
 from pipeline.embedding.chunks import embed_on_cluster
-from pipeline.embedding.rows import EmbeddingJob, SplitRows, names_of
+from pipeline.embedding.rows import EmbeddingJob, SplitRows, decode_names
 from pipeline.models.family import Backbone
 from pipeline.training.datasets import embedding_views
 
@@ -14,7 +14,16 @@ from pipeline.training.datasets import embedding_views
 def embed_split(
     job: EmbeddingJob, files: list[Path], clips: int, backbone: Backbone, store: Path, cluster: Workers | None
 ) -> None:
-    """Fills the arrays of a split in `store`; rows that an earlier, killed run finished are not computed again."""
+    """Computes the arrays of a split in the scratch folder `store`. Rows that a killed run has finished are not computed again.
+
+    Args:
+      files: the split's records, in order.
+      clips: number of clips in them.
+      cluster: None computes in this process.
+
+    Raises:
+      UserError: the split is empty, or the records do not hold `clips` clips.
+    """
     if clips == 0:
         raise UserError(f"{FRAMES}: {job.split} has no clips")
     rows = SplitRows(job, clips, store)
@@ -25,8 +34,8 @@ def embed_split(
             embed_on_cluster(job, files, store, cluster, rows, bar)
         else:
             dataset = embedding_views(files, job.split, job.views, job.recipe, first=len(rows.done))
-            for block in dataset.batch(job.clips_a_batch).prefetch(2):
-                rows.append(job.compute(backbone, block), names_of(block))
+            for block in dataset.batch(job.clips_per_batch).prefetch(2):
+                rows.append(job.compute(backbone, block), decode_names(block))
                 bar.update(len(block["clip"]))
                 rows.save(if_due=True)
     rows.check()

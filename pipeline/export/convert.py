@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.console import without_chatter
-from pipeline.export.frame_model import converter_of, frame_model
-from pipeline.export.metadata import with_metadata
-from pipeline.export.quantise import quantised
+from pipeline.export.frame_model import frame_model, make_converter
+from pipeline.export.metadata import add_metadata
+from pipeline.export.quantise import quantise
 from pipeline.inference.lite import LiteMetadata
 from pipeline.models.family import Stream
 from pipeline.settings import EXPORT_FORMATS
@@ -34,17 +34,17 @@ def convert(classifier: Stream, format: str, calibration: Iterable[np.ndarray] |
     if format == "int8":
         if calibration is None:
             raise ValueError("int8 needs clips to calibrate on")
-        content = quantised(classifier, calibration)
+        content = quantise(classifier, calibration)
     else:
         with frame_model(classifier) as folder:
-            converter = converter_of(folder)
+            converter = make_converter(folder)
             if format != "float32":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
             if format == "float16":
                 converter.target_spec.supported_types = [tf.float16]
             with without_chatter():
                 content = converter.convert()
-    return with_metadata(content, about(classifier, format))
+    return add_metadata(content, about(classifier, format))
 
 
 def about(classifier: Stream, format: str) -> LiteMetadata:

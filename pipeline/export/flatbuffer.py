@@ -19,14 +19,14 @@ class _Builder(flatbuffers.Builder):
         return self.EndVector()
 
 
-def unpacked(model: bytes):
+def unpack(model: bytes):
     """The file's content as a `ModelT` of the schema."""
     from ai_edge_litert import schema_py_generated as schema
 
     return schema.ModelT.InitFromPackedBuf(model)
 
 
-def packed(content) -> bytes:
+def pack(content) -> bytes:
     """The file of a `ModelT`."""
     builder = _Builder(1 << 20)
     builder.Finish(content.Pack(builder), file_identifier=_IDENTIFIER)

@@ -30,7 +30,7 @@ def frame_model(classifier: Stream) -> Iterator[Path]:
         yield Path(folder)
 
 
-def converter_of(folder: Path) -> tf.lite.TFLiteConverter:
+def make_converter(folder: Path) -> tf.lite.TFLiteConverter:
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["call"])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return converter

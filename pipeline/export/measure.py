@@ -1,4 +1,4 @@
-"""What an exported network is worth: its answers on a split, streamed frame by frame, and its time a frame."""
+"""What an exported network is worth: its predict_streams on a split, streamed frame by frame, and its time a frame."""
 
 import time
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Stream(Stepper, Protocol):
 
 
 @dataclass
-class Answers:
+class StreamPredictions:
     """Of each network, by name: `probabilities` (clips, N), mean over the views; `top1_by_frame` (views of all clips, T), the
     class that is first after each frame of a view."""
 
@@ -33,13 +33,13 @@ class Answers:
         return (self.top1_by_frame[one] == self.top1_by_frame[other]).mean(axis=0).tolist()
 
 
-def logits_of(stream: Stream, frames: np.ndarray) -> np.ndarray:
+def stream_logits(stream: Stream, frames: np.ndarray) -> np.ndarray:
     """The logits after each frame of a clip from its start: (T, size, size, 3) -> (T, N)."""
     stream.reset()
     return np.stack([stream.step(frame) for frame in frames])
 
 
-def answers(streams: dict[str, Stream], clips: Iterable[dict], total: int, describe: str) -> Answers:
+def predict_streams(streams: dict[str, Stream], clips: Iterable[dict], total: int, describe: str) -> StreamPredictions:
     """Runs every network over the views of every clip.
 
     A view's answer is the softmax of the logits after its last frame; a clip's, the mean over its views.
@@ -48,14 +48,14 @@ def answers(streams: dict[str, Stream], clips: Iterable[dict], total: int, descr
       clips: elements with `views` float32 (views, T, size, size, 3), `label`, `clip` and `group`, as `test_clips` gives them.
       total: how many there are, for the bar.
     """
-    found = Answers()
+    found = StreamPredictions()
     probabilities, top1_by_frame = ({name: [] for name in streams} for _ in range(2))
     for clip in progress(clips, total=total, describe=describe, unit="clip"):
         found.clips.append(clip["clip"].decode())
         found.groups.append(clip["group"].decode())
         found.labels.append(int(clip["label"]))
         for name, stream in streams.items():
-            logits = [logits_of(stream, view) for view in clip["views"]]
+            logits = [stream_logits(stream, view) for view in clip["views"]]
             top1_by_frame[name] += [each.argmax(axis=1) for each in logits]
             probabilities[name].append(np.mean([softmax(np.float64(each[-1])) for each in logits], axis=0))
     found.probabilities = {name: np.stack(values) for name, values in probabilities.items()}
@@ -63,7 +63,7 @@ def answers(streams: dict[str, Stream], clips: Iterable[dict], total: int, descr
     return found
 
 
-def milliseconds(streams: dict[str, Stream], frame: np.ndarray, *, rounds: int = 15, steps: int = 10) -> dict[str, float]:
+def time_steps(streams: dict[str, Stream], frame: np.ndarray, *, rounds: int = 15, steps: int = 10) -> dict[str, float]:
     """The median time of a step, states handed over included. The networks take turns, so that a busy moment troubles all."""
     times: dict[str, list[float]] = {name: [] for name in streams}
     for stream in streams.values():

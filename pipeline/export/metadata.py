@@ -11,7 +11,7 @@ import zipfile
 import flatbuffers
 import numpy as np
 
-from pipeline.export.flatbuffer import packed, text, unpacked
+from pipeline.export.flatbuffer import pack, text, unpack
 from pipeline.inference.lite import ABOUT, LiteMetadata
 
 LABELS = "labels.txt"
@@ -66,11 +66,11 @@ def _described(inputs: list[str], outputs: list[str], about: LiteMetadata) -> by
     return bytes(builder.Output())
 
 
-def with_metadata(model: bytes, about: LiteMetadata) -> bytes:
+def add_metadata(model: bytes, about: LiteMetadata) -> bytes:
     """The file with `about` inside it."""
     from ai_edge_litert import schema_py_generated as schema
 
-    content = unpacked(model)
+    content = unpack(model)
     graph = content.subgraphs[0]
     (signature,) = content.signatureDefs
     names = [{item.tensorIndex: text(item.name) for item in part} for part in (signature.inputs, signature.outputs)]
@@ -85,7 +85,7 @@ def with_metadata(model: bytes, about: LiteMetadata) -> bytes:
     entry.name, entry.buffer = _BUFFER, len(content.buffers) - 1
     content.metadata.append(entry)
     file = io.BytesIO()
-    file.write(packed(content))
+    file.write(pack(content))
     with zipfile.ZipFile(file, "a") as archive:
         for name, lines in ((LABELS, "\n".join(about.classes) + "\n"), (ABOUT, about.model_dump_json())):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), lines)

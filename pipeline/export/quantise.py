@@ -11,22 +11,22 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.console import without_chatter
-from pipeline.export.flatbuffer import text, unpacked
-from pipeline.export.frame_model import converter_of, frame_model, streamed
+from pipeline.export.flatbuffer import text, unpack
+from pipeline.export.frame_model import frame_model, make_converter, streamed
 from pipeline.models.family import Stream
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
-def quantised(classifier: Stream, clips: Iterable[np.ndarray]) -> bytes:
+def quantise(classifier: Stream, clips: Iterable[np.ndarray]) -> bytes:
     """The network in int8, its ranges taken from the frames of clips float32 (T, size, size, 3) in [0, 1]."""
-    return quantised_from(calibrated(classifier, clips), classifier.float_operations, classifier.float_scopes)
+    return quantise_calibrated(calibrate(classifier, clips), classifier.float_operations, classifier.float_scopes)
 
 
-def calibrated(classifier: Stream, clips: Iterable[np.ndarray]) -> bytes:
+def calibrate(classifier: Stream, clips: Iterable[np.ndarray]) -> bytes:
     """The float network with the range of every activation noted."""
     with frame_model(classifier) as folder:
-        converter = converter_of(folder)
+        converter = make_converter(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: streamed(classifier, clips)
         converter._experimental_calibrate_only = True  # as tf.lite.experimental.QuantizationDebugger does
@@ -35,12 +35,12 @@ def calibrated(classifier: Stream, clips: Iterable[np.ndarray]) -> bytes:
             return converter.convert()
 
 
-def quantised_from(
+def quantise_calibrated(
     model: bytes,
     operations: Iterable[str],
     scopes: Iterable[str],
 ) -> bytes:
-    """A calibrated network in int8, but for some of it.
+    """A calibrate network in int8, but for some of it.
 
     Args:
       operations: names of builtin operations that stay in float.
@@ -48,13 +48,13 @@ def quantised_from(
     """
     from tensorflow.lite.python.convert import mlir_quantize
 
-    content = unpacked(model)
-    kept = [name for scope in scopes for name in outputs_of(content, scope)]
+    content = unpack(model)
+    kept = [name for scope in scopes for name in convolution_outputs(content, scope)]
     with without_chatter():
         return mlir_quantize(model, denylisted_ops=sorted(operations), denylisted_nodes=sorted(kept))
 
 
-def outputs_of(content, scope: str) -> list[str]:
+def convolution_outputs(content, scope: str) -> list[str]:
     """The names of what convolutions in a name scope make. A fused operation has the names of all that it was made of."""
     from ai_edge_litert import schema_py_generated as schema
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 import tensorflow as tf
 
 
-def with_constants(compute: Callable[[tf.Tensor], tf.Tensor], spec: tf.TensorSpec) -> Callable[[tf.Tensor], tf.Tensor]:
+def convert_variables_to_constants(
+    compute: Callable[[tf.Tensor], tf.Tensor], spec: tf.TensorSpec
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """The same function of one tensor, with the values that its variables have now.
 
     spec: of the argument; it must have a name.

@@ -1,1 +1,1 @@
-"""Training: the datasets, the optimizer and the loop, the same for a head on cached features and for a whole network."""
+"""Training: datasets, optimizer and loop, which are the same for a top on cached features and for a whole network."""

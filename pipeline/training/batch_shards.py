@@ -1,8 +1,8 @@
-"""Which rows of each global batch a replica gets, and how much each row counts.
+"""Divides each global batch among replicas, and gives each row its weight in the loss.
 
-Invariants: the replicas' rows together are the rows of the batch that a single process would take, each once; a row that a
-replica is given only so that it has something to compute counts nothing. So the sum over replicas is the mean over the batch,
-also over a last batch that cannot be divided evenly.
+Invariants: together the replicas receive the rows of the batch that a single process would use, each exactly once. A replica that
+would receive no rows gets one row of weight 0. So the weighted sum over all replicas is the mean over the batch, also for a last
+batch that cannot be divided evenly.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,13 @@ import tensorflow as tf
 
 
 def _bounds(rows: tf.Tensor, part: tf.Tensor | int, parts: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Start and end of the `part`-th of `parts` nearly equal runs of `rows`."""
+    """Start and end (exclusive) of part number `part` when `rows` rows are divided into `parts` parts of nearly equal size."""
     return rows * part // parts, rows * (part + 1) // parts
 
 
 @dataclass(frozen=True)
 class BatchShard:
-    """What one process takes: that of `worker` of `workers`, for its `replicas` devices."""
+    """The part of each global batch that one process receives: process `worker` of `workers`, with `replicas` devices."""
 
     worker: int
     workers: int
@@ -27,44 +27,46 @@ class BatchShard:
     def batches(
         self, numbered: tf.data.Dataset, total: int, batch_size: int, view: Callable[[tf.Tensor, tf.Tensor], tuple]
     ) -> tf.data.Dataset:
-        """Batches for the replicas in turn: (inputs, targets, {"row": int32 (b,) in the global batch, "weight": float32 (b,)}).
+        """Returns batches for replica 0, 1, ... of the first global batch, then of the second, and so on.
+
+        Elements: (inputs, targets, {"row": int32 (b,), the index in the global batch, "weight": float32 (b,)}).
 
         Args:
-          numbered: (position, serialized clip), positions counting on from a multiple of `batch_size`; read in full by each
-            worker, but only its own clips are decoded.
-          total: how many there are, from position 0.
-          batch_size: of the global batch; a multiple of workers * replicas.
-          view: makes (inputs, targets) of a numbered clip.
+          numbered: (index, serialized clip); indices are consecutive and start at a multiple of `batch_size`. Each worker reads
+            all clips, but decodes only its own.
+          total: number of clips, counted from index 0.
+          batch_size: size of the global batch; a multiple of workers * replicas.
+          view: maps an index and a serialized clip to (inputs, targets).
         """
 
-        def tag(position: tf.Tensor, serialized: tf.Tensor):
-            row = position % batch_size
-            rows = tf.minimum(tf.constant(batch_size, tf.int64), total - (position - row))
+        def assign(index: tf.Tensor, serialized: tf.Tensor):
+            row = index % batch_size
+            rows = tf.minimum(tf.constant(batch_size, tf.int64), total - (index - row))
             start, stop = _bounds(rows, self.worker, self.workers)
-            idle = tf.equal(start, stop)
-            mine = tf.where(idle, tf.equal(row, 0), (row >= start) & (row < stop))
-            weight = tf.where(idle, 0.0, 1.0 / tf.cast(rows, tf.float32))
-            return position, serialized, {"row": tf.cast(row, tf.int32), "weight": weight}, mine
+            empty = tf.equal(start, stop)
+            is_own = tf.where(empty, tf.equal(row, 0), (row >= start) & (row < stop))
+            weight = tf.where(empty, 0.0, 1.0 / tf.cast(rows, tf.float32))
+            return index, serialized, {"row": tf.cast(row, tf.int32), "weight": weight}, is_own
 
-        chosen = numbered.map(tag, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).filter(lambda *example: example[-1])
-        examples = chosen.map(
-            lambda position, serialized, share, _: (*view(position, serialized), share),
+        assigned = numbered.map(assign, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        examples = assigned.filter(lambda *example: example[-1]).map(
+            lambda index, serialized, row_info, _: (*view(index, serialized), row_info),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        groups = examples.batch(batch_size // self.workers)
-        return groups if self.replicas == 1 else groups.flat_map(self._divide)
+        worker_batches = examples.batch(batch_size // self.workers)
+        return worker_batches if self.replicas == 1 else worker_batches.flat_map(self._divide)
 
-    def _divide(self, inputs, targets, share: dict) -> tf.data.Dataset:
-        """The worker's rows of a global batch, divided among its replicas."""
+    def _divide(self, inputs, targets, row_info: dict) -> tf.data.Dataset:
+        """Divides the worker's rows of a global batch among its replicas."""
         rows = tf.shape(targets, tf.int64)[0]
 
-        def part(number: tf.Tensor):
-            start, stop = _bounds(rows, number, self.replicas)
-            idle = tf.equal(start, stop)
-            start, stop = tf.where(idle, tf.zeros_like(start), start), tf.where(idle, tf.ones_like(stop), stop)
-            taken = tf.nest.map_structure(lambda values: values[start:stop], (inputs, targets, share))
-            counts = tf.where(idle, 0.0, 1.0)
-            return taken[0], taken[1], {**taken[2], "weight": taken[2]["weight"] * counts}
+        def replica_batch(replica: tf.Tensor):
+            start, stop = _bounds(rows, replica, self.replicas)
+            empty = tf.equal(start, stop)
+            start, stop = tf.where(empty, tf.zeros_like(start), start), tf.where(empty, tf.ones_like(stop), stop)
+            own = tf.nest.map_structure(lambda values: values[start:stop], (inputs, targets, row_info))
+            factor = tf.where(empty, 0.0, 1.0)
+            return own[0], own[1], {**own[2], "weight": own[2]["weight"] * factor}
 
-        return tf.data.Dataset.range(self.replicas).map(part)
+        return tf.data.Dataset.range(self.replicas).map(replica_batch)

@@ -1,6 +1,7 @@
-"""What the backbone and the training loop are fed. Every order and every augmentation follows from a seed and a position.
+"""The datasets of the backbone and of the training loop.
 
-So an epoch can be entered in the middle, and the second half is the same as if the first had just run.
+Invariants: every order and every augmentation is a function of (seed, epoch, index of the example). So an epoch can be started in
+the middle, and the rest of it is the same as in an uninterrupted run.
 """
 
 from collections.abc import Sequence
@@ -25,58 +26,69 @@ from pipeline.video.views import (
     uniform_clip_indices,
 )
 
-Features = tf.Tensor | dict[str, tf.Tensor]  # of views: what a top is given
+Features = tf.Tensor | dict[str, tf.Tensor]  # the input of a top; see `family.build_top`
 
-SHUFFLE_BYTES = 512 << 20  # of encoded clips held for shuffling; the files already mix the classes
-EPOCH_STRIDE = 1 << 24  # more than the examples of any epoch, so that no two draws share a seed
+SHUFFLE_BYTES = 512 << 20  # encoded clips in the shuffle buffer; the files already mix the classes
+EPOCH_STRIDE = 1 << 24  # more than the examples of any epoch, so that no two augmentations use the same seed
 
 
 @dataclass(frozen=True)
 class ViewRecipe:
-    """How views are made of clips, in training and in testing."""
+    """How clips are converted to views, in training and in testing.
+
+    Attributes:
+      flip: `data.flip`.
+      classes: names in the order of the labels.
+      seed: of the augmentation and of the order of examples.
+    """
 
     sampling: Sampling
     augment: Augment
-    flip: bool | dict[str, str]  # data.flip
+    flip: bool | dict[str, str]
     classes: list[str]
     seed: int
 
     @cached_property
     def mirrored(self) -> list[int]:
-        """What each class becomes when its clips are mirrored (`mirrored_labels`)."""
+        """The label of a mirrored clip, by its own label; see `mirrored_labels`. Raises UserError for an invalid data.flip."""
         try:
             return mirrored_labels(self.classes, self.flip)
         except ValueError as error:
             raise UserError(str(error)) from None
 
     def centred(self, clip: dict, views: int) -> tf.Tensor:
-        """The views of testing: float32 (views, count, size, size, 3)."""
+        """The views that are used in testing: float32 (views, count, size, size, 3) in [0, 1]."""
         return centred_views(clip, views, self.sampling)
 
     def augmented(self, clip: dict, seed: tf.Tensor):
-        """One view of training; `seed` int64 (2,)."""
-        where, how = tf.unstack(tf.random.split(seed, 2))
+        """An augmented view, float32 (count, size, size, 3), and its label, which mirroring may change. seed: int64 (2,)."""
+        frames_seed, pixels_seed = tf.unstack(tf.random.split(seed, 2))
         if self.augment.jitter:
-            indices = random_clip_indices(clip["count"], self.sampling, where)
+            indices = random_clip_indices(clip["count"], self.sampling, frames_seed)
         else:
             indices = uniform_clip_indices(clip["count"], self.sampling, 1)[0]
         frames = decode_frames(clip["encoded"], indices)
-        return train_view(frames, clip["label"], size=self.sampling.size, augment=self.augment, mirrored=self.mirrored, seed=how)
+        return train_view(
+            frames, clip["label"], size=self.sampling.size, augment=self.augment, mirrored=self.mirrored, seed=pixels_seed
+        )
 
 
 def embedding_views(files: Sequence[Path], split: str, views: int, recipe: ViewRecipe, *, first: int = 0) -> tf.data.Dataset:
-    """The views of every clip of a split that `embed` caches, in the files' order, from clip `first` on."""
+    """The views that `embed` caches for a split, an element per clip in the files' order, starting at clip number `first`."""
     return views_to_embed(read_clips(files).enumerate().skip(first), split, views, recipe)
 
 
 def views_to_embed(numbered: tf.data.Dataset, split: str, views: int, recipe: ViewRecipe) -> tf.data.Dataset:
-    """The same of any clips of a split, given as (index in the files' order, serialized clip): they follow from the index.
+    """The views that `embed` caches for any clips of a split.
 
-    Elements: `views` float32 (views, count, size, size, 3), `mask` bool (views, count), `label` int32 (views,), `clip` and
-    `group` string. Of a training clip the first view is the middle one of testing and the others are augmented; else all are
-    those of testing.
+    Elements: `views` float32 (views, count, size, size, 3), `mask` bool (views, count), False for padding, `label` int32
+    (views,), `clip` and `group` string. In training the first view is the centred one and the others are augmented; in
+    validation and test all are those that are used in testing.
+
+    Args:
+      numbered: (index in the files' order, serialized clip); the index decides the augmentation.
     """
-    _ = recipe.mirrored  # a wrong data.flip is refused here, not inside tf.data
+    _ = recipe.mirrored  # so that an invalid data.flip is reported here, not from inside tf.data
 
     def view(index: tf.Tensor, serialized: tf.Tensor) -> dict:
         clip = parse_clip_header(serialized)
@@ -103,12 +115,17 @@ def training_epoch(
     batch_size: int,
     epoch: int,
     first: int = 0,
-    share: BatchShard | None = None,
+    shard: BatchShard | None = None,
 ) -> tf.data.Dataset:
-    """One epoch of augmented views in an order of its own, from example `first` on.
+    """One epoch of augmented views, one per clip, in an order that differs between epochs.
 
-    Elements, batched: ({"image": float32 (B, count, size, size, 3)}, one-hot float32 (B, classes)). The last batch may
-    be smaller. Of a `share`: its rows of these batches, as `BatchShard.batches` gives them.
+    Elements: batches ({"image": float32 (B, count, size, size, 3)}, one-hot float32 (B, classes)). The last one may be smaller.
+
+    Args:
+      clips: number of clips in `files`.
+      epoch: counted from 0.
+      first: number of examples to skip; a multiple of `batch_size`.
+      shard: return only this shard of each batch, as `BatchShard.batches` does.
     """
     num_classes = len(recipe.mirrored)
 
@@ -118,34 +135,34 @@ def training_epoch(
         return {"image": pixels}, tf.one_hot(label, num_classes)
 
     clip_bytes = max(1, sum(path.stat().st_size for path in files) // clips)
-    held = min(clips, max(batch_size, SHUFFLE_BYTES // clip_bytes))
-    shuffled = read_clips(files).shuffle(held, seed=recipe.seed * EPOCH_STRIDE + epoch, reshuffle_each_iteration=False)
+    buffer = min(clips, max(batch_size, SHUFFLE_BYTES // clip_bytes))
+    shuffled = read_clips(files).shuffle(buffer, seed=recipe.seed * EPOCH_STRIDE + epoch, reshuffle_each_iteration=False)
     numbered = shuffled.enumerate().skip(first)
-    if share is not None:
-        return share.batches(numbered, clips, batch_size, view).prefetch(tf.data.AUTOTUNE)
+    if shard is not None:
+        return shard.batches(numbered, clips, batch_size, view).prefetch(tf.data.AUTOTUNE)
     examples = numbered.map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 def validation_views(
-    files: Sequence[Path], clips: int, recipe: ViewRecipe, *, batch_size: int, share: BatchShard | None = None
+    files: Sequence[Path], clips: int, recipe: ViewRecipe, *, batch_size: int, shard: BatchShard | None = None
 ) -> tf.data.Dataset:
-    """The middle view of every clip, batched and shared as `training_epoch` does."""
+    """The centred view of every clip, in batches or shards like those of `training_epoch`."""
 
     def view(serialized: tf.Tensor):
         clip = parse_clip_header(serialized)
         return {"image": recipe.centred(clip, 1)[0]}, tf.one_hot(clip["label"], len(recipe.classes))
 
-    if share is not None:
+    if shard is not None:
         numbered = read_clips(files).enumerate()
-        shared = share.batches(numbered, clips, batch_size, lambda position, serialized: view(serialized))
-        return shared.prefetch(tf.data.AUTOTUNE)
+        batches = shard.batches(numbered, clips, batch_size, lambda index, serialized: view(serialized))
+        return batches.prefetch(tf.data.AUTOTUNE)
     examples = read_clips(files).map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 def test_clips(files: Sequence[Path], views: int, sampling: Sampling) -> tf.data.Dataset:
-    """The evenly spaced views of every clip, in the files' order.
+    """The evenly spaced views of every clip, an element per clip in the files' order.
 
     Elements: `views` float32 (views, count, size, size, 3), `label` int64, `clip` and `group` string.
     """
@@ -160,22 +177,25 @@ def test_clips(files: Sequence[Path], views: int, sampling: Sampling) -> tf.data
 def feature_epoch(
     features: Features, labels: tf.Tensor, num_classes: int, *, batch_size: int, seed: int, epoch: int, first: int = 0
 ) -> tf.data.Dataset:
-    """One epoch over cached views in an order of its own, from example `first` on.
+    """One epoch over cached views, in an order that differs between epochs.
 
-    Elements, batched: (features (B, ...), one-hot float32 (B, classes)).
+    Elements: batches (features (B, ...), one-hot float32 (B, classes)).
 
     Args:
-      features: float32 (N, ...), or a dictionary of such arrays; labels: int32 (N,). Tensors, because TensorFlow would copy an
-        array into every epoch's graph.
+      features: float32 (N, ...), or a dictionary of tensors with N rows. A tensor, not an array, which TensorFlow would copy into
+        the graph of every epoch.
+      labels: int32 (N,).
+      epoch: counted from 0.
+      first: number of examples to skip.
     """
     order = np.random.default_rng([seed, epoch]).permutation(int(labels.shape[0]))[first:]
     return (
         tf.data.Dataset.from_tensor_slices(order)
         .batch(batch_size)
-        .map(lambda rows: (rows_of(features, rows), tf.one_hot(tf.gather(labels, rows), num_classes)))
+        .map(lambda rows: (gather_rows(features, rows), tf.one_hot(tf.gather(labels, rows), num_classes)))
     )
 
 
-def rows_of(features: Features, rows) -> Features:
-    """Some rows of features, whatever they are made of."""
+def gather_rows(features: Features, rows) -> Features:
+    """The given rows of a tensor or of each tensor of a dictionary."""
     return tf.nest.map_structure(lambda values: tf.gather(values, rows), features)

@@ -1,7 +1,7 @@
-"""The training loop: Keras's own `fit`, an epoch at a time, that goes on exactly where a killed run stopped.
+"""The training loop: Keras's `fit`, called once per epoch, with exact resumption of a killed run.
 
-Invariants: equal parameters, data and machine give equal numbers, whether or not the run was interrupted. Orders and
-augmentations follow from (seed, epoch, position), dropout from (seed, step); a checkpoint holds weights, optimizer and progress.
+Invariants: equal parameters, data and machine give equal numbers, whether or not the run was interrupted. Order and augmentation
+are functions of (seed, epoch, index of the example), dropout of (seed, step). A checkpoint holds weights, optimizer and progress.
 """
 
 import json
@@ -25,7 +25,7 @@ from pipeline.training.optimizer import build_optimizer, schedule
 from pipeline.training.random_layers import draw_from_steps
 from pipeline.training.replicas import SAVE, Replicas
 
-OnEpoch = Callable[[pd.DataFrame], None]  # given the history so far
+OnEpoch = Callable[[pd.DataFrame], None]  # receives the history so far
 
 HISTORY = [
     "epoch",
@@ -41,9 +41,13 @@ HISTORY = [
 
 @dataclass
 class TrainingProgress:
-    """How far a training is; JSON inside its checkpoint.
+    """Progress of a training, stored as JSON in its checkpoint.
 
-    `examples` counts those of the unfinished epoch, `loss` and `accuracy` are their means, `seconds` what they took.
+    Attributes:
+      epoch: number of finished epochs.
+      examples, loss, accuracy, seconds: of the unfinished epoch: number of examples so far, their means, and the time they took.
+      history: a row per finished epoch, with the columns HISTORY.
+      best_epoch: counted from 1; 0 before the end of the first.
     """
 
     epoch: int = 0
@@ -57,9 +61,13 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class Task:
-    """What to train on. `epoch(number, first)` gives the batches of epoch `number` (from 0) after its first `first` examples.
+    """The data of a training.
 
-    `examples`: of an epoch. Where replicas train the data sets are distributed ones, and `held_out` counts those of validation.
+    Attributes:
+      examples: number of examples per epoch.
+      epoch: (number, first) -> the batches of epoch `number`, counted from 0, without its first `first` examples.
+      validation: batches of held-out examples.
+      held_out: number of held-out examples; needed only where replicas train and the datasets are distributed ones.
     """
 
     examples: int
@@ -69,9 +77,10 @@ class Task:
 
 
 class _Saver:
-    """Saves a training in `folder`: weights, optimizer and progress in one checkpoint, the best weights next to it.
+    """Saves and restores a training in `folder`: a checkpoint of weights, optimizer and progress, and the best epoch's weights.
 
-    Where several processes train all must save at once, for they hold some values together; only the chief's files stay.
+    If several processes train, all must save in the same step, because reading synchronized variables is a collective operation.
+    Only the chief's files are kept.
     """
 
     def __init__(self, model: tf_keras.Model, optimizer, folder: Path, replicas: Replicas | None):
@@ -82,10 +91,11 @@ class _Saver:
         self.state = tf.Variable("", trainable=False, shape=[], dtype=tf.string)
         self.checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, reached=self.state)
         self.chief = replicas is None or replicas.chief
-        self.aside = None if self.chief else tempfile.TemporaryDirectory(prefix="training-")
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder) if self.chief else self.aside.name, max_to_keep=1)
-        self.best: list[np.ndarray] | None = None
-        self.saved = time.monotonic()
+        self.discarded = None if self.chief else tempfile.TemporaryDirectory(prefix="training-")
+        written_to = str(folder) if self.chief else self.discarded.name
+        self.manager = tf.train.CheckpointManager(self.checkpoint, written_to, max_to_keep=1)
+        self.best: list[np.ndarray] | None = None  # the weights of the best epoch
+        self.saved = time.monotonic()  # time of the last save
 
     def _best_file(self, epoch: int) -> Path:
         return self.folder / f"best-{epoch}.npz"
@@ -102,10 +112,16 @@ class _Saver:
         return reached
 
     def is_due(self, interval: float, results: dict | None = None) -> bool:
-        """Whether `interval` seconds have gone by; several processes do as the chief wished before the step of `results`."""
+        """Whether to save now: `interval` seconds have passed since the last save.
+
+        If several processes train, all follow the chief: it requests a save, and the next step distributes the request.
+
+        Args:
+          results: of the last step; None at the end of an epoch, where all processes save.
+        """
         if self.replicas is None or not self.replicas.several_processes:
             return time.monotonic() - self.saved > interval
-        self.replicas.wish_to_save(time.monotonic() - self.saved > interval)
+        self.replicas.request_save(time.monotonic() - self.saved > interval)
         return results is None or float(results[SAVE]) > 0
 
     def save(self, reached: TrainingProgress) -> None:
@@ -119,31 +135,26 @@ class _Saver:
                 old.unlink()
         self.saved = time.monotonic()
         if self.replicas is not None:
-            self.replicas.wish_to_save(False)
+            self.replicas.request_save(False)
 
 
-class _Batches(tf_keras.callbacks.Callback):
-    """Moves the bar, keeps the running means of an epoch, stops a training that has diverged, and saves now and then."""
+class _BatchCallback(tf_keras.callbacks.Callback):
+    """Updates the progress bar and the means of the epoch, stops a training that has diverged, and saves at intervals."""
 
     def __init__(self, saver: _Saver, reached: TrainingProgress, examples: int, batch_size: int, interval: float, bar):
         super().__init__()
-        self.saver, self.reached, self.total, self.batch_size, self.interval, self.bar = (
-            saver,
-            reached,
-            examples,
-            batch_size,
-            interval,
-            bar,
-        )
+        self.saver, self.reached, self.bar = saver, reached, bar
+        self.total, self.batch_size, self.interval = examples, batch_size, interval
+        # Keras's metrics restart with each call of `fit`, also in the middle of an epoch.
         self.before, self.started = (reached.examples, reached.loss, reached.accuracy, reached.seconds), time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         done, loss, accuracy, seconds = self.before
         new = min(self.reached.examples + self.batch_size, self.total) - self.reached.examples
         self.reached.examples += new
-        fresh = self.reached.examples - done
-        self.reached.loss = (loss * done + float(logs["cross_entropy"]) * fresh) / self.reached.examples
-        self.reached.accuracy = (accuracy * done + float(logs["accuracy"]) * fresh) / self.reached.examples
+        since = self.reached.examples - done
+        self.reached.loss = (loss * done + float(logs["cross_entropy"]) * since) / self.reached.examples
+        self.reached.accuracy = (accuracy * done + float(logs["accuracy"]) * since) / self.reached.examples
         self.reached.seconds = seconds + time.monotonic() - self.started
         if not np.isfinite(self.reached.loss):
             raise UserError(
@@ -158,13 +169,13 @@ class _Batches(tf_keras.callbacks.Callback):
 
 @dataclass(frozen=True)
 class Training:
-    """How to train, whatever is trained.
+    """Settings of a training, the same for a top and for a network.
 
     Attributes:
-      seed: of the order, augmentation and dropout.
-      folder: scratch folder of the training; a checkpoint found there is resumed.
-      checkpoint_minutes: a killed training loses at most this much.
-      on_epoch: called with the history so far after each epoch, and when an earlier training is resumed.
+      seed: of order, augmentation and dropout.
+      folder: scratch folder. If it holds a checkpoint, the training resumes from it.
+      checkpoint_minutes: time between checkpoints, and so the most work that a killed training loses.
+      on_epoch: called with the history so far after each epoch, and when a training resumes.
     """
 
     model: ModelSettings
@@ -175,22 +186,22 @@ class Training:
     on_epoch: OnEpoch = lambda history: None
 
 
-def train(model: tf_keras.Model, task: Task, how: Training, replicas: Replicas | None = None) -> tuple[pd.DataFrame, int]:
-    """Trains `model`, which gives logits, and leaves the weights of the best epoch in it.
+def train(model: tf_keras.Model, task: Task, training: Training, replicas: Replicas | None = None) -> tuple[pd.DataFrame, int]:
+    """Trains `model`, whose output is logits, and sets it to the weights of the best epoch.
 
     Args:
       replicas: in whose scope `model` was built; None trains on one device.
 
     Returns:
-      The history, a row an epoch (columns HISTORY; losses are cross entropies in nats, without label smoothing; the learning rate
-      is that of the epoch's last step), and the best epoch, counted from 1: that with the lowest validation loss, the earliest of
-      equals.
+      - The history, a row per epoch with the columns HISTORY. Losses are cross entropies in nats without label smoothing; the
+        learning rate is that of the epoch's last step.
+      - The best epoch, counted from 1: the one with the lowest validation loss, the earliest if several have it.
 
     Raises:
-      UserError: the loss is no longer a number.
+      UserError: the loss is not finite.
     """
-    settings, on_epoch = how.finetune, how.on_epoch
-    interval = how.checkpoint_minutes * 60
+    settings, on_epoch = training.finetune, training.on_epoch
+    interval = training.checkpoint_minutes * 60
     steps = -(-task.examples // settings.batch_size)
     rates = schedule(settings, steps * settings.epochs)
     with nullcontext() if replicas is None else replicas.strategy.scope():
@@ -202,12 +213,12 @@ def train(model: tf_keras.Model, task: Task, how: Training, replicas: Replicas |
                 tf_keras.metrics.CategoricalAccuracy(name="accuracy"),
             ],
         )
-        model.optimizer.build(model.trainable_variables)  # else Keras traces the whole step a second time
-    draw_from_steps(model, how.seed, model.optimizer.iterations)
-    saver = _Saver(model, model.optimizer, how.folder, replicas)
+        model.optimizer.build(model.trainable_variables)  # otherwise Keras traces the step twice
+    draw_from_steps(model, training.seed, model.optimizer.iterations)
+    saver = _Saver(model, model.optimizer, training.folder, replicas)
     reached = saver.restore()
     if replicas is not None:
-        replicas.take_over(model, settings.label_smoothing)
+        replicas.install_steps(model, settings.label_smoothing)
         replicas.check_agreement(reached.epoch, reached.examples)
     if reached.epoch or reached.examples:
         say(f"resuming in epoch {reached.epoch + 1} after {reached.examples} of {task.examples} examples")
@@ -216,11 +227,11 @@ def train(model: tf_keras.Model, task: Task, how: Training, replicas: Replicas |
     validation_steps = None if replicas is None else -(-task.held_out // settings.batch_size)
     done = reached.epoch * task.examples + reached.examples
     with progress(total=settings.epochs * task.examples, initial=done, describe="training", unit="clip") as bar:
-        while reached.epoch < settings.epochs and not _is_over(reached, settings):
+        while reached.epoch < settings.epochs and not _is_out_of_patience(reached, settings):
             bar.set_description(f"epoch {reached.epoch + 1}/{settings.epochs}", refresh=False)
-            batches = _Batches(saver, reached, task.examples, settings.batch_size, interval, bar)
+            batches = _BatchCallback(saver, reached, task.examples, settings.batch_size, interval, bar)
             if reached.examples < task.examples:
-                # Told nothing, Keras finds the end by one step more, which still counts as one of the optimizer's.
+                # Without steps_per_epoch Keras runs one more step to find the end of the data, and increments the step counter.
                 left = -(-(task.examples - reached.examples) // settings.batch_size)
                 batches_left = task.epoch(reached.epoch, reached.examples)
                 model.fit(batches_left, epochs=1, verbose=0, callbacks=[batches], steps_per_epoch=left)
@@ -238,9 +249,8 @@ def train(model: tf_keras.Model, task: Task, how: Training, replicas: Replicas |
             row = dict(zip(HISTORY, values, strict=True))
             reached.history.append(row)
             if not np.isfinite(row["validation_loss"]):
-                raise UserError(
-                    f"the validation loss is {row['validation_loss']} after epoch {row['epoch']}; lower finetune.learning_rate"
-                )
+                message = f"the validation loss is {row['validation_loss']} after epoch {row['epoch']}"
+                raise UserError(message, advice="lower finetune.learning_rate")
             best = min(reached.history, key=lambda item: item["validation_loss"])["epoch"]
             if best == row["epoch"]:
                 reached.best_epoch, saver.best = best, model.get_weights()
@@ -256,6 +266,6 @@ def _table(reached: TrainingProgress) -> pd.DataFrame:
     return pd.DataFrame(reached.history, columns=HISTORY)
 
 
-def _is_over(reached: TrainingProgress, settings: Finetune) -> bool:
-    """Whether `patience` epochs have gone by without a better validation loss."""
+def _is_out_of_patience(reached: TrainingProgress, settings: Finetune) -> bool:
+    """Whether the last `patience` epochs have not improved the validation loss."""
     return settings.patience is not None and reached.epoch - reached.best_epoch >= settings.patience

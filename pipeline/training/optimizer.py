@@ -1,4 +1,4 @@
-"""AdamW with linear warm-up and cosine decay (Loshchilov and Hutter 2017, 2019), gradients clipped by their global norm."""
+"""AdamW with linear warm-up, cosine decay (Loshchilov and Hutter 2017, 2019), and gradient clipping by the global norm."""
 
 import tf_keras
 
@@ -8,7 +8,7 @@ NOT_DECAYED = ["bias", "gamma", "beta", "scale"]  # biases, batch norm and resid
 
 
 def schedule(settings: Finetune, steps: int) -> tf_keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate of each of `steps` steps: up from 0 over the warm-up, then down to 0 along a cosine."""
+    """The learning rate over `steps` steps: it rises linearly from 0 during the warm-up, then falls to 0 along a cosine."""
     warmup = min(round(settings.warmup * steps), steps - 1)
     if warmup == 0:
         return tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
@@ -18,12 +18,12 @@ def schedule(settings: Finetune, steps: int) -> tf_keras.optimizers.schedules.Le
 
 
 def build_optimizer(settings: Finetune, steps: int) -> tf_keras.optimizers.Optimizer:
-    """The optimizer of a training of `steps` steps; Keras scales the loss around it under mixed_float16."""
+    """The optimizer of a training of `steps` steps. Under mixed_float16 Keras adds loss scaling to it."""
     optimizer = tf_keras.optimizers.AdamW(
         schedule(settings, steps),
         weight_decay=settings.weight_decay,
         global_clipnorm=settings.clip_norm,
-        jit_compile=False,  # XLA would compile the update of each variable anew, for half a minute, and gain nothing on a CPU
+        jit_compile=False,  # XLA would compile one update per variable, for half a minute, and is no faster on a CPU
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer

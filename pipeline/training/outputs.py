@@ -1,4 +1,4 @@
-"""The classifier's folder as finetune leaves it, however it was trained."""
+"""Writes the classifier's folder, the output of finetune."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from pipeline.files import atomic_folder
 
 
 def write_classifier(out: Path, description: ClassifierDescription, best_epoch: int, save: Callable[[Path], int]) -> None:
-    """Writes the classifier's folder, whole. save: writes a family's files into it, and returns the number of parameters."""
+    """Writes the classifier's folder atomically. save: writes the family's files and returns the number of parameters."""
     with atomic_folder(out) as part:
-        found = {"best_epoch": best_epoch, "parameters": save(part)}
-        description.model_copy(update=found).write(part / "classifier.json")
+        results = {"best_epoch": best_epoch, "parameters": save(part)}
+        description.model_copy(update=results).write(part / "classifier.json")

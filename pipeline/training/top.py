@@ -1,4 +1,4 @@
-"""A top trained on the cached features of a frozen backbone: seconds, and the backbone is never run."""
+"""Trains a top on the cached features of a frozen backbone. It takes seconds, because the backbone does not run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,20 @@ from pipeline.training.outputs import write_classifier
 
 @dataclass(frozen=True)
 class CachedSplit:
-    """What embed kept of a split: features float32 (clips, views, ...), labels int32 (clips, views), mask bool or None."""
+    """The cached features of a split.
+
+    Attributes:
+      features: float32 (clips, views, ...).
+      labels: int32 (clips, views).
+      mask: bool (clips, views, frames), False for padding; None where the family does not pad.
+    """
 
     features: np.ndarray
     labels: np.ndarray
-    mask: np.ndarray | None  # (clips, views, frames)
+    mask: np.ndarray | None
 
     def flat(self) -> tuple[Features, tf.Tensor]:
-        """All views in one row, as a top takes them, and their labels."""
+        """Features and labels of all views, with clips and views in one axis: the input of a top."""
         features = tf.constant(self.features.reshape(-1, *self.features.shape[2:]))
         labels = tf.constant(self.labels.reshape(-1))
         if self.mask is None:
@@ -42,23 +48,23 @@ def read_split(embeddings: Path, split: str, summary: EmbedSummary) -> CachedSpl
     return CachedSplit(np.load(embeddings / f"{split}.npy"), np.load(embeddings / f"{split}_labels.npy"), mask)
 
 
-def train_top(how: Training, description: ClassifierDescription, embeddings: Path, out: Path) -> pd.DataFrame:
-    """Trains a top on the cached features in `embeddings` and writes the classifier to `out`. Returns the history."""
-    summary, batch_size = EmbedSummary.of(embeddings), how.finetune.batch_size
+def train_top(training: Training, description: ClassifierDescription, embeddings: Path, out: Path) -> pd.DataFrame:
+    """Trains a top on the cached features in `embeddings`, and writes the classifier to `out`. Returns the history."""
+    summary, batch_size = EmbedSummary.of(embeddings), training.finetune.batch_size
     num_classes = len(summary.classes)
     features, labels = read_split(embeddings, "train", summary).flat()
     held_out, held_out_labels = read_split(embeddings, "validation", summary).middle().flat()
 
-    top = build_top(how.model, how.finetune, embeddings, num_classes, how.seed)
+    top = build_top(training.model, training.finetune, embeddings, num_classes, training.seed)
     one_hot = tf.one_hot(held_out_labels, num_classes)
     task = Task(
         examples=int(labels.shape[0]),
         epoch=lambda epoch, first: feature_epoch(
-            features, labels, num_classes, batch_size=batch_size, seed=how.seed, epoch=epoch, first=first
+            features, labels, num_classes, batch_size=batch_size, seed=training.seed, epoch=epoch, first=first
         ),
         validation=tf.data.Dataset.from_tensor_slices((held_out, one_hot)).batch(batch_size),
         held_out=int(held_out_labels.shape[0]),
     )
-    history, best_epoch = train(top, task, how)
+    history, best_epoch = train(top, task, training)
     write_classifier(out, description, best_epoch, lambda part: save_top(top, embeddings, part, description))
     return history

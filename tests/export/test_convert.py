@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.export.convert import convert
-from pipeline.export.measure import logits_of
+from pipeline.export.measure import stream_logits
 from pipeline.inference.lite import LiteClassifier, read_metadata
 from pipeline.settings import EXPORT_FORMATS
 from pipeline.video.sampling import Sampling
@@ -65,7 +65,7 @@ def test_every_format_answers_as_the_network_does_frame_by_frame(network, files,
     for clip in clips(2, seed=2):
         truth = expected(network, clip)
         spread = truth.max() - truth.min()
-        assert np.abs(logits_of(lite, clip) - truth).max() < tolerance * spread
+        assert np.abs(stream_logits(lite, clip) - truth).max() < tolerance * spread
 
 
 def test_a_file_says_what_it_is(files):
@@ -116,9 +116,9 @@ def test_labels_lie_in_the_file_as_the_metadata_standard_has_it(files):
 def test_a_clip_is_forgotten_by_reset(files):
     lite = LiteClassifier(files / "int8.tflite")
     first, second = clips(2, seed=3)
-    once = logits_of(lite, first)
-    logits_of(lite, second)
-    np.testing.assert_array_equal(logits_of(lite, first), once)
+    once = stream_logits(lite, first)
+    stream_logits(lite, second)
+    np.testing.assert_array_equal(stream_logits(lite, first), once)
 
 
 def test_what_is_no_stream_network_of_ours_is_refused(files, tmp_path):
@@ -145,7 +145,7 @@ def test_a_file_in_the_published_layout_needs_labels_and_is_then_run(files, tmp_
     lite = LiteClassifier(bare, labels=["a", "b", "c"])
     assert (lite.classes, lite.fps, lite.format) == (["a", "b", "c"], None, None)
     (clip,) = clips(1, seed=4)
-    np.testing.assert_array_equal(logits_of(lite, clip), logits_of(LiteClassifier(files / "float32.tflite"), clip))
+    np.testing.assert_array_equal(stream_logits(lite, clip), stream_logits(LiteClassifier(files / "float32.tflite"), clip))
 
 
 def test_int8_leaves_sums_and_the_first_blocks_in_float(files):
@@ -191,7 +191,7 @@ def test_the_saved_model_answers_alike_frame_by_frame_and_for_whole_clips(networ
     save_streaming(network, tmp_path / "saved", count=3, views=2)
     (clip,) = clips(1, seed=5)
     truth = expected(network, clip)
-    np.testing.assert_allclose(logits_of(SavedStream(tmp_path / "saved"), clip), truth, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(stream_logits(SavedStream(tmp_path / "saved"), clip), truth, rtol=1e-4, atol=1e-4)
     loaded = tf.saved_model.load(str(tmp_path / "saved"))
     logits, _ = loaded.call(tf.constant(clip[None]), loaded.init_states())
     np.testing.assert_allclose(logits[0], truth[-1], rtol=1e-4, atol=1e-4)

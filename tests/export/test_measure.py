@@ -1,9 +1,9 @@
-"""What is counted of an exported network, on streams whose answers are known."""
+"""What is counted of an exported network, on streams whose predictions are known."""
 
 import numpy as np
 
 from pipeline.artifacts import ExportRow
-from pipeline.export.measure import answers, milliseconds
+from pipeline.export.measure import predict_streams, time_steps
 from pipeline.export.table import table
 
 
@@ -30,14 +30,14 @@ def clip(label: int, views: int = 2, frames: int = 4) -> dict:
 
 
 def test_a_clips_answer_is_that_after_each_views_last_frame():
-    found = answers({"early": Counting(3), "late": Counting(5)}, [clip(0), clip(1)], 2, "counting")
+    found = predict_streams({"early": Counting(3), "late": Counting(5)}, [clip(0), clip(1)], 2, "counting")
     assert found.labels == [0, 1] and found.clips == ["c0", "c1"] and found.groups == ["g", "g"]
     np.testing.assert_allclose(found.probabilities["early"], [[0.25, 0.75]] * 2)
     assert (found.probabilities["late"].argmax(axis=1) == 0).all()
 
 
 def test_agreement_is_that_after_each_frame_of_the_views():
-    found = answers({"early": Counting(3), "late": Counting(4)}, [clip(0), clip(1)], 2, "counting")
+    found = predict_streams({"early": Counting(3), "late": Counting(4)}, [clip(0), clip(1)], 2, "counting")
     assert found.top1_by_frame["early"].shape == (2 * 2, 4)
     assert found.agreement_by_frame("early", "late") == [1, 1, 0, 1]
     assert found.agreement_by_frame("early", "early") == [1, 1, 1, 1]
@@ -45,7 +45,7 @@ def test_agreement_is_that_after_each_frame_of_the_views():
 
 def test_times_are_of_single_steps():
     one, other = Counting(1), Counting(1)
-    times = milliseconds({"one": one, "other": other}, np.zeros((8, 8, 3), np.float32), rounds=3, steps=5)
+    times = time_steps({"one": one, "other": other}, np.zeros((8, 8, 3), np.float32), rounds=3, steps=5)
     assert set(times) == {"one", "other"} and all(0 < value < 50 for value in times.values())
     assert one.seen == other.seen == 5 + 3 * 5
 

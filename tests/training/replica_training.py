@@ -1,4 +1,4 @@
-"""Trains a small network on records as one process of several would: python -m tests.training.replica_training OUT SETTINGS."""
+"""Trains a small network on records, as one of several processes: python -m tests.training.replica_training OUT SETTINGS."""
 
 import json
 import os
@@ -15,18 +15,18 @@ CLASSES = ["Dark", "Bright"]
 
 
 def network(dropout: float, batch_norm: bool):
-    """What a MoViNet has in small: a convolution, batch norm, stochastic depth, dropout; fixed values."""
+    """A small network with a MoViNet's kinds of layers: convolution, batch norm, stochastic depth, dropout. Fixed values."""
     import tf_keras
 
     class StochasticDepth(tf_keras.layers.Layer):
-        """By its name and config the Model Garden's, whose import takes seconds; `draw_from_steps` gives it a call."""
+        """Stands in for the Model Garden's layer of this name, whose import takes seconds; `draw_from_steps` sets its call."""
 
         def get_config(self):
             return {"stochastic_depth_drop_rate": dropout}
 
     tf_keras.utils.set_random_seed(3)
     image = tf_keras.Input([None, None, None, 3], name="image")
-    # A bias before batch norm has no gradient but rounding, which Adam would blow up.
+    # Without a bias: before batch norm its gradient is only rounding error, which Adam would amplify.
     x = tf_keras.layers.Conv3D(6, 3, padding="same", use_bias=False)(image - 0.5)
     norm = tf_keras.layers.BatchNormalization(momentum=0.9)
     norm.trainable = batch_norm
@@ -46,7 +46,7 @@ def main() -> None:
     from pipeline.params import parse_params
     from pipeline.training.datasets import ViewRecipe, training_epoch, validation_views
     from pipeline.training.loop import Task, Training, train
-    from pipeline.training.replicas import open_replicas, others_may_die
+    from pipeline.training.replicas import convert_worker_errors, open_replicas
     from pipeline.training.runtime import start_training_sooner
 
     start_training_sooner()
@@ -64,18 +64,18 @@ def main() -> None:
     recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, CLASSES, params.seed)
     batch = params.finetune.batch_size
 
-    def epoch(number, first, share=None):
-        return training_epoch(files["train"], clips["train"], recipe, batch_size=batch, epoch=number, first=first, share=share)
+    def epoch(number, first, shard=None):
+        return training_epoch(files["train"], clips["train"], recipe, batch_size=batch, epoch=number, first=first, shard=shard)
 
-    def validation(share=None):
-        return validation_views(files["validation"], clips["validation"], recipe, batch_size=batch, share=share)
+    def validation(shard=None):
+        return validation_views(files["validation"], clips["validation"], recipe, batch_size=batch, shard=shard)
 
     if replicas is None:
         task = Task(clips["train"], epoch, validation())
     else:
         task = Task(
             clips["train"],
-            lambda number, first: replicas.distribute(lambda share: epoch(number, first, share)),
+            lambda number, first: replicas.distribute(lambda shard: epoch(number, first, shard)),
             replicas.distribute(validation),
             clips["validation"],
         )
@@ -84,9 +84,9 @@ def main() -> None:
         if len(history) == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    how = Training(params.model, params.finetune, params.seed, Path(folder), params.speed.checkpoint_minutes, die)
-    with others_may_die(replicas):
-        history, best = train(model, task, how, replicas)
+    training = Training(params.model, params.finetune, params.seed, Path(folder), params.speed.checkpoint_minutes, die)
+    with convert_worker_errors(replicas):
+        history, best = train(model, task, training, replicas)
     values = [value.numpy() for value in model.variables]
     moved = [np.abs(value - start).max() for value, start in zip(values, initial, strict=True)]
     history = history.drop(columns=["seconds", "examples_per_second"])

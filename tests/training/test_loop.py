@@ -1,4 +1,4 @@
-"""The loop: it learns, it is deterministic, and a killed training goes on to the very same numbers."""
+"""The training loop: it learns, it is deterministic, and a killed training resumes with the same numbers."""
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ def data(seed: int, examples: int = EXAMPLES):
 
 
 def task(stop_after: int | None = None) -> Task:
-    """The training data; with `stop_after`, an exception once that many batches have been asked for, as a kill would."""
+    """The training data. stop_after: raise an exception after that many batches, to simulate a kill."""
     features, labels = map(tf.constant, data(1))
     seen = 0
 
@@ -82,14 +82,14 @@ def model() -> tf_keras.Model:
     )
 
 
-def how(folder, settings=SETTINGS, seed=1, **options) -> Training:
-    """Saved after each step, so that a killed training is resumed at the very next one."""
+def training(folder, settings=SETTINGS, seed=1, **options) -> Training:
+    """Saves after each step, so that a killed training resumes at the next one."""
     return Training(Settings.of_id("a0"), settings, seed, folder, checkpoint_minutes=1e-9, **options)
 
 
-def trained(folder, *given, **options):
+def train_model(folder, *arguments, **options):
     network = model()
-    history, best = train(network, task(), how(folder, *given, **options))
+    history, best = train(network, task(), training(folder, *arguments, **options))
     return network, history, best
 
 
@@ -98,9 +98,9 @@ def numbers(history: pd.DataFrame) -> np.ndarray:
     return history.drop(columns=["seconds", "examples_per_second"]).to_numpy()
 
 
-def test_it_learns_and_says_so(tmp_path):
+def test_training_learns_and_reports_each_epoch(tmp_path):
     rows = []
-    _, history, best = trained(tmp_path, SETTINGS.model_copy(update={"epochs": 12}), on_epoch=rows.append)
+    _, history, best = train_model(tmp_path, SETTINGS.model_copy(update={"epochs": 12}), on_epoch=rows.append)
     assert list(history.columns) == HISTORY
     assert list(history["epoch"]) == list(range(1, 13))
     assert history["validation_accuracy"].iloc[-1] > 0.7
@@ -109,11 +109,11 @@ def test_it_learns_and_says_so(tmp_path):
     pd.testing.assert_frame_equal(rows[-1], history)
 
 
-def test_the_model_keeps_the_best_epoch(tmp_path):
-    given = task()
-    wrong = Task(EXAMPLES, given.epoch, given.validation.map(lambda x, y: (x, tf.roll(y, 1, axis=1))))  # learning makes it worse
+def test_the_model_has_the_weights_of_the_best_epoch(tmp_path):
+    right = task()
+    wrong = Task(EXAMPLES, right.epoch, right.validation.map(lambda x, y: (x, tf.roll(y, 1, axis=1))))  # learning makes it worse
     network = model()
-    history, best = train(network, wrong, how(tmp_path))
+    history, best = train(network, wrong, training(tmp_path))
     assert best < SETTINGS.epochs
     network.compile(metrics=[tf_keras.metrics.CategoricalCrossentropy(name="cross_entropy", from_logits=True)])
     loss = network.evaluate(wrong.validation, verbose=0, return_dict=True)["cross_entropy"]
@@ -121,24 +121,24 @@ def test_the_model_keeps_the_best_epoch(tmp_path):
     assert loss != pytest.approx(history["validation_loss"].iloc[-1])
 
 
-def test_the_same_seed_gives_the_same_numbers_and_another_does_not(tmp_path):
-    one, history, _ = trained(tmp_path / "a")
-    two, again, _ = trained(tmp_path / "b")
+def test_the_result_depends_only_on_the_seed(tmp_path):
+    one, history, _ = train_model(tmp_path / "a")
+    two, again, _ = train_model(tmp_path / "b")
     np.testing.assert_array_equal(numbers(history), numbers(again))
     for x, y in zip(one.get_weights(), two.get_weights(), strict=True):
         np.testing.assert_array_equal(x, y)
-    _, other, _ = trained(tmp_path / "c", seed=2)
+    _, other, _ = train_model(tmp_path / "c", seed=2)
     assert np.abs(numbers(history) - numbers(other)).max() > 1e-4
 
 
 @pytest.mark.parametrize("batches", [3, 9, *(pytest.param(late, marks=pytest.mark.slow) for late in (7, 20))])
-def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, batches, capsys):
-    """Seven batches are an epoch: killed inside the first, at its end, inside the second, near the end of the third."""
-    whole, history, best = trained(tmp_path / "whole")
+def test_a_killed_training_resumes_with_the_same_numbers(tmp_path, batches, capsys):
+    """An epoch has seven batches: killed within the first, at its end, within the second, near the end of the third."""
+    whole, history, best = train_model(tmp_path / "whole")
     with pytest.raises(tf.errors.UnknownError, match="killed"):
-        train(model(), task(stop_after=batches), how(tmp_path / "killed"))
+        train(model(), task(stop_after=batches), training(tmp_path / "killed"))
     network = model()
-    resumed, best_resumed = train(network, task(), how(tmp_path / "killed"))
+    resumed, best_resumed = train(network, task(), training(tmp_path / "killed"))
     assert "resuming in epoch" in capsys.readouterr().err
     np.testing.assert_allclose(numbers(resumed), numbers(history), rtol=1e-6)
     assert best_resumed == best
@@ -146,17 +146,17 @@ def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, batches, capsys
         np.testing.assert_array_equal(x, y)
 
 
-def test_patience_stops_a_training_that_gets_no_better(tmp_path):
+def test_patience_stops_a_training_that_does_not_improve(tmp_path):
     settings = SETTINGS.model_copy(update={"learning_rate": 0.5, "clip_norm": None, "epochs": 40, "patience": 2, "warmup": 0.0})
-    _, history, best = trained(tmp_path, settings)
+    _, history, best = train_model(tmp_path, settings)
     assert len(history) == best + 2 < 40
 
 
-def test_a_training_that_diverges_says_so(tmp_path):
-    broken = task()
-    worse = Task(EXAMPLES, lambda number, first: broken.epoch(number, first).map(lambda x, y: (x * np.inf, y)), broken.validation)
+def test_a_training_that_diverges_is_an_error(tmp_path):
+    good = task()
+    bad = Task(EXAMPLES, lambda number, first: good.epoch(number, first).map(lambda x, y: (x * np.inf, y)), good.validation)
     with pytest.raises(UserError, match=r"the loss is nan in epoch 1; lower finetune\.learning_rate"):
-        train(model(), worse, how(tmp_path))
+        train(model(), bad, training(tmp_path))
 
 
 def test_the_learning_rate_rises_then_falls_along_a_cosine():
@@ -171,7 +171,7 @@ def test_the_learning_rate_rises_then_falls_along_a_cosine():
     assert float(without(0)) == pytest.approx(1.0)
 
 
-def test_weight_decay_spares_biases_and_batch_norm():
+def test_weight_decay_excludes_biases_and_batch_norm():
     network = model()
     optimizer = build_optimizer(SETTINGS.model_copy(update={"weight_decay": 0.5, "warmup": 0.0}), 10)
     before = [variable.numpy() for variable in network.trainable_variables]

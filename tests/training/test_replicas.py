@@ -1,4 +1,4 @@
-"""Training on several replicas gives what one process gives: two logical devices, and two processes on loopback."""
+"""Training on several replicas equals training in one process: on two logical devices, and in two processes on loopback."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from pipeline.video.records import serialize_clip, shard_names, write_shard
 from tests.test_params import composed
 
 ROOT = Path(__file__).parent.parent.parent
-TRAIN, VALIDATION = 17, 5  # batches of 8, 8 and 1, and of 5: shared evenly, unevenly, and with nothing for one of them
+TRAIN, VALIDATION = 17, 5  # batches of 8, 8 and 1, and of 5: divided evenly, unevenly, and with no rows for one of the replicas
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def frames(tmp_path_factory) -> Path:
 
 
 class Training:
-    """A training in `folder`, in one process or several."""
+    """A training in `folder`, in one or several processes."""
 
     def __init__(self, folder: Path, frames: Path, distribute: str, epochs: int = 2):
         folder.mkdir()
@@ -53,11 +53,11 @@ class Training:
         self.settings |= {"folder": str(folder / "resumable_scratch"), "records": str(frames)}
 
     def start(self, worker: int = 0, ports: list[int] | None = None, fatal_epoch: int | None = None) -> subprocess.Popen:
-        """`fatal_epoch`: after which the process is killed, as by a machine that fails."""
+        """fatal_epoch: kill the process after this epoch, to simulate the failure of a machine."""
         environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         if ports:
-            place = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-            environment["TF_CONFIG"] = json.dumps({"cluster": place, "task": {"type": "worker", "index": worker}})
+            cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+            environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": worker}})
         command = [sys.executable, "-m", "tests.training.replica_training", str(self.out(worker))]
         command.append(json.dumps(self.settings | {"fatal_epoch": fatal_epoch}))
         return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
@@ -103,18 +103,18 @@ def single(tmp_path_factory, frames) -> dict:
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replicas")]
 
 
-def test_the_training_moves_every_weight_and_statistic(single):
-    """Else equality would say little."""
+def test_the_training_changes_every_weight_and_statistic(single):
+    """Otherwise the comparisons below would prove little."""
     assert single["moved"].min() > 5e-4
 
 
-def test_two_devices_give_what_one_gives(tmp_path, frames, single):
-    """With dropout, stochastic depth and batch norm that trains."""
+def test_two_devices_train_like_one(tmp_path, frames, single):
+    """With dropout, stochastic depth and trained batch norm."""
     assert_equal(Training(tmp_path / "training", frames, "mirrored").run().results(), single)
 
 
-def test_two_processes_of_which_one_is_killed_give_what_one_gives(tmp_path, frames, single):
-    """The second worker dies after the last epoch, before it is saved: the chief says so, and both go on from the first."""
+def test_two_processes_of_which_one_is_killed_train_like_one(tmp_path, frames, single):
+    """The second worker dies after the last epoch, before it is saved: the chief reports it, and both resume after the first."""
     training = Training(tmp_path / "training", frames, "multi_worker")
     ports = free_ports(2)
     chief, other = training.start(0, ports), training.start(1, ports, fatal_epoch=2)

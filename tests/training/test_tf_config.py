@@ -1,4 +1,4 @@
-"""Who is the chief, and what is said of a TF_CONFIG that cannot be used."""
+"""TF_CONFIG: which process is the chief, and the error for an invalid value."""
 
 import json
 
@@ -27,7 +27,7 @@ def config(kind: str, index: int, **cluster) -> str:
         (config("worker", 0, chief=["a:1"], worker=["b:1"]), False),
     ],
 )
-def test_one_process_is_the_chief(monkeypatch, text, expected):
+def test_exactly_one_process_is_the_chief(monkeypatch, text, expected):
     monkeypatch.setenv("TF_CONFIG", text)
     assert is_chief(finetune("multi_worker")) is expected
     assert is_chief(finetune("none")) and is_chief(finetune("mirrored"))
@@ -36,7 +36,7 @@ def test_one_process_is_the_chief(monkeypatch, text, expected):
 @pytest.mark.parametrize(
     "text", [None, "", "[1]", "{}", config("worker", 2, worker=["a:1"]), config("evaluator", 0, worker=["a:1"])]
 )
-def test_a_tf_config_that_cannot_be_used_is_one_clear_line(monkeypatch, text):
+def test_an_invalid_tf_config_is_a_one_line_error(monkeypatch, text):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if text is not None:
         monkeypatch.setenv("TF_CONFIG", text)

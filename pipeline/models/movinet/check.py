@@ -16,9 +16,9 @@ from pipeline.models.movinet.network.weights.layouts import (
     LAYOUTS,
     are_published_values,
     contents_of,
+    find_mismatch,
+    find_other_types,
     layout_of,
-    misfit,
-    other_types,
 )
 from pipeline.models.movinet.network.weights.published import cached_file, cached_kaggle_folder, is_published_file, is_url
 from pipeline.models.movinet.settings import Settings
@@ -45,11 +45,11 @@ def _fits(path: Path, model: Settings) -> CheckResult:
         return problem("weights", f"model.weights: {error.message}", error.advice)
     contents = contents_of(checkpoint.index.shapes, checkpoint.names)
     found = layout_of(contents)
-    difference = misfit(found, LAYOUTS[model.id])
+    difference = find_mismatch(found, LAYOUTS[model.id])
     if difference:
         message, advice = difference
         return problem("weights", f"model.weights: {checkpoint.where}: {message}", advice)
-    other = other_types(contents, checkpoint.index)
+    other = find_other_types(contents, checkpoint.index)
     if other:
         return problem("weights", f"model.weights: {checkpoint.where}: {listed(other)}: not float32", "give float32 weights")
     kind = "the SavedModel holds" if contents.saved_model else "holds"

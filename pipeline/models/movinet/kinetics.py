@@ -26,7 +26,7 @@ def labels_cache() -> Path:
     return repository_root() / ".cache" / "labels" / "kinetics_600_labels.txt"
 
 
-def _fetched() -> bytes:
+def _fetch() -> bytes:
     instead = "give the list as --labels FILE (600 names, one a line)"
     try:
         response = requests.get(LABELS_URL, timeout=TIMEOUT)
@@ -51,7 +51,7 @@ def kinetics_labels(file: Path | None = None) -> list[str]:
     cached = labels_cache()
     if file is None:
         if not cached.exists():
-            content = _fetched()
+            content = _fetch()
             with atomic_file(cached) as part:
                 part.write_bytes(content)
         elif hashlib.sha256(cached.read_bytes()).hexdigest() != LABELS_SHA256:

@@ -225,7 +225,7 @@ def _check_stream(variant: Variant) -> None:
         )
 
 
-def _restored(
+def _restore_stream(
     variant: Variant,
     prefix: Path,
     source: str,
@@ -253,7 +253,7 @@ def open_stream(classifier: Path, description: ClassifierDescription) -> Streami
             "without its checkpoint it takes whole clips only",
             advice="to run it frame by frame, name models/classifier or a file of models/export",
         )
-    return _restored(
+    return _restore_stream(
         variant,
         classifier / "ckpt-1",
         str(classifier),
@@ -279,4 +279,4 @@ def pretrained_streaming(variant_id: str, weights: str, classes: list[str], size
     if prefix is None:
         raise UserError("model.weights = random has no pretrained classes", advice="name a checkpoint, or pretrained")
     size = size or variant.resolution
-    return _restored(variant, prefix, weights, classes, fps=float(variant.fps), size=size)
+    return _restore_stream(variant, prefix, weights, classes, fps=float(variant.fps), size=size)

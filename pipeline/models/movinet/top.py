@@ -6,7 +6,7 @@ import tf_keras
 
 from pipeline.artifacts import ClassifierDescription
 from pipeline.models.movinet.apply import save_head
-from pipeline.models.movinet.network.head import build_head, head_checkpoint_values, read_head, values_of
+from pipeline.models.movinet.network.head import build_head, head_checkpoint_values, head_values, read_head
 from pipeline.models.movinet.network.serving import replace_head
 from pipeline.models.movinet.network.weights.checkpoints import count_parameters, replace_values
 from pipeline.models.movinet.settings import Settings
@@ -25,7 +25,7 @@ def build_top(model: Settings, finetune: Finetune, embeddings: Path, num_classes
 
 def save_top(top: tf_keras.Model, embeddings: Path, folder: Path, description: ClassifierDescription) -> int:
     """Copies the checkpoint and the SavedModel of the embeddings with the head's values; and `head.npz`, for `apply`."""
-    values, prefix = values_of(top), folder / "ckpt-1"
+    values, prefix = head_values(top), folder / "ckpt-1"
     replace_values(embeddings / "ckpt-1", prefix, head_checkpoint_values(embeddings / "ckpt-1", values))
     save_head(values, folder / "head.npz")
     replace_head(embeddings / "saved_model", values, folder / "saved_model")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.models.movinet.apply import HeadValues, head_probabilities, load_head, save_head
-from pipeline.models.movinet.network.head import ACTIVATIONS, apply_head, build_head, values_of
+from pipeline.models.movinet.network.head import ACTIVATIONS, apply_head, build_head, head_values
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
@@ -32,4 +32,4 @@ def test_the_trained_head_is_what_is_kept(tmp_path):
     features = np.random.default_rng(0).normal(size=(3, 24)).astype(np.float32)
     logits = head(features, training=False).numpy()
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(head_probabilities(features, values_of(head), "hard_swish"), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(head_probabilities(features, head_values(head), "hard_swish"), expected, rtol=1e-4, atol=1e-6)

@@ -13,10 +13,10 @@ from pipeline.models.movinet.network.weights.layouts import (
     LAYOUTS,
     are_published_values,
     contents_of,
+    find_mismatch,
+    find_other_types,
     layout_of,
-    misfit,
-    other_types,
-    variants_like,
+    matching_variants,
 )
 from pipeline.models.movinet.network.weights.saved_model_names import checkpoint_keys, name_in_key
 
@@ -97,21 +97,24 @@ def test_one_name_twice_is_never_chosen_between():
 
 def test_a_misfit_says_whose_weights_they_are():
     a0, a2, relu6 = LAYOUTS["a0"], LAYOUTS["a2"], LAYOUTS["a0_stream_relu6"]
-    assert misfit(a0, a0) is None
-    assert misfit(a2, a0) == ("these are weights of a2, not of a0", "set model=a2, or give the weights of a0")
+    assert find_mismatch(a0, a0) is None
+    assert find_mismatch(a2, a0) == ("these are weights of a2, not of a0", "set model=a2, or give the weights of a0")
     two = type(a0)(a0.blocks, a0.variables, a0.parameters, a0.fingerprint, "another", classes=2)
-    message, advice = misfit(two, a0)
+    message, advice = find_mismatch(two, a0)
     assert message == "these are weights of a0 with 2 classes, not 600" and "use --model models/classifier" in advice
     renamed = type(a0)(0, a0.variables, a0.parameters, "another", a0.shapes)
-    assert misfit(renamed, a0)[0] == "the shapes are those of a0, but not the names, which tell what is what"
+    assert find_mismatch(renamed, a0)[0] == "the shapes are those of a0, but not the names, which tell what is what"
     unknown = type(a0)(0, 5, 5, "unknown", "unknown")
-    assert misfit(unknown, relu6, ["1 missing (x)"])[0] == "does not fit a0_stream_relu6 (5 variables, not 329): 1 missing (x)"
+    assert (
+        find_mismatch(unknown, relu6, ["1 missing (x)"])[0]
+        == "does not fit a0_stream_relu6 (5 variables, not 329): 1 missing (x)"
+    )
 
 
 def test_values_of_another_type_are_found():
     key = f"model/layer-1/kernel{VALUE}"
     index = Index({key: Tensor(19, (2,), 0, 0, 4, 0)}, 1)
-    assert other_types(contents_of(index.shapes), index) == ["model/layer-1/kernel"]
+    assert find_other_types(contents_of(index.shapes), index) == ["model/layer-1/kernel"]
 
 
 def test_the_checksum_is_tensorflows():
@@ -147,12 +150,12 @@ def test_the_index_of_the_hubs_a2_base_is_known(published):
     assert len(index.tensors) == 557
     unnamed = contents_of(index.shapes)  # its data file, which holds the names, is not to be had
     assert unnamed.ignored == [f"keras_api/metrics/0/{name}{VALUE}" for name in ("count", "total")]
-    assert variants_like(layout_of(unnamed)) == ["a2"]
+    assert matching_variants(layout_of(unnamed)) == ["a2"]
     names = {f"{entry['real_key']}{VALUE}": entry["name"] for entry in table(published, "a2_base").values()}
     contents = contents_of(index.shapes, names)
-    assert misfit(layout_of(contents), LAYOUTS["a2"]) is None and len(contents.variables) == 554
-    assert misfit(layout_of(contents), LAYOUTS["a2_stream"])[0] == "these are weights of a2, not of a2_stream"
-    assert are_published_values(contents, index) and other_types(contents, index) == []
+    assert find_mismatch(layout_of(contents), LAYOUTS["a2"]) is None and len(contents.variables) == 554
+    assert find_mismatch(layout_of(contents), LAYOUTS["a2_stream"])[0] == "these are weights of a2, not of a2_stream"
+    assert are_published_values(contents, index) and find_other_types(contents, index) == []
 
 
 @pytest.mark.real
@@ -160,7 +163,7 @@ def test_the_index_of_a_wrapped_a2_stream_is_known(published):
     index = read_index((published / "a2_stream_wrapped_savedmodel_variables.index").read_bytes())
     contents = contents_of(index.shapes)
     assert len(contents.variables) == 649 and not contents.unknown and len(contents.ignored) == 2
-    assert misfit(layout_of(contents), LAYOUTS["a2_stream"]) is None
+    assert find_mismatch(layout_of(contents), LAYOUTS["a2_stream"]) is None
     assert are_published_values(contents, index)
     key, tensor = next((key, tensor) for key, tensor in index.tensors.items() if tensor.shape == (600,))
     changed = index.tensors | {key: Tensor(tensor.dtype, tensor.shape, 0, tensor.offset, tensor.size, tensor.crc32c ^ 1)}

@@ -10,7 +10,7 @@ from pipeline.console import UserError, say
 from pipeline.files import atomic_folder
 from pipeline.models.cnn_rnn.network.image_networks import NETWORKS, ImageNetwork
 from pipeline.models.cnn_rnn.network.weights_file import weights_file
-from pipeline.models.constants import with_constants
+from pipeline.models.constants import convert_variables_to_constants
 
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # it is only ever run forwards
 
@@ -69,7 +69,7 @@ class ImageFeatures(tf.Module):
         super().__init__()
         preprocess = getattr(tf_keras.applications, network.module).preprocess_input
         images = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
-        frozen = with_constants(lambda images: built(preprocess(images * 255.0), training=False), images)
+        frozen = convert_variables_to_constants(lambda images: built(preprocess(images * 255.0), training=False), images)
 
         def compute(views: tf.Tensor) -> tf.Tensor:
             shape = tf.shape(views)

@@ -85,7 +85,7 @@ def build_head(features: int, classes: int, *, activation: str, dropout: float, 
     )
 
 
-def values_of(head: tf_keras.Model) -> HeadValues:
+def head_values(head: tf_keras.Model) -> HeadValues:
     return HeadValues(*head.get_weights())
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.files import atomic_folder
-from pipeline.models.constants import with_constants
+from pipeline.models.constants import convert_variables_to_constants
 from pipeline.models.movinet.apply import HeadValues
 from pipeline.models.movinet.network.head import apply_head
 from pipeline.models.movinet.network.weights.checkpoints import VALUE, replace_values
@@ -42,7 +42,7 @@ class FrozenBackbone(tf.Module):
             endpoints, _ = backbone({"image": views}, training=False)
             return tf.reshape(tf.cast(endpoints["head"], tf.float32), [-1, features])
 
-        frozen = with_constants(compute, spec)
+        frozen = convert_variables_to_constants(compute, spec)
         self.width = features
         self.features = tf.function(lambda views: frozen(views), input_signature=[spec], autograph=False)
 

@@ -20,7 +20,7 @@ from pipeline.models.movinet.network.variants import PUBLISHED_ROOT, Variant
 from pipeline.models.movinet.network.weights.bundle import VALUE
 from pipeline.models.movinet.network.weights.checkpoint_files import local_prefix, opened_tarball, prefix_in, read_prefix
 from pipeline.models.movinet.network.weights.fetching import WAITS, download
-from pipeline.models.movinet.network.weights.layouts import Contents, contents_of, layout_of, misfit, other_types
+from pipeline.models.movinet.network.weights.layouts import Contents, contents_of, find_mismatch, find_other_types, layout_of
 from pipeline.models.movinet.network.weights.published import (
     cached_file,
     cached_kaggle_folder,
@@ -33,7 +33,7 @@ from pipeline.models.movinet.network.weights.published import (
 from pipeline.models.movinet.network.weights.pytorch import is_pytorch, read_pytorch
 
 
-def _fetched(url: str) -> Path:
+def _fetch(url: str) -> Path:
     """The file at `url`, from the cache when it is there and unchanged since it was fetched."""
     file = cached_file(url)
     record = file.with_name(f"{file.name}.sha256")
@@ -44,7 +44,7 @@ def _fetched(url: str) -> Path:
     return file
 
 
-def _unpacked(tarball: Path) -> Path:
+def _unpack(tarball: Path) -> Path:
     """Unpacks a tarball of plain files and folders into the cache; refuses links, devices and paths that leave the folder."""
     folder = weights_cache() / f"unpacked-{sha256(tarball)[:16]}"
     if folder.exists():
@@ -54,16 +54,16 @@ def _unpacked(tarball: Path) -> Path:
     return folder
 
 
-def _fetched_folder(url: str) -> Path:
-    file = _fetched(url)
+def _fetch_folder(url: str) -> Path:
+    file = _fetch(url)
     try:
-        return _unpacked(file)
+        return _unpack(file)
     except UserError:
         file.unlink()  # or it would be taken from the cache the next time too
         raise
 
 
-def _converted(path: Path) -> Path:
+def _convert_pytorch(path: Path) -> Path:
     """The folder with a TensorFlow checkpoint of the values of a PyTorch state dict, in the cache."""
     folder = weights_cache() / f"converted-{sha256(path)[:16]}"
     if not folder.exists():
@@ -78,7 +78,7 @@ def _converted(path: Path) -> Path:
     return folder
 
 
-def _from_kaggle(handle: str) -> Path:
+def _fetch_from_kaggle(handle: str) -> Path:
     """The folder of a model on Kaggle Models, fetched by kagglehub into the cache; it resumes a download that was cut."""
     os.environ.setdefault("KAGGLEHUB_CACHE", str(kaggle_cache()))
     import kagglehub
@@ -100,8 +100,8 @@ def _published_prefix(variant: Variant) -> Path:
         )
     url = f"{PUBLISHED_ROOT}/{variant.checkpoint}"
     sources = {
-        "published checkpoint": lambda: _fetched_folder(url),
-        "Kaggle Models": lambda: _from_kaggle(variant.kaggle),
+        "published checkpoint": lambda: _fetch_folder(url),
+        "Kaggle Models": lambda: _fetch_from_kaggle(variant.kaggle),
     }
     if cached_kaggle_folder(variant.kaggle) and not cached_file(url).exists():
         sources = dict(reversed(sources.items()))  # what is there already comes first
@@ -125,13 +125,13 @@ def find_weights(weights: str, variant: Variant) -> Path | None:
     if weights == "pretrained":
         return _published_prefix(variant)
     if is_url(weights):
-        return prefix_in(_fetched_folder(weights))
+        return prefix_in(_fetch_folder(weights))
     path = Path(weights).expanduser()
     path = path if path.is_absolute() else repository_root() / path
     if is_published_file(path) is False:
         say(f"{path}: not the published {path.name}: its size or SHA-256 is another; taken as it is")
     try:
-        return local_prefix(path) or prefix_in(_converted(path) if is_pytorch(path) else _unpacked(path))
+        return local_prefix(path) or prefix_in(_convert_pytorch(path) if is_pytorch(path) else _unpack(path))
     except UserError as error:
         raise UserError(f"model.weights: {error.message}", advice=error.advice) from error
 
@@ -211,9 +211,9 @@ def restore(classifier: tf.Module, prefix: Path, source: str) -> int:
     expected = {key: tuple(variable.shape) for key, variable in variables.items()}
     differences = _differences(contents, expected)
     if differences:
-        message, advice = misfit(layout_of(contents), layout_of(contents_of(expected)), differences)
+        message, advice = find_mismatch(layout_of(contents), layout_of(contents_of(expected)), differences)
         raise UserError(f"{source}: {message}", advice=advice)
-    other = other_types(contents, checkpoint.index)
+    other = find_other_types(contents, checkpoint.index)
     if other:
         raise UserError(f"{source}: {_listed(other)}: not float32", advice="give float32 weights")
     covered = {id(variable) for variable in variables.values()}

@@ -19,10 +19,10 @@ from pipeline.files import sha256, write_json, write_text
 TIMEOUT = 30  # seconds without a byte
 WAITS = (1.0, 2.0, 4.0)  # seconds before each further try
 _CHUNK = 1 << 16
-_PASSING = {408, 425, 429, 500, 502, 503, 504}  # statuses that another try may find gone
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}  # statuses that another try may find gone
 
 
-class _PassingError(Exception):
+class _TransientError(Exception):
     """What another try may not meet; the message says what it was."""
 
 
@@ -59,7 +59,7 @@ def _stated_md5(response: requests.Response) -> str | None:
 
 
 def _try(url: str, target: Path, part: Path, known: Path, check: Callable[[Path, requests.Response], None]) -> None:
-    """One request, which continues `part` where the server has the same file still; raises _PassingError or UserError."""
+    """One request, which continues `part` where the server has the same file still; raises _TransientError or UserError."""
     validator = json.loads(known.read_text())["validator"] if known.exists() else None
     there = part.stat().st_size if part.exists() and validator else 0
     headers = {"Accept-Encoding": "identity"}  # a body that is decompressed on the way has other offsets
@@ -72,16 +72,16 @@ def _try(url: str, target: Path, part: Path, known: Path, check: Callable[[Path,
                 return check(part, response)
             if response.status_code == 416:
                 part.unlink(missing_ok=True)
-                raise _PassingError("the server has another file now")
+                raise _TransientError("the server has another file now")
             if response.status_code not in (200, 206):
                 message = f"the server answers {response.status_code} {response.reason}"
-                if response.status_code in _PASSING:
-                    raise _PassingError(message)
+                if response.status_code in _TRANSIENT:
+                    raise _TransientError(message)
                 raise UserError(f"{shown(url)}: {message}")
             first = there if response.status_code == 206 else 0
             if first and not content_range.startswith(f"bytes {first}-"):
                 part.unlink()
-                raise _PassingError(f"asked for bytes from {first}, the server sent {content_range or 'others'}")
+                raise _TransientError(f"asked for bytes from {first}, the server sent {content_range or 'others'}")
             total = _total(response, first)
             with part.open("ab" if first else "wb") as file:
                 # Only now that what was there is gone: it belongs to the validator before.
@@ -92,12 +92,12 @@ def _try(url: str, target: Path, part: Path, known: Path, check: Callable[[Path,
                         file.write(chunk)
                         bar.update(len(chunk))
             if total is not None and part.stat().st_size != total:
-                raise _PassingError(f"it ended after {part.stat().st_size} of {total} bytes")
+                raise _TransientError(f"it ended after {part.stat().st_size} of {total} bytes")
             return check(part, response)
     except requests.RequestException as error:
         if isinstance(error, ValueError):  # no URL that could ever be fetched
             raise UserError(f"{shown(url)}: not a usable URL ({error})") from error
-        raise _PassingError(f"cannot be fetched ({type(error).__name__})") from error
+        raise _TransientError(f"cannot be fetched ({type(error).__name__})") from error
 
 
 def _check(part: Path, response: requests.Response, expected: Expected | None) -> None:
@@ -107,7 +107,7 @@ def _check(part: Path, response: requests.Response, expected: Expected | None) -
         md5 = base64.b64encode(hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()).decode()
     if stated is not None and stated != md5:
         part.unlink()
-        raise _PassingError("what arrived does not match the MD5 that the server states")
+        raise _TransientError("what arrived does not match the MD5 that the server states")
     if expected is not None and (part.stat().st_size, sha256(part)) != (expected.size, expected.sha256):
         found = f"{part.stat().st_size:,} bytes with SHA-256 {sha256(part)[:16]}..."
         part.unlink()
@@ -135,7 +135,7 @@ def download(url: str, target: Path, expected: Expected | None = None) -> None:
             try:
                 _try(url, target, part, known, lambda part, response: _check(part, response, expected))
                 break
-            except _PassingError as error:
+            except _TransientError as error:
                 if wait is None:
                     kept = part.stat().st_size if part.exists() else 0
                     advice = f"run again, which fetches the rest ({kept:,} bytes are kept)" if kept else "is there a network?"

@@ -111,20 +111,20 @@ def layout_of(contents: Contents, blocks: int = 0) -> Layout:
     )
 
 
-def variants_like(layout: Layout) -> list[str]:
+def matching_variants(layout: Layout) -> list[str]:
     """The variants whose checkpoint looks like `layout`: by keys and shapes, else by the shapes alone."""
     same = [name for name, known in LAYOUTS.items() if known.fingerprint == layout.fingerprint]
     return same or [name for name, known in LAYOUTS.items() if known.shapes == layout.shapes]
 
 
-def misfit(found: Layout, wanted: Layout, differences: Sequence[str] = ()) -> tuple[str, str] | None:
+def find_mismatch(found: Layout, wanted: Layout, differences: Sequence[str] = ()) -> tuple[str, str] | None:
     """Why a checkpoint that looks like `found` is not one of a network that looks like `wanted`, and what to do; None: it may be.
 
     Says which variant's weights these are, where they are known, else the `differences`.
     """
     if found.fingerprint == wanted.fingerprint and found.classes == wanted.classes:
         return None
-    ours, theirs = variants_like(wanted), variants_like(found)
+    ours, theirs = matching_variants(wanted), matching_variants(found)
     model = ours[0] if ours else "this model"
     listed = f": {'; '.join(differences)}" if differences else ""
     if found.fingerprint == wanted.fingerprint:
@@ -145,7 +145,7 @@ def misfit(found: Layout, wanted: Layout, differences: Sequence[str] = ()) -> tu
     )
 
 
-def other_types(contents: Contents, index: Index) -> list[str]:
+def find_other_types(contents: Contents, index: Index) -> list[str]:
     """The keys of variables whose values are not float32, which no variant has."""
     return [own.removesuffix(VALUE) for own in contents.variables.values() if index.tensors[own].dtype != FLOAT32]
 
