@@ -1,4 +1,4 @@
-"""The command as a user runs it: answers, streams, pictures, and what it says when things go wrong."""
+"""The command as a user runs it: predictions, streams, pictures and errors."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ import pytest
 
 import pipeline.inference.formats as formats
 from commands import predict
-from commands.predict import Prediction
+from commands.predict import PredictionRun
 from pipeline.console import UserError
 from pipeline.files import read_json
 from pipeline.inference.formats import open_model
@@ -48,11 +48,11 @@ def command(*arguments, cwd=ROOT):
 
 def run(predictor, names, **options):
     lines = []
-    failed = Prediction(predictor, emit=lines.append, **options).run([str(name) for name in names])
+    failed = PredictionRun(predictor, emit=lines.append, **options).run([str(name) for name in names])
     return lines, failed
 
 
-def test_the_command_answers_for_every_video_and_tells_what_is_broken(classifier, videos):
+def test_the_command_classifies_every_video_and_reports_broken_ones(classifier, videos):
     done = command(videos, "--model", classifier, "--format", "csv", "--top", "2")
     assert done.returncode == 1
     rows = list(csv.DictReader(done.stdout.splitlines()))
@@ -66,13 +66,13 @@ def test_the_command_answers_for_every_video_and_tells_what_is_broken(classifier
     assert "Traceback" not in done.stderr
 
 
-def test_the_command_ends_well_where_all_is_well(classifier, videos, monkeypatch, capsys):
+def test_the_command_succeeds_for_a_single_video(classifier, videos, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["predict", str(videos / "a.avi"), "--model", str(classifier), "--top", "99"])
     predict.main()
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0] == f"{videos}/a.avi  (1.4 s, 7 frames)" and lines[1].split()[0] == "Dark" and len(lines) == 1 + len(CLASSES)
-    assert "classifying" not in err  # no bar for one
+    assert "classifying" not in err  # no progress bar for a single video
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_command_ends_well_where_all_is_well(classifier, videos, monkeypatch
         ([], "SOURCE"),
     ],
 )
-def test_bad_arguments_are_refused_before_anything_is_loaded(monkeypatch, capsys, arguments, message):
+def test_invalid_arguments_are_rejected_before_a_model_is_opened(monkeypatch, capsys, arguments, message):
     monkeypatch.setattr(sys, "argv", ["predict", *arguments])
     monkeypatch.setattr(predict, "open_model", lambda *given, **more: pytest.fail("a model was opened"))
     with pytest.raises(SystemExit) as caught:
@@ -95,7 +95,7 @@ def test_bad_arguments_are_refused_before_anything_is_loaded(monkeypatch, capsys
     assert message in capsys.readouterr().err
 
 
-def test_views_may_be_chosen(classifier, videos, monkeypatch, capsys):
+def test_the_number_of_views_can_be_set(classifier, videos, monkeypatch, capsys):
     opened = []
     monkeypatch.setattr(predict, "open_model", lambda *given, **more: opened.append(open_model(str(classifier))) or opened[0])
     monkeypatch.setattr(sys, "argv", ["predict", str(videos / "a.avi"), "--views", "3"])
@@ -103,7 +103,7 @@ def test_views_may_be_chosen(classifier, videos, monkeypatch, capsys):
     assert len(opened[0].view_indices(100)) == 3
 
 
-def test_json_has_a_record_for_what_is_missing_and_the_rest_goes_on(videos, tmp_path, capsys):
+def test_json_has_a_record_for_a_missing_source_and_the_others_are_classified(videos, tmp_path, capsys):
     lines, failed = run(whole_clips(None), [tmp_path / "none.avi", videos / "c.avi"], form="json", top=1)
     records = [json.loads(line) for line in lines]
     assert failed == 1
@@ -112,13 +112,13 @@ def test_json_has_a_record_for_what_is_missing_and_the_rest_goes_on(videos, tmp_
     assert "none.avi: there is no such file or folder" in capsys.readouterr().err
 
 
-def test_only_the_first_seconds_count(tmp_path):
+def test_only_the_first_seconds_are_classified(tmp_path):
     path = write_video(tmp_path / "v.avi", [20] * 10 + [250] * 30)
     assert json.loads(run(whole_clips(None), [path], form="json", seconds=2.0)[0][0])["top"][0]["class"] == "Dark"
     assert json.loads(run(whole_clips(None), [path], form="json")[0][0])["top"][0]["class"] == "Bright"
 
 
-def test_a_stream_answers_after_each_frame(tmp_path):
+def test_a_stream_gives_a_prediction_after_each_frame(tmp_path):
     path = write_video(tmp_path / "v.avi", [20] * 5 + [250] * 15)
     lines, failed = run(streaming(), [path], form="json", stream=True, top=2)
     records = [json.loads(line) for line in lines]
@@ -131,20 +131,20 @@ def test_a_stream_answers_after_each_frame(tmp_path):
     assert table[0] == "source,seconds,class,probability" and len(table) == 21
 
 
-def test_every_stream_starts_afresh_and_one_that_breaks_is_told(videos, capsys):
+def test_states_are_reset_for_every_stream_and_broken_ones_are_reported(videos, capsys):
     lines, failed = run(streaming(), [videos], stream=True)
     assert failed == 1 and "b.avi: FFmpeg cannot read it" in capsys.readouterr().err
     assert lines[0].endswith("a.avi") and lines[8].endswith("b.avi") and lines[9].endswith("c.avi")
     assert lines[10].endswith("Bright")
 
 
-def test_a_stream_can_start_afresh_every_few_seconds(tmp_path):
+def test_a_stream_can_be_reset_every_few_seconds(tmp_path):
     path = write_video(tmp_path / "v.avi", [20] * 10 + [250] * 10)
     seen, _ = run(streaming(), [path], stream=True, restart=2.0)
     assert [line.split()[-1] for line in seen] == ["Dark"] * 10 + ["Bright"] * 10
 
 
-def test_a_base_model_does_not_stream(tmp_path, videos):
+def test_a_base_model_cannot_stream(tmp_path, videos):
     def stream():
         raise UserError("a0 is a base model")
 
@@ -155,7 +155,7 @@ def test_a_base_model_does_not_stream(tmp_path, videos):
 
 
 class Camera:
-    """A live source that gives frames until the user presses Ctrl-C."""
+    """A live source that yields frames until the user presses Ctrl-C."""
 
     name, live = "camera:0", True
 
@@ -168,24 +168,24 @@ class Camera:
         raise KeyboardInterrupt
 
 
-def test_a_camera_streams_until_it_is_stopped(monkeypatch, tmp_path, capsys):
+def test_a_camera_streams_until_it_is_interrupted(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(predict, "find_sources", lambda name, rate: [Camera(0.2)])
     lines, failed = run(streaming(), ["camera:0"], stream=True, animate=tmp_path / "c.png")
     assert failed == 0 and len(lines) == 30
     assert (tmp_path / "c.png").exists()
-    assert "frames a second were seen" not in capsys.readouterr().err
+    assert "frames a second were processed" not in capsys.readouterr().err
     lines, _ = run(streaming(), ["camera:0"], stream=True, seconds=1.0)
     assert len(lines) == 5
-    # Afresh after ten seconds: by then it would take the ten bright frames several seconds to outweigh the fifty dark ones.
+    # Reset after ten seconds: without a reset it would take several seconds until the bright frames outweigh the dark ones.
     monkeypatch.setattr(predict, "find_sources", lambda name, rate: [Camera(0.5)])
     lines, _ = run(streaming(), ["camera:0"], stream=True)
     assert lines[20].endswith("Bright")
-    assert "camera:0: 2.0 frames a second were seen, the network was trained at 5" in capsys.readouterr().err
-    with pytest.raises(UserError, match="a camera has no end, so it needs --stream"):
+    assert "camera:0: 2.0 frames a second were processed, the network was trained at 5" in capsys.readouterr().err
+    with pytest.raises(UserError, match="a camera has no end; use --stream"):
         run(streaming(), ["camera:0"])
 
 
-def test_interrupting_anything_else_is_an_interruption(monkeypatch):
+def test_interrupting_any_other_source_ends_the_command(monkeypatch):
     camera = Camera(0.2)
     camera.live = False
     monkeypatch.setattr(predict, "find_sources", lambda name, rate: [camera])
@@ -193,32 +193,32 @@ def test_interrupting_anything_else_is_an_interruption(monkeypatch):
         run(streaming(), ["x.avi"], stream=True)
 
 
-def test_a_picture_is_drawn_beside_the_answer(tmp_path, videos, capsys):
+def test_a_picture_is_drawn_in_addition_to_the_prediction(tmp_path, videos, capsys):
     lines, failed = run(streaming(), [videos / "c.avi"], animate=tmp_path / "new/out.png")
     assert failed == 0 and lines[0].split("\n")[1].split()[0] == "Bright"
     assert (tmp_path / "new/out.png").read_bytes().startswith(b"\x89PNG")
     assert "drawn: " in capsys.readouterr().err
 
 
-def test_pictures_are_of_one_source_and_not_endless(tmp_path, videos, monkeypatch, capsys):
+def test_pictures_are_of_a_single_source_and_limited_in_length(tmp_path, videos, monkeypatch, capsys):
     out = tmp_path / "out.gif"
-    with pytest.raises(UserError, match="draws one source, and here are 3"):
+    with pytest.raises(UserError, match="draws a single source, but 3 are given"):
         run(streaming(), [videos], animate=out)
-    with pytest.raises(UserError, match="draws one source, and here are 2"):
+    with pytest.raises(UserError, match="draws a single source, but 2 are given"):
         run(streaming(), [videos / "a.avi", videos / "c.avi"], animate=out)
     monkeypatch.setattr(predict, "MAX_ANIMATED", 5)
     _, failed = run(streaming(), [videos / "a.avi"], animate=out)
-    assert failed == 1 and "has more than 5 frames; say --seconds 1" in capsys.readouterr().err
+    assert failed == 1 and "has more than 5 frames; use --seconds 1" in capsys.readouterr().err
     assert not out.exists()
 
 
 @pytest.mark.slow
-def test_registered_models_are_the_same_by_every_name(classifier, composed, store):
+def test_every_uri_of_a_registered_model_opens_the_same_classifier(classifier, composed, store):
     params = parse_params(composed)
     with begin_run(params, Path("models/run.json")) as run:
         logged = log_classifier(run, classifier / "saved_model", read_json(classifier / "classifier.json"), params)
     own = open_model(str(classifier))
-    views = np.random.default_rng(0).uniform(size=(2, own.count, own.size, own.size, 3)).astype(np.float32)
+    views = np.random.default_rng(0).uniform(size=(2, own.sampling.count, own.size, own.size, 3)).astype(np.float32)
     for uri in (f"models:/{logged.name}@latest", f"models:/{logged.name}/1", logged.uri, f"runs:/{run.run_id}/classifier"):
         predictor = open_model(uri)
         np.testing.assert_array_equal(predictor.probabilities(views), own.probabilities(views))
@@ -228,7 +228,7 @@ def test_registered_models_are_the_same_by_every_name(classifier, composed, stor
         open_model("models:/nothing@latest")
 
 
-def test_help_needs_no_tensorflow():
+def test_help_does_not_import_tensorflow():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "commands.predict", "--help"], cwd=ROOT, capture_output=True, text=True
     )
@@ -236,7 +236,7 @@ def test_help_needs_no_tensorflow():
     assert not re.search(r"\| +(tensorflow|matplotlib|mlflow)$", done.stderr, re.MULTILINE)
 
 
-def test_the_default_is_the_pipelines_output():
+def test_the_default_model_is_the_pipelines_output():
     from pipeline.artifacts import CLASSIFIER
 
     assert formats.CLASSIFIER == CLASSIFIER

@@ -1,1 +1,1 @@
-"""One way to open any classifier and to run it on clips, streams and cameras, and pictures of what it says."""
+"""Opens classifiers of any format and runs them on clips, streams and cameras; draws their predictions over time."""

@@ -1,8 +1,6 @@
-"""Opens what `--model`, `--pretrained` and `--weights` name.
+"""Opens classifiers: a classifier's folder, a SavedModel, a TFLite file, an MLflow model, or published Kinetics-600 weights.
 
-That is a classifier's folder, a SavedModel, a TFLite file, an MLflow model, or the published Kinetics-600 weights.
-
-TensorFlow is imported only for what needs it: a TFLite file does not.
+TensorFlow is imported only when it is needed; TFLite files run without it.
 """
 
 import os
@@ -25,7 +23,7 @@ from pipeline.tracking.store import readable_errors
 from pipeline.video.sampling import Sampling
 
 DEFAULT_PRETRAINED = "a0_stream"
-PUBLISHED_LITE_FPS = 5.0  # the published files are of A0 to A2, and say nothing of themselves
+PUBLISHED_LITE_FPS = 5.0  # of the published files (A0 to A2), which have no metadata
 _MLFLOW_URI = re.compile(r"(models|runs|mlflow-artifacts):/")
 
 
@@ -35,48 +33,49 @@ def open_model(
     """Opens a classifier.
 
     Args:
-      model: a folder, a .tflite file, or an MLflow URI. None: the pipeline's own classifier when there is one, else published
-        weights, as with `pretrained`.
-      pretrained: a variant's id. weights: where its weights come from, as `model.weights` says it; None: the published sources.
-      labels: a file with the names of the classes, for models that do not carry them.
+      model: a folder, a .tflite file, or an MLflow URI. None: the pipeline's own classifier if it exists, else published weights.
+      pretrained: the id of a published model.
+      weights: where its weights are, with the values of `model.weights`; None: the published sources.
+      labels: a file with the names of the classes, for models that do not contain them.
 
     Raises:
-      UserError: nothing is there, it cannot be read, or it is of another kind.
+      UserError: if there is no such model, or it cannot be read or is of an unknown format.
     """
     if model is None and pretrained is None and weights is None:
         if CLASSIFIER.exists():
-            return _folder(CLASSIFIER, labels)
-        say(f"{CLASSIFIER} is not there: taking the published Kinetics-600 weights of {DEFAULT_PRETRAINED}")
+            return _open_folder(CLASSIFIER, labels)
+        say(f"{CLASSIFIER} does not exist: using the published Kinetics-600 weights of {DEFAULT_PRETRAINED}")
     if model is None:
-        return _pretrained(pretrained or DEFAULT_PRETRAINED, weights or "pretrained", labels)
+        return _open_published(pretrained or DEFAULT_PRETRAINED, weights or "pretrained", labels)
     if _MLFLOW_URI.match(model):
-        return _registered(model, labels)
+        return _open_registered(model, labels)
     path = Path(model).expanduser()
     if path.is_dir():
-        return _folder(path, labels)
+        return _open_folder(path, labels)
     if not path.exists():
         raise UserError(
             f"--model {model}: not found", advice="give a folder, a .tflite file, or an MLflow URI such as models:/name@latest"
         )
     if path.suffix != ".tflite":
         raise UserError(f"--model {model}: not a .tflite file, and models of other formats are folders")
-    return _lite(path, labels)
+    return _open_lite(path, labels)
 
 
-def _own_names(what: str, labels: Path | None) -> None:
+def _refuse_labels(name: str, labels: Path | None) -> None:
+    """Raises UserError if labels are given for a model that contains them."""
     if labels is not None:
-        raise UserError(f"--labels {labels}: {what} carries the names of its classes; leave --labels out")
+        raise UserError(f"--labels {labels}: {name} contains the names of its classes", advice="leave --labels out")
 
 
-def _folder(folder: Path, labels: Path | None) -> Predictor:
-    """A classifier's folder as finetune leaves it, an export's, or the SavedModel in either."""
+def _open_folder(folder: Path, labels: Path | None) -> Predictor:
+    """Opens a folder that finetune or export wrote, or the SavedModel in it."""
     saved_model = folder if (folder / "saved_model.pb").exists() else folder / "saved_model"
     if not (saved_model / "saved_model.pb").exists():
-        raise UserError(f"--model {folder}: holds no SavedModel", advice=f"`dvc repro finetune` makes {CLASSIFIER}")
-    _own_names(str(folder), labels)
+        raise UserError(f"--model {folder}: contains no SavedModel", advice=f"`dvc repro finetune` makes {CLASSIFIER}")
+    _refuse_labels(str(folder), labels)
     home = saved_model.parent
     if (home / "classifier.json").exists():
-        return _classifier(home, str(folder))
+        return _open_classifier(home, str(folder))
     from pipeline.inference.saved_stream import SavedStream
 
     stream = SavedStream(saved_model)
@@ -86,8 +85,8 @@ def _folder(folder: Path, labels: Path | None) -> Predictor:
     )
 
 
-def _classifier(home: Path, name: str) -> Predictor:
-    """The classifier that finetune saved in `home`, or MLflow's copy of it, which has only the SavedModel and its description."""
+def _open_classifier(home: Path, name: str) -> Predictor:
+    """Opens the classifier that finetune wrote, or MLflow's copy of it, which has only the SavedModel and its description."""
     import tensorflow as tf
 
     from pipeline.inference.saved_stream import load_saved_model
@@ -95,10 +94,10 @@ def _classifier(home: Path, name: str) -> Predictor:
     description = ClassifierDescription.of(home)
     loaded = load_saved_model(home / "saved_model")
     if not hasattr(loaded, "probabilities"):
-        raise UserError(f"{name}: not a classifier that this pipeline made (its SavedModel has no function `probabilities`)")
+        raise UserError(f"{name}: not a classifier of this pipeline (its SavedModel has no function `probabilities`)")
 
     def compute(views: np.ndarray) -> np.ndarray:
-        return loaded.probabilities(tf.constant(views)).numpy()  # and keeps `loaded`, whose variables it reads
+        return loaded.probabilities(tf.constant(views)).numpy()  # also keeps the variables of `loaded` alive
 
     def stream() -> Stepper:
         from pipeline.models.family import open_stream
@@ -121,53 +120,53 @@ def _classifier(home: Path, name: str) -> Predictor:
     )
 
 
-def _registered(uri: str, labels: Path | None) -> Predictor:
+def _open_registered(uri: str, labels: Path | None) -> Predictor:
     import mlflow
 
-    _own_names(uri, labels)
+    _refuse_labels(uri, labels)
     store = configure()
-    with TemporaryDirectory() as folder:  # only as long as it takes to load it
+    with TemporaryDirectory() as folder:  # not needed once the model is loaded
         with readable_errors(store), active_store(store):
             home = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)) / "artifacts"
         if not (home / "classifier.json").exists() or not (home / "saved_model").is_dir():
             raise UserError(f"{uri}: not a classifier that this pipeline registered")
-        return _classifier(home, uri)
+        return _open_classifier(home, uri)
 
 
-def _lite(path: Path, labels: Path | None) -> Predictor:
+def _open_lite(path: Path, labels: Path | None) -> Predictor:
     from pipeline.inference.lite import LiteClassifier, read_metadata
 
-    described = read_metadata(path)
-    threads = min(4, os.cpu_count() or 1)  # of more, networks this small make no use
-    if described is None:
+    metadata = read_metadata(path)
+    threads = min(4, os.cpu_count() or 1)  # networks this small do not benefit from more
+    if metadata is None:
         names = kinetics_labels() if labels is None else read_labels(labels)
         lite = LiteClassifier(path, threads, labels=names, fps=PUBLISHED_LITE_FPS)
         return StreamingPredictor(lite, f"{path} ({len(names)} classes)", names, fps=lite.fps, size=lite.size)
-    _own_names(str(path), labels)
+    _refuse_labels(str(path), labels)
     lite = LiteClassifier(path, threads)
     about = f"{path} ({lite.model}, {lite.format}, {len(lite.classes)} classes)"
     sampling = None
-    if described.count is not None:
-        sampling = Sampling(described.count, lite.size, described.sampling, described.short_clips)
-    return StreamingPredictor(lite, about, lite.classes, fps=lite.fps, size=lite.size, sampling=sampling, views=described.views)
+    if metadata.count is not None:
+        sampling = Sampling(metadata.count, lite.size, metadata.sampling, metadata.short_clips)
+    return StreamingPredictor(lite, about, lite.classes, fps=lite.fps, size=lite.size, sampling=sampling, views=metadata.views)
 
 
-def _pretrained(name: str, weights: str, labels: Path | None) -> Predictor:
+def _open_published(name: str, weights: str, labels: Path | None) -> Predictor:
     try:
         found = open_pretrained(name, weights, labels)
     except UserError as error:
         raise UserError(_as_options(error.message), advice=_as_options(error.advice)) from error
-    fed = {"fps": found.fps, "size": found.size}
+    expected_input = {"fps": found.fps, "size": found.size}
     if found.stream is not None:
         stepper = StatefulStepper(found.stream.call, found.stream.init_states)
-        return StreamingPredictor(stepper, found.about, found.classes, **fed)
+        return StreamingPredictor(stepper, found.about, found.classes, **expected_input)
 
     def stream() -> Stepper:
-        raise UserError(f"{name} sees a whole clip at once", advice=f"frame by frame run {found.to_stream}")
+        raise UserError(f"{name} takes whole clips", advice=f"to run frame by frame, use {found.to_stream}")
 
-    return ClipPredictor(found.probabilities, stream, found.about, found.classes, **fed)
+    return ClipPredictor(found.probabilities, stream, found.about, found.classes, **expected_input)
 
 
 def _as_options(text: str) -> str:
-    """What is said of the parameters, said of predict's options."""
+    """A message about parameters, reworded for the options of predict."""
     return text.replace("set model=", "use --pretrained ").replace("model.weights", "--weights")

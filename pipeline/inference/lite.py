@@ -1,6 +1,6 @@
-"""A stream network in a TensorFlow Lite file, run frame by frame by LiteRT: no TensorFlow, a start in a tenth of a second.
+"""A stream network in a TensorFlow Lite file, run frame by frame by LiteRT: without TensorFlow, it starts in a tenth of a second.
 
-Labels, frame rate and the rest are read from inside the file, so that a file is all that has to be handed on.
+Labels, frame rate and other metadata are inside the file, so the file is all that has to be distributed.
 """
 
 import zipfile
@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.console import UserError, without_chatter
 
 IMAGE, LOGITS = "image", "logits"
-ABOUT = "movinet.json"  # in the zip archive at the end of a file
+ABOUT = "movinet.json"  # name of the metadata in the zip archive at the end of a file
 
 
 class LiteMetadata(BaseModel):
-    """What a file of ours says about itself; see `ClassifierDescription`. None: files of earlier versions did not say."""
+    """The metadata in an exported file; see `ClassifierDescription`. A value is None if an earlier version did not write it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -33,7 +33,7 @@ class LiteMetadata(BaseModel):
 
 
 def read_metadata(path: Path) -> LiteMetadata | None:
-    """What a file says about itself; None for a file that has none of ours."""
+    """The metadata of a file; None for a file that this pipeline did not export."""
     try:
         with zipfile.ZipFile(path) as archive:
             return LiteMetadata.model_validate_json(archive.read(ABOUT))
@@ -44,22 +44,22 @@ def read_metadata(path: Path) -> LiteMetadata | None:
 
 
 class LiteClassifier:
-    """One stream: `step` takes a frame and remembers what it needs of it; `reset` forgets.
+    """One stream: `step` takes a frame and updates the states; `reset` resets them.
 
     Attributes:
-      classes: names, in the order of the logits.
-      fps: frames a second that it was trained at; None where neither the file nor the caller says.
+      classes: names in the order of the logits.
+      fps: frames a second that it was trained at; None if neither the file nor the caller states it.
       size: pixels of a side.
-      format: float32, float16, dynamic or int8; None for a file of others.
-      model: the variant's id; None for a file of others.
-      state_bytes: what is remembered between frames.
+      format: float32, float16, dynamic or int8; None for a file without metadata.
+      model: the model's id; None for a file without metadata.
+      state_bytes: size of the states between frames.
     """
 
     def __init__(self, path: Path, threads: int = 1, *, labels: list[str] | None = None, fps: float | None = None):
-        """Opens `path`. `labels` and `fps`: for files in the published layout that hold no metadata of ours.
+        """Opens `path`. labels, fps: for files in the published layout, which have no metadata.
 
         Raises:
-          UserError: not there, not a TensorFlow Lite file, not a stream network, or without labels that fit.
+          UserError: if the file does not exist, is not a TensorFlow Lite file, not a stream network, or has no suitable labels.
         """
         from ai_edge_litert.interpreter import Interpreter
 
@@ -76,7 +76,7 @@ class LiteClassifier:
         except (ValueError, RuntimeError) as error:
             raise UserError(f"{path}: not a TensorFlow Lite file with one signature ({_short(error)})") from error
         if IMAGE not in inputs or LOGITS not in outputs or set(inputs) - {IMAGE} != set(outputs) - {LOGITS}:
-            raise UserError(f"{path}: not a stream network: it should take image and states, and give logits and the same states")
+            raise UserError(f"{path}: not a stream network, which takes image and states, and returns logits and the same states")
         shape = tuple(inputs[IMAGE]["shape"])
         if len(shape) != 5 or shape[:2] != (1, 1) or shape[2] != shape[3] or inputs[IMAGE]["dtype"] != np.float32:
             raise UserError(f"{path}: takes images {shape} of {np.dtype(inputs[IMAGE]['dtype'])}, not one square float32 frame")
@@ -92,29 +92,29 @@ class LiteClassifier:
         self.format, self.model = (None, None) if about is None else (about.format, about.model)
         self._image, self._logits = inputs[IMAGE]["index"], outputs[LOGITS]["index"]
         names = sorted(set(inputs) - {IMAGE})
-        # Where a network leaves a state alone, what goes in and what comes out are one tensor.
-        self._pairs = [(inputs[name]["index"], outputs[name]["index"]) for name in names]
-        self._start = [(inputs[name]["index"], inputs[name]["quantization"][1]) for name in names]
+        # If a network does not change a state, its input and output are the same tensor.
+        self._state_pairs = [(inputs[name]["index"], outputs[name]["index"]) for name in names]
+        self._zeros = [(inputs[name]["index"], inputs[name]["quantization"][1]) for name in names]
         self.state_bytes = sum(int(np.prod(inputs[name]["shape"])) * np.dtype(inputs[name]["dtype"]).itemsize for name in names)
         self.reset()
 
     def reset(self) -> None:
-        """Forgets every frame: a new clip begins."""
-        for place, zero in self._start:
-            self._interpreter.tensor(place)()[...] = zero
+        """Resets the states: a new clip begins."""
+        for index, zero in self._zeros:
+            self._interpreter.tensor(index)()[...] = zero
 
     def step(self, image: np.ndarray) -> np.ndarray:
         """The logits, float32 (N,), after the next frame, float32 (size, size, 3) in [0, 1].
 
         Raises:
-          ValueError: another shape or type.
+          ValueError: if the shape or type differs.
         """
         if image.shape != (self.size, self.size, 3) or image.dtype != np.float32:
             raise ValueError(f"expected float32 ({self.size}, {self.size}, 3), got {image.dtype} {image.shape}")
         tensor = self._interpreter.tensor
         tensor(self._image)()[0, 0] = image
         self._interpreter.invoke()
-        for before, after in self._pairs:
+        for before, after in self._state_pairs:
             if before != after:
                 np.copyto(tensor(before)(), tensor(after)())
         return tensor(self._logits)()[0].copy()

@@ -1,8 +1,8 @@
-"""A classifier of whichever format behind one interface, so that the answers do not depend on what it was read from.
+"""One interface for classifiers of every format, so that predictions do not depend on the format.
 
-Invariants: `probabilities` takes views as the network is fed, and gives a row a view; a clip's answer is their mean. A
-format that runs frame by frame answers for a view with what it says after the view's last frame, from fresh states: the networks
-are causal, so this is the whole view's answer.
+Invariants: `probabilities` takes preprocessed views and returns a row per view; a clip's prediction is their mean. For a network
+that runs frame by frame, the prediction for a view is the one after its last frame, starting from reset states: the networks are
+causal, so this is the prediction for the whole view.
 """
 
 import math
@@ -14,18 +14,20 @@ from pipeline.console import UserError
 from pipeline.inference.stepper import Stepper, softmax
 from pipeline.video.sampling import Sampling, uniform_indices
 
-CLIP_SECONDS = 10  # of a view where nothing else is known: published networks were trained and measured on clips of 10 s
-MAX_VIEWS = 10  # of a long clip, where the number is not the model's own
+CLIP_SECONDS = 10  # of a view if the model does not state it: published networks were trained and evaluated on clips of 10 s
+MAX_VIEWS = 10  # of a long clip, if the model does not state a number
 
 
 class Predictor:
-    """A classifier and how to feed it.
+    """A classifier and the input that it expects.
 
     Attributes:
-      about: what it is, for people.
-      classes: N names in the order of its outputs. fps: frames a second. size: pixels of a side.
-      sampling: how views are cut out of a clip; None: views of CLIP_SECONDS, or of the whole clip where it is shorter.
-      views: of a clip; None: as many as its length calls for.
+      about: a description for messages.
+      classes: N names in the order of the outputs.
+      fps: frames a second.
+      size: pixels of a side.
+      sampling: how views are cut out of a clip; None: views of CLIP_SECONDS, or of the whole clip if it is shorter.
+      views: number of views of a clip; None: as many as cover it, at most MAX_VIEWS.
     """
 
     def __init__(
@@ -45,14 +47,14 @@ class Predictor:
         """The frames of each view of a clip of `total` frames: int (views, count)."""
         if self.sampling is None:
             count = min(total, round(CLIP_SECONDS * self.fps))
-            return uniform_indices(total, count, self.views or self._views_for(total, count))
-        return self.sampling.indices(total, self.views or self._views_for(total, self.sampling.count))
+            return uniform_indices(total, count, self.views or self._number_of_views(total, count))
+        return self.sampling.indices(total, self.views or self._number_of_views(total, self.sampling.count))
 
-    def _views_for(self, total: int, count: int) -> int:
+    def _number_of_views(self, total: int, count: int) -> int:
         return min(MAX_VIEWS, math.ceil(total / count))
 
     def stream(self) -> Stepper:
-        """The same network frame by frame. Raises UserError where this is not possible."""
+        """The same network frame by frame. Raises UserError if it cannot run so."""
         raise NotImplementedError
 
     def probabilities(self, views: np.ndarray) -> np.ndarray:
@@ -60,21 +62,22 @@ class Predictor:
         raise NotImplementedError
 
     def clip_probabilities(self, views: np.ndarray) -> np.ndarray:
-        """The answer for a clip, float32 (N,): the mean over its views."""
-        return self.named(self.probabilities(views)).mean(axis=0)
+        """The probabilities of a clip, float32 (N,): the mean over its views."""
+        probabilities = self.probabilities(views)
+        self.check_outputs(probabilities)
+        return probabilities.mean(axis=0)
 
-    def named(self, outputs: np.ndarray) -> np.ndarray:
-        """`outputs` (..., N) as they are; raises UserError where there are more or fewer of them than names."""
+    def check_outputs(self, outputs: np.ndarray) -> None:
+        """Raises UserError if the number of outputs (..., N) is not that of the class names."""
         if outputs.shape[-1] != len(self.classes):
             raise UserError(f"{self.about}: has {outputs.shape[-1]} outputs, but there are {len(self.classes)} class names")
-        return outputs
 
 
 class StreamingPredictor(Predictor):
-    """A network that runs frame by frame, and so answers for whole views too. It is one network: one stream at a time."""
+    """A network that runs frame by frame, and over whole views too. It has one set of states, so it runs one stream at a time."""
 
-    def __init__(self, stepper: Stepper, about: str, classes: Sequence[str], **feeding) -> None:
-        super().__init__(about, classes, **feeding)
+    def __init__(self, stepper: Stepper, about: str, classes: Sequence[str], **expected_input) -> None:
+        super().__init__(about, classes, **expected_input)
         self._stepper = stepper
 
     def stream(self) -> Stepper:
@@ -92,7 +95,7 @@ class StreamingPredictor(Predictor):
 
 
 class ClipPredictor(Predictor):
-    """A network that takes whole views; `stream` loads its other form."""
+    """A network that takes whole views. stream: called to open its frame-by-frame form."""
 
     def __init__(
         self,
@@ -100,21 +103,21 @@ class ClipPredictor(Predictor):
         stream: Callable[[], Stepper],
         about: str,
         classes: Sequence[str],
-        **feeding,
+        **expected_input,
     ) -> None:
-        super().__init__(about, classes, **feeding)
+        super().__init__(about, classes, **expected_input)
         self._compute, self._stream = compute, stream
 
     def stream(self) -> Stepper:
         return self._stream()
 
     def probabilities(self, views: np.ndarray) -> np.ndarray:
-        # One view at a time: a larger batch is no faster on a CPU, and ten views of 50 frames hold gigabytes of feature maps.
+        # One view at a time: a larger batch is no faster on a CPU, and feature maps of ten views of 50 frames take gigabytes.
         return np.concatenate([np.asarray(self._compute(view[None])) for view in views])
 
 
 class StatefulStepper:
-    """A pair of TensorFlow functions as a Stepper.
+    """A pair of TensorFlow functions with the interface of a Stepper.
 
     Args:
       call: (float32 (1, 1, size, size, 3), states) -> (logits (1, N), states).

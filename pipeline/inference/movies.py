@@ -1,4 +1,4 @@
-"""Pictures as a GIF (Pillow) or an MP4 (OpenCV)."""
+"""Writes pictures as an animated GIF (Pillow) or an MP4 (OpenCV)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
@@ -10,62 +10,62 @@ from PIL import Image
 
 from pipeline.console import UserError
 
-# H.264 plays everywhere, but OpenCV's own wheels cannot write it; VP9 plays in browsers; MPEG-4 Part 2 in desktop players.
+# H.264 plays everywhere, but OpenCV's wheels cannot encode it; VP9 plays in browsers, MPEG-4 Part 2 in desktop players.
 CODECS = ("avc1", "vp09", "mp4v")
-TICKS = 100  # a second: a GIF counts time in these
+TICKS = 100  # a second: the unit of time in a GIF
 
 
-def _numbers(colours: np.ndarray) -> np.ndarray:
-    """uint8 (..., 3) colours as one number each, uint32 (...)."""
+def _packed(colours: np.ndarray) -> np.ndarray:
+    """Colours uint8 (..., 3) as one number each, uint32 (...)."""
     padded = np.zeros((*colours.shape[:-1], 4), np.uint8)
     padded[..., :3] = colours
     return padded.view(np.uint32)[..., 0]
 
 
-def _palettes(pictures: Iterable[np.ndarray], kept: Sequence[tuple[int, int, int]]) -> Iterator[Image.Image]:
-    """Each picture in 256 colours: those `kept`, and the best for it. Undithered, as dither makes plain areas crawl."""
-    colours = _numbers(np.array(kept, np.uint8).reshape(-1, 3))
+def _quantised(pictures: Iterable[np.ndarray], fixed: Sequence[tuple[int, int, int]]) -> Iterator[Image.Image]:
+    """Each picture in 256 colours: the `fixed` ones, and the best others. Without dithering, which makes plain areas flicker."""
+    colours = _packed(np.array(fixed, np.uint8).reshape(-1, 3))
     order = np.argsort(colours)
     for picture in pictures:
-        best = Image.fromarray(picture).quantize(256 - len(kept), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        indices = np.asarray(best) + np.uint8(len(kept))
-        if len(kept):
-            pixels = _numbers(picture)
-            found = order[np.searchsorted(colours, pixels, sorter=order).clip(max=len(kept) - 1)]
+        best = Image.fromarray(picture).quantize(256 - len(fixed), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        indices = np.asarray(best) + np.uint8(len(fixed))
+        if len(fixed):
+            pixels = _packed(picture)
+            found = order[np.searchsorted(colours, pixels, sorter=order).clip(max=len(fixed) - 1)]
             indices = np.where(colours[found] == pixels, found, indices).astype(np.uint8)
         image = Image.fromarray(indices)
-        image.putpalette([level for colour in kept for level in colour] + best.getpalette())
+        image.putpalette([level for colour in fixed for level in colour] + best.getpalette())
         yield image
 
 
 def write_gif(
-    path: Path, pictures: Iterable[np.ndarray], count: int, fps: float, kept: Sequence[tuple[int, int, int]] = ()
+    path: Path, pictures: Iterable[np.ndarray], count: int, fps: float, fixed_colours: Sequence[tuple[int, int, int]] = ()
 ) -> None:
-    """Writes `count` uint8 (H, W, 3) RGB pictures, repeating for ever; times are rounded so that the length stays right.
+    """Writes `count` pictures uint8 (H, W, 3), RGB, as an endless loop; rounding of the times does not change the total length.
 
-    kept: colours 0..255 that every picture has in its palette, so that they are the same throughout.
+    fixed_colours: 0..255, in the palette of every picture, so that they are the same throughout.
     """
     starts = [round(number * TICKS / fps) for number in range(count + 1)]
     milliseconds = [(after - before) * 1000 // TICKS for before, after in pairwise(starts)]
-    frames = _palettes(pictures, kept)
+    frames = _quantised(pictures, fixed_colours)
     next(frames).save(path, "GIF", save_all=True, append_images=frames, duration=milliseconds, loop=0, disposal=1)
 
 
 def write_mp4(path: Path, pictures: Iterable[np.ndarray], fps: float) -> None:
-    """Writes uint8 (H, W, 3) RGB pictures of even size, with the first codec of CODECS that this OpenCV has."""
+    """Writes pictures uint8 (H, W, 3), RGB, of even size, with the first of CODECS that this OpenCV can encode."""
     pictures = iter(pictures)
     first = next(pictures)
-    named = path.with_name(f"{path.name}.mp4")  # FFmpeg knows the format by the suffix
+    temporary = path.with_name(f"{path.name}.mp4")  # FFmpeg chooses the format by the suffix
     try:
-        writer = _writer(named, fps, first.shape[1], first.shape[0])
+        writer = _writer(temporary, fps, first.shape[1], first.shape[0])
         try:
             for picture in chain([first], pictures):
                 writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         finally:
             writer.release()
-        named.replace(path)
+        temporary.replace(path)
     finally:
-        named.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _writer(path: Path, fps: float, width: int, height: int) -> cv2.VideoWriter:
@@ -74,4 +74,4 @@ def _writer(path: Path, fps: float, width: int, height: int) -> cv2.VideoWriter:
         if writer.isOpened():
             return writer
         writer.release()
-    raise UserError(f"this OpenCV writes no MP4 (tried {', '.join(CODECS)}); give --animate a .gif")
+    raise UserError(f"this OpenCV cannot write an MP4 (tried {', '.join(CODECS)})", advice="give --animate a .gif")

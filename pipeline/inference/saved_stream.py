@@ -1,4 +1,4 @@
-"""A SavedModel that export made, run frame by frame: it says itself how it is to be fed."""
+"""An exported SavedModel, run frame by frame. It contains a description of the input that it expects."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pipeline.video.sampling import Sampling
 
 
 def load_saved_model(folder: Path):
-    """`tf.saved_model.load`, with a UserError for what cannot be read."""
+    """`tf.saved_model.load`, but raises UserError for a folder that cannot be read."""
     try:
         return tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
@@ -22,33 +22,35 @@ class SavedStream:
     """See `stepper.Stepper`.
 
     Attributes:
-      classes: names in the order of the logits. fps: frames a second. size: pixels of a side.
-      sampling, views: of whole clips; None for a SavedModel of an earlier version that does not say.
-      state_bytes: what is remembered between frames.
+      classes: names in the order of the logits.
+      fps: frames a second.
+      size: pixels of a side.
+      sampling, views: of whole clips; None for a SavedModel of an earlier version, which does not state them.
+      state_bytes: size of the states between frames.
     """
 
     def __init__(self, folder: Path):
         """Raises UserError for a SavedModel that does not run frame by frame."""
         loaded = load_saved_model(folder)
         if not all(hasattr(loaded, part) for part in ("call", "init_states", "classes", "fps")):
-            message = f"{folder}: a SavedModel that does not say how it is to be fed"
-            raise UserError(message, advice="of a network of whole clips, name the classifier's folder (models/classifier)")
-        self._loaded = loaded  # its functions read its variables
+            message = f"{folder}: a SavedModel that does not describe its input"
+            raise UserError(message, advice="for a network of whole clips, name the classifier's folder (models/classifier)")
+        self._loaded = loaded  # keeps the variables of its functions alive
         self._call = signature_call(loaded)
-        self._start = loaded.init_states()
+        self._initial_states = loaded.init_states()
         (image,) = [spec for spec in loaded.signatures["call"].structured_input_signature[1].values() if spec.name == "image"]
         self.classes = [label.decode() for label in loaded.classes.numpy()]
         self.fps, self.size = float(loaded.fps), int(image.shape[2])
         self.sampling = self.views = None
         if hasattr(loaded, "count"):
             self.views = int(loaded.views)
-            how = [loaded.sampling, loaded.short_clips] if hasattr(loaded, "sampling") else []
-            self.sampling = Sampling(int(loaded.count), self.size, *(value.numpy().decode() for value in how))
-        self.state_bytes = sum(state.numpy().nbytes for state in self._start.values())
+            options = [loaded.sampling, loaded.short_clips] if hasattr(loaded, "sampling") else []
+            self.sampling = Sampling(int(loaded.count), self.size, *(value.numpy().decode() for value in options))
+        self.state_bytes = sum(state.numpy().nbytes for state in self._initial_states.values())
         self.reset()
 
     def reset(self) -> None:
-        self._states = self._start
+        self._states = self._initial_states
 
     def step(self, image: np.ndarray) -> np.ndarray:
         logits, self._states = self._call(tf.constant(image[None, None]), self._states)

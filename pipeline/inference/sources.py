@@ -1,7 +1,7 @@
-"""What a SOURCE on the command line stands for: video files, image sequences, or a camera, all read as one kind of thing.
+"""The sources that predict reads: video files, image sequences and cameras, all with one interface.
 
-Invariants: a source gives the frames that the pipeline's own decoding (`pipeline.video.decode`) gives, at the rate and size asked
-for, in constant memory; output frame k shows what is seen at k / fps seconds.
+Invariants: a source yields the same frames as the pipeline's decoding (`pipeline.video.decode`) at the requested rate and size,
+in constant memory; output frame k is the one shown at k / fps seconds.
 """
 
 import os
@@ -29,7 +29,12 @@ Frame = tuple[int, np.ndarray]  # microseconds from the start, uint8 RGB (H, W, 
 
 
 class Source(Protocol):
-    """One thing to classify. `name` is what the user calls it; a `live` one has no end and can be read only once."""
+    """Something to classify.
+
+    Attributes:
+      name: the name that the user gave.
+      live: whether it has no end and can be read only once.
+    """
 
     name: str
     live: bool
@@ -38,23 +43,23 @@ class Source(Protocol):
         """Frames at `fps` a second, short side `size` pixels. Raises BrokenVideo, or UserError for a camera."""
 
 
-def _telling(name: str) -> Callable[[Damage], None]:
+def _warn_about(name: str) -> Callable[[Damage], None]:
     return lambda damage: say(f"warning: {name}: {damage}")
 
 
 class Video(NamedTuple):
-    """A file that FFmpeg reads: a video, a GIF."""
+    """A file that FFmpeg decodes: a video or a GIF."""
 
     name: str
     path: Path
     live: bool = False
 
     def frames(self, fps: float, size: int) -> Iterator[Frame]:
-        yield from iterate_frames(self.path, fps, size, threads=os.cpu_count() or 1, on_damage=_telling(self.name))
+        yield from iterate_frames(self.path, fps, size, threads=os.cpu_count() or 1, on_damage=_warn_about(self.name))
 
 
 class Images(NamedTuple):
-    """An image sequence. `rate`: images a second, or None where each image is one frame, whatever rate is asked for."""
+    """An image sequence. rate: images a second; None: each image is one frame at any requested rate."""
 
     name: str
     paths: tuple[Path, ...]
@@ -62,12 +67,12 @@ class Images(NamedTuple):
     live: bool = False
 
     def frames(self, fps: float, size: int) -> Iterator[Frame]:
-        warn = _telling(self.name)
+        warn = _warn_about(self.name)
         yield from sample_images(Path(self.name), self.paths, self.rate, fps, size, rgb=True, on_damage=warn)
 
 
 class Camera(NamedTuple):
-    """A camera by its number. Its frames are those of the moment they are asked for; their times are real ones."""
+    """A camera by its number. Yields the current frame whenever the next one is due; timestamps are of the wall clock."""
 
     name: str
     number: int
@@ -77,49 +82,50 @@ class Camera(NamedTuple):
         capture = cv2.VideoCapture(self.number)
         try:
             if not capture.isOpened():
-                raise UserError(f"{self.name}: no such camera, or another program uses it; is it plugged in, may you read it?")
-            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where it is heeded, frames do not age in a queue
+                message = f"{self.name}: no such camera, or another program uses it"
+                raise UserError(message, advice="check that it is connected and that you have permission to read it")
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where supported, so that frames do not wait in a queue
             start, due = time.monotonic(), 0.0
             while True:
                 if not capture.grab():
-                    raise UserError(f"{self.name}: stopped giving frames")
+                    raise UserError(f"{self.name}: stopped delivering frames")
                 now = time.monotonic() - start
                 if now < due:
                     continue
                 converted, image = capture.retrieve()
                 if not converted:
-                    raise UserError(f"{self.name}: gave a frame that cannot be read")
+                    raise UserError(f"{self.name}: delivered a frame that cannot be converted")
                 yield round(now * MICROSECONDS), finish_frame(image, frame_size(image.shape[1], image.shape[0], size))
-                due = max(due + 1 / fps, time.monotonic() - start)  # what is late is left out, not made up for
+                due = max(due + 1 / fps, time.monotonic() - start)  # late frames are skipped
         finally:
             capture.release()
 
 
-def _sequence(pattern: str, rate: float | None) -> Images:
-    """The images whose names fit a pattern such as frames_%04d.png, by number."""
+def _find_images(pattern: str, rate: float | None) -> Images:
+    """The images whose names match a pattern such as frames_%04d.png, ordered by number."""
     folder, name = Path(pattern).parent, Path(pattern).name
     found = list(_NUMBER.finditer(name))
     if len(found) != 1:
-        raise UserError(f"{pattern}: a pattern has one place for a number, such as %04d, in its file name")
+        raise UserError(f"{pattern}: a pattern needs exactly one number, such as %04d, in its file name")
     padded, width = found[0].groups()
-    digits = f"[0-9]{{{width}}}|[1-9][0-9]{{{width},}}" if padded and width else "[0-9]+"  # as printf would write them
-    fits = re.compile(re.escape(name[: found[0].start()]) + f"({digits})" + re.escape(name[found[0].end() :]))
+    digits = f"[0-9]{{{width}}}|[1-9][0-9]{{{width},}}" if padded and width else "[0-9]+"  # as printf formats them
+    expression = re.compile(re.escape(name[: found[0].start()]) + f"({digits})" + re.escape(name[found[0].end() :]))
     numbered = {}
     for path in folder.iterdir() if folder.is_dir() else ():
-        if match := fits.fullmatch(path.name):
+        if match := expression.fullmatch(path.name):
             numbered[int(match[1])] = path
     if not numbered:
-        raise UserError(f"{pattern}: no file's name fits it")
+        raise UserError(f"{pattern}: no file matches it")
     numbers = sorted(numbered)
     gap = next((pair for pair in pairwise(numbers) if pair[1] - pair[0] != numbers[1] - numbers[0]), None)
     if gap:
-        say(f"note: {pattern}: after {gap[0]} comes {gap[1]}; the images are taken as they follow each other, without a pause")
+        say(f"note: {pattern}: after {gap[0]} comes {gap[1]}; the images are read as consecutive frames")
     return Images(pattern, tuple(numbered[number] for number in numbers), rate)
 
 
-def _folder(folder: Path, rate: float | None) -> list[Source]:
-    """Every video under `folder`, by content; where there is none, every folder that holds images is a sequence."""
-    from pipeline.sources.folders import reason_against  # brings pandas, which only folders need
+def _find_in_folder(folder: Path, rate: float | None) -> list[Source]:
+    """Every video under `folder`, recognised by content; if there is none, one sequence for every folder that contains images."""
+    from pipeline.sources.folders import reason_against  # imports pandas, which only folders need
 
     videos: list[Path] = []
     sequences: dict[Path, list[Path]] = {}
@@ -135,43 +141,43 @@ def _folder(folder: Path, rate: float | None) -> list[Source]:
                 continue
             if reason_against(path) is NOT_VIDEO:
                 left_out.add(NOT_VIDEO, path.relative_to(folder).as_posix())
-            else:  # one that cannot be read, or whose content denies its suffix, is told with the others' answers
+            else:  # one that cannot be read, or whose content does not match its suffix, is reported when it is classified
                 videos.append(path)
     if left_out.count:
         say(f"{folder}: {left_out.line()}")
     if videos:
         return [Video(str(path), path) for path in videos]
     if not sequences:
-        raise UserError(f"{folder}: holds neither videos nor images ({', '.join(IMAGE_SUFFIXES)})")
-    return [Images(str(at), tuple(sorted(paths, key=natural_order)), rate) for at, paths in sorted(sequences.items())]
+        raise UserError(f"{folder}: contains neither videos nor images ({', '.join(IMAGE_SUFFIXES)})")
+    return [Images(str(path), tuple(sorted(images, key=natural_order)), rate) for path, images in sorted(sequences.items())]
 
 
 def find_sources(name: str, rate: float | None = None) -> list[Source]:
-    """The sources that one argument stands for: a file, each video of a folder, one image sequence, or a camera.
+    """The sources that one argument names: a file, each video of a folder, one image sequence, or a camera.
 
     Args:
-      rate: images a second of a sequence; None: one image a frame of the model.
+      rate: images a second of a sequence; None: each image is one frame.
 
     Raises:
-      UserError: nothing is there, or nothing of the kind.
+      UserError: if there is no such source.
     """
     if name.startswith(CAMERA):
         number = name.removeprefix(CAMERA)
         if not number.isdecimal():
-            raise UserError(f"{name}: a camera is given by its number, such as camera:0")
+            raise UserError(f"{name}: not the number of a camera", advice="name a camera by its number, such as camera:0")
         return [Camera(name, int(number))]
     path = Path(name).expanduser()
     if path.is_dir():
-        return _folder(path, rate)
+        return _find_in_folder(path, rate)
     if path.exists():
         return [Images(name, (path,), rate) if path.suffix.lower() in IMAGE_SUFFIXES else Video(name, path)]
     if _NUMBER.search(path.name):
-        return [_sequence(str(path), rate)]
+        return [_find_images(str(path), rate)]
     raise UserError(f"{name}: there is no such file or folder")
 
 
-def limited(frames: Iterator[Frame], seconds: float | None) -> Iterator[Frame]:
-    """The frames of the first `seconds` (None: all)."""
+def first_seconds(frames: Iterator[Frame], seconds: float | None) -> Iterator[Frame]:
+    """The frames of the first `seconds`; None: all."""
     for timestamp, image in frames:
         if seconds is not None and timestamp >= seconds * MICROSECONDS:
             return

@@ -1,4 +1,4 @@
-"""What runs frame by frame, whatever computes it, and how its answer becomes probabilities."""
+"""The interface of networks that run frame by frame, and functions for running them."""
 
 import os
 from collections.abc import Callable
@@ -10,16 +10,16 @@ from pipeline.inference.lite import IMAGE, LOGITS
 
 
 def one_thread() -> None:
-    """Has TensorFlow use one thread, unless the environment says how many. Call before anything is computed.
+    """Limits TensorFlow to one thread, unless the environment sets a number. Call before anything is computed.
 
-    A frame is too little work to share: two threads took twice as long with A0, and as long with A5.
+    A frame is too little work for several threads: with two, A0 took twice as long, and A5 as long as with one.
     """
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, "1")
 
 
 def signature_call(loaded) -> Callable:
-    """`call(image, states)` of a loaded SavedModel by way of its signature, which takes a millisecond less than the function."""
+    """`call(image, states)` of a loaded SavedModel through its signature, which is a millisecond faster than the function."""
     signature = loaded.signatures["call"]
 
     def call(image, states: dict) -> tuple:
@@ -33,13 +33,13 @@ class Stepper(Protocol):
     """A network run frame by frame."""
 
     def reset(self) -> None:
-        """Forgets all frames."""
+        """Resets the states to those before the first frame."""
 
     def step(self, image: np.ndarray) -> np.ndarray:
         """A frame float32 (size, size, 3) in [0, 1] -> logits float32 (N,) for all frames since `reset`."""
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """(..., N) logits -> probabilities of the same type."""
+    """Probabilities of logits (..., N), of the same type."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)

@@ -1,7 +1,7 @@
-"""A source frame by frame: what the network says after each frame of all frames so far.
+"""Runs a network over a source frame by frame: a prediction after each frame, from all frames so far.
 
-The network averages over all frames since its states were fresh: over hours, new frames would hardly count. So a stream can be
-started afresh every few seconds, and a camera's is.
+A stream MoViNet averages over all frames since its states were reset: after hours, new frames would hardly matter. So the states
+can be reset at regular intervals; those of a camera are by default.
 """
 
 from collections.abc import Iterator
@@ -10,31 +10,35 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.inference.models import Predictor
-from pipeline.inference.sources import Source, limited
+from pipeline.inference.sources import Source, first_seconds
 from pipeline.inference.stepper import Stepper, softmax
-from pipeline.inference.views import square
+from pipeline.inference.views import centre_square
 from pipeline.video.decode import MICROSECONDS
 
-CAMERA_RESTART = 10.0  # seconds: the length of the clips that the published networks learnt from
+CAMERA_RESTART = 10.0  # seconds: the length of the clips that the published networks were trained on
 
 
-class Step(NamedTuple):
-    """What is known after a frame: its time in seconds, the frame itself uint8 RGB (H, W, 3), probabilities float32 (N,)."""
+class StreamedFrame(NamedTuple):
+    """A frame and the prediction after it: its time in seconds, uint8 RGB (H, W, 3), probabilities float32 (N,)."""
 
     seconds: float
     image: np.ndarray
     probabilities: np.ndarray
 
 
-def steps(
+def stream_frames(
     predictor: Predictor, stepper: Stepper, source: Source, *, seconds: float | None = None, restart: float | None = None
-) -> Iterator[Step]:
-    """Yields a step a frame of the source's first `seconds`, with fresh states at the start and every `restart` seconds."""
+) -> Iterator[StreamedFrame]:
+    """Yields each frame of the source's first `seconds` with the prediction after it.
+
+    restart: seconds after which the states are reset, again and again; None: only at the start.
+    """
     stepper.reset()
-    since = 0
-    for timestamp, image in limited(source.frames(predictor.fps, predictor.size), seconds):
-        if restart is not None and timestamp - since >= restart * MICROSECONDS:
+    reset_at = 0
+    for timestamp, image in first_seconds(source.frames(predictor.fps, predictor.size), seconds):
+        if restart is not None and timestamp - reset_at >= restart * MICROSECONDS:
             stepper.reset()
-            since = timestamp
-        logits = predictor.named(stepper.step(square(image, predictor.size)))
-        yield Step(timestamp / MICROSECONDS, image, softmax(logits))
+            reset_at = timestamp
+        logits = stepper.step(centre_square(image, predictor.size))
+        predictor.check_outputs(logits)
+        yield StreamedFrame(timestamp / MICROSECONDS, image, softmax(logits))

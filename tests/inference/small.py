@@ -1,4 +1,4 @@
-"""A classifier that tells brightness, as a stream of frames and as a SavedModel of whole clips, and clips for it."""
+"""A classifier of brightness, as a stream of frames and as a SavedModel of whole clips, and clips for it."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from pipeline.video.sampling import Sampling
 
 CLASSES = ["Dark", "Grey, middling", "Bright"]
 SIZE, FPS, COUNT, VIEWS = 32, 5.0, 4, 2
-FEEDING = {"fps": FPS, "size": SIZE, "sampling": Sampling(COUNT, SIZE), "views": VIEWS}
+EXPECTED_INPUT = {"fps": FPS, "size": SIZE, "sampling": Sampling(COUNT, SIZE), "views": VIEWS}
 
 
 def logits(mean):
-    """Of a mean brightness in [0, 1]; works on NumPy and TensorFlow numbers."""
+    """Logits of a mean brightness in [0, 1], for NumPy and TensorFlow numbers."""
     return [20 * (0.35 - mean), 0 * mean, 20 * (mean - 0.65)]
 
 
 class Brightness:
-    """A Stepper: the brightness of all frames so far."""
+    """A Stepper: classifies the mean brightness of all frames so far."""
 
     def __init__(self):
         self.resets = 0
@@ -37,7 +37,7 @@ class Brightness:
 
 
 def streaming() -> StreamingPredictor:
-    return StreamingPredictor(Brightness(), "brightness", CLASSES, **FEEDING)
+    return StreamingPredictor(Brightness(), "brightness", CLASSES, **EXPECTED_INPUT)
 
 
 def whole_clips(stream) -> ClipPredictor:
@@ -46,11 +46,11 @@ def whole_clips(stream) -> ClipPredictor:
         powers = np.exp(np.stack(logits(views.mean(axis=(1, 2, 3, 4))), axis=-1))
         return powers / powers.sum(axis=-1, keepdims=True)
 
-    return ClipPredictor(compute, stream, "brightness", CLASSES, **FEEDING)
+    return ClipPredictor(compute, stream, "brightness", CLASSES, **EXPECTED_INPUT)
 
 
 def write_classifier(folder: Path) -> Path:
-    """The same as finetune would leave it, without a checkpoint."""
+    """Writes the same classifier as finetune would, without a checkpoint."""
     import tensorflow as tf
 
     class Classifier(tf.Module):
@@ -80,7 +80,7 @@ def write_classifier(folder: Path) -> Path:
 
 
 def write_video(path: Path, levels: list[int], fps: float = 5.0) -> Path:
-    """Frames of one brightness each, 0..255."""
+    """Writes a video of uniform frames. levels: brightness of each frame, 0..255."""
     import cv2
 
     path.parent.mkdir(parents=True, exist_ok=True)

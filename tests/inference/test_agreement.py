@@ -1,4 +1,4 @@
-"""One network in every format gives one answer; real weights know a real clip."""
+"""A network gives the same prediction in every format; real weights classify a real clip."""
 
 import json
 import os
@@ -19,8 +19,8 @@ real = pytest.mark.skipif(not REAL, reason="MOVINET_REAL_DATA names no folder of
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("exporting")
-def test_every_format_of_a_network_gives_the_same_answer(tmp_path):
-    """Keras's checkpoint, finetune's SavedModel, and what export makes of them, on a clip longer than its views."""
+def test_every_format_of_a_network_gives_the_same_prediction(tmp_path):
+    """The checkpoint, the SavedModel of finetune and the files of export, on a clip longer than its views."""
     import tensorflow as tf
 
     from pipeline.export.convert import convert
@@ -52,33 +52,33 @@ def test_every_format_of_a_network_gives_the_same_answer(tmp_path):
     (tmp_path / "float32.tflite").write_bytes(convert(stream, "float32"))
 
     video = write_video(tmp_path / "clip.avi", [10, 250, 30, 90, 160, 200, 60, 120, 220, 240, 40])
-    answers = {}
+    predictions = {}
     for name in ("classifier", "classifier/saved_model", "export", "float32.tflite"):
         predictor = open_model(str(tmp_path / name))
         assert predictor.view_indices(11).shape == (3, 4), name
         record = json.loads(run(predictor, [video], form="json")[0][0])
-        answers[name] = {one["class"]: one["probability"] for one in record["top"]}
-    expected = answers["classifier"]
-    assert max(expected.values()) < 0.999  # else anything would agree
-    for name, answer in answers.items():
-        assert answer == pytest.approx(expected, abs=2e-4), name
-    courses = {}
+        predictions[name] = {one["class"]: one["probability"] for one in record["top"]}
+    expected = predictions["classifier"]
+    assert max(expected.values()) < 0.999  # otherwise agreement would prove nothing
+    for name, prediction in predictions.items():
+        assert prediction == pytest.approx(expected, abs=2e-4), name
+    timelines = {}
     for name in ("classifier", "export", "float32.tflite"):
         lines, _ = run(open_model(str(tmp_path / name)), [video], form="json", stream=True)
-        courses[name] = [{one["class"]: one["probability"] for one in json.loads(line)["top"]} for line in lines]
-    for name, timeline in courses.items():
-        for found, wanted in zip(timeline, courses["classifier"], strict=True):
+        timelines[name] = [{one["class"]: one["probability"] for one in json.loads(line)["top"]} for line in lines]
+    for name, timeline in timelines.items():
+        for found, wanted in zip(timeline, timelines["classifier"], strict=True):
             assert found == pytest.approx(wanted, abs=2e-4), name
 
 
 @pytest.mark.slow
-def test_published_weights_of_a_base_network_see_whole_clips(tmp_path):
+def test_published_weights_of_a_base_network_take_whole_clips(tmp_path):
     import numpy as np
     import tensorflow as tf
     import tf_keras
 
     from pipeline.inference.sources import find_sources
-    from pipeline.inference.views import square
+    from pipeline.inference.views import centre_square
     from pipeline.models.movinet.network.build import build_backbone, build_classifier, set_rezero
     from pipeline.models.movinet.network.variants import VARIANTS
 
@@ -92,11 +92,11 @@ def test_published_weights_of_a_base_network_see_whole_clips(tmp_path):
     video = write_video(tmp_path / "clip.avi", [10, 250, 90])
     predictor = open_model(pretrained="a0", weights=str(tmp_path / "weights"), labels=tmp_path / "labels.txt")
     record = json.loads(run(predictor, [video], form="json", top=3)[0][0])
-    clip = np.stack([square(image, 172) for _, image in find_sources(str(video))[0].frames(5, 172)])
+    clip = np.stack([centre_square(image, 172) for _, image in find_sources(str(video))[0].frames(5, 172)])
     expected = tf.nn.softmax(network({"image": clip[None]}, training=False))[0].numpy()
     assert [one["class"] for one in record["top"]] == [f"class {index}" for index in np.argsort(-expected)[:3]]
     assert [one["probability"] for one in record["top"]] == pytest.approx(np.sort(expected)[:-4:-1].tolist(), abs=2e-6)
-    with pytest.raises(UserError, match=r"a0 is a base model, .* --pretrained a0_stream"):
+    with pytest.raises(UserError, match="a0 takes whole clips; to run frame by frame, use --pretrained a0_stream"):
         predictor.stream()
 
 
@@ -104,8 +104,8 @@ def test_published_weights_of_a_base_network_see_whole_clips(tmp_path):
 @pytest.mark.slow
 @pytest.mark.xdist_group("real")
 @real
-def test_real_weights_know_a_real_clip(tmp_path):
-    """Whole, frame by frame, and as a picture; the published int8 file agrees."""
+def test_real_weights_classify_a_real_clip(tmp_path):
+    """As a whole, frame by frame, and drawn; the published int8 file agrees."""
     labels = Path(REAL) / "kinetics_600_labels.txt"
     weights = ["--pretrained", "a0_stream_relu6", "--weights", f"{REAL}/movinet_a0_stream_k600.tar.gz", "--labels", labels]
     done = command(f"{REAL}/carving_ice.mp4", *weights, "--animate", tmp_path / "ice.png", "--format", "json")
@@ -117,5 +117,5 @@ def test_real_weights_know_a_real_clip(tmp_path):
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["class"] == "carving ice" and last["probability"] == pytest.approx(best["probability"], abs=1e-3)
     lite = open_model(f"{REAL}/movinet_a0_stream_k600_int8.tflite", labels=labels)
-    answer = json.loads(run(lite, [f"{REAL}/carving_ice.mp4"], form="json")[0][0])
-    assert answer["top"][0]["class"] == "carving ice" and answer["top"][0]["probability"] > 0.9
+    prediction = json.loads(run(lite, [f"{REAL}/carving_ice.mp4"], form="json")[0][0])
+    assert prediction["top"][0]["class"] == "carving ice" and prediction["top"][0]["probability"] > 0.9

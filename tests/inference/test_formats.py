@@ -1,4 +1,4 @@
-"""What --model and its kin open, and what they say of what they cannot."""
+"""What --model, --pretrained and --weights open, and the errors for what they cannot."""
 
 import shutil
 from pathlib import Path
@@ -26,7 +26,7 @@ def clip_views(seed=0):
 
 
 @pytest.mark.parametrize("part", [".", "saved_model"])
-def test_a_folder_and_its_saved_model_are_the_same(classifier, part):
+def test_a_folder_and_its_saved_model_give_the_same_predictor(classifier, part):
     predictor = open_model(str(classifier / part))
     assert (predictor.classes, predictor.fps, predictor.size) == (CLASSES, FPS, SIZE)
     assert predictor.view_indices(100).shape == (VIEWS, COUNT)
@@ -34,40 +34,41 @@ def test_a_folder_and_its_saved_model_are_the_same(classifier, part):
     np.testing.assert_allclose(predictor.probabilities(clip_views()), loaded.probabilities(clip_views()).numpy(), rtol=1e-5)
 
 
-def test_a_clips_answer_is_what_the_signature_serves(classifier, tmp_path):
+def test_a_clips_prediction_is_that_of_the_serving_signature(classifier, tmp_path):
     import tensorflow as tf
 
     from commands.predict import predict_clip
     from pipeline.inference.sources import find_sources
 
     path = write_video(tmp_path / "clip.avi", [20, 60, 90, 200, 250, 120, 130, 170, 180, 210, 80])
-    answer = predict_clip(open_model(str(classifier)), find_sources(str(path))[0], top=3)
+    prediction = predict_clip(open_model(str(classifier)), find_sources(str(path))[0], top=3)
     frames = decode_clip(path, FPS, SIZE).images
     serve = load_saved_model(classifier / "saved_model").signatures["serving_default"]
     served = serve(frames=tf.constant(frames[None]))["probabilities"].numpy()[0]
-    assert {one.name: pytest.approx(one.probability, rel=1e-4) for one in answer.top} == dict(zip(CLASSES, served, strict=True))
-    assert answer.frames == 11
+    found = {one.name: one.probability for one in prediction.top}
+    assert found == pytest.approx(dict(zip(CLASSES, served, strict=True)), rel=1e-4)
+    assert prediction.frames == 11
 
 
-def test_the_pipelines_own_classifier_comes_first_and_published_weights_are_announced(classifier, tmp_path, monkeypatch, capsys):
+def test_the_pipelines_classifier_has_priority_over_published_weights(classifier, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    asked = []
-    monkeypatch.setattr(formats, "_pretrained", lambda *given: asked.append(given))
+    opened = []
+    monkeypatch.setattr(formats, "_open_published", lambda *given: opened.append(given))
     open_model()
-    assert asked == [("a0_stream", "pretrained", None)]
-    assert "models/classifier is not there: taking the published Kinetics-600 weights of a0_stream" in capsys.readouterr().err
+    assert opened == [("a0_stream", "pretrained", None)]
+    assert "models/classifier does not exist: using the published Kinetics-600 weights of a0_stream" in capsys.readouterr().err
     shutil.copytree(classifier, "models/classifier")
     assert open_model().classes == CLASSES
     open_model(pretrained="a2")
     open_model(weights="w.tar.gz", labels=Path("l.txt"))
-    assert asked[1:] == [("a2", "pretrained", None), ("a0_stream", "w.tar.gz", Path("l.txt"))]
+    assert opened[1:] == [("a2", "pretrained", None), ("a0_stream", "w.tar.gz", Path("l.txt"))]
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"model": "none"}, "--model none: not found"),
-        ({"model": "empty"}, "--model empty: holds no SavedModel"),
+        ({"model": "empty"}, "--model empty: contains no SavedModel"),
         ({"model": "model.h5"}, r"--model model.h5: not a .tflite file"),
         ({"model": "bad/saved_model"}, "cannot be read as a SavedModel"),
         ({"pretrained": "a9"}, "--pretrained a9: not one of a0"),
@@ -80,7 +81,7 @@ def test_the_pipelines_own_classifier_comes_first_and_published_weights_are_anno
         ),
     ],
 )
-def test_what_cannot_be_opened_is_one_line(classifier, tmp_path, monkeypatch, given, message):
+def test_a_model_that_cannot_be_opened_is_a_one_line_error(classifier, tmp_path, monkeypatch, given, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     Path("empty").mkdir()
@@ -97,28 +98,26 @@ def test_what_cannot_be_opened_is_one_line(classifier, tmp_path, monkeypatch, gi
     assert "\n" not in str(caught.value)
 
 
-def test_models_with_names_take_no_others(classifier, tmp_path):
-    with pytest.raises(UserError, match="carries the names of its classes; leave --labels out"):
+def test_models_with_class_names_refuse_labels(classifier, tmp_path):
+    with pytest.raises(UserError, match="contains the names of its classes; leave --labels out"):
         open_model(str(classifier), labels=tmp_path / "l.txt")
 
 
-def test_a_saved_model_of_others_is_refused(classifier, tmp_path):
+def test_a_saved_model_of_another_origin_is_refused(classifier, tmp_path):
     shutil.copytree(classifier / "saved_model", tmp_path / "saved_model")
-    with pytest.raises(UserError, match="does not say how it is to be fed"):
+    with pytest.raises(UserError, match="does not describe its input"):
         open_model(str(tmp_path))
     write_json(tmp_path / "classifier.json", {"classes": CLASSES})
     with pytest.raises(UserError, match=r"classifier.json: lacks model"):
         open_model(str(tmp_path))
 
 
-def test_a_network_of_whole_clips_does_not_run_frame_by_frame(classifier):
-    with pytest.raises(
-        UserError, match="a0 sees whole clips and cannot run frame by frame; fine-tune a stream network"
-    ):
+def test_a_network_of_whole_clips_cannot_run_frame_by_frame(classifier):
+    with pytest.raises(UserError, match="a0 sees whole clips and cannot run frame by frame; fine-tune a stream network"):
         open_model(str(classifier)).stream()
 
 
-def test_a_tflite_file_is_read_without_tensorflow(tmp_path):
+def test_a_tflite_file_is_opened_without_tensorflow(tmp_path):
     path = tmp_path / "broken.tflite"
     path.write_bytes(b"nonsense")
     (tmp_path / "labels.txt").write_text("one\ntwo\n")

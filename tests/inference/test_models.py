@@ -1,4 +1,4 @@
-"""Predictors: what is asked of a network, and that every format gives the same answer."""
+"""Predictors: views that a network receives, and equal predictions of all formats."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from pipeline.console import UserError
 from pipeline.inference.models import MAX_VIEWS, Predictor, StreamingPredictor
 from pipeline.video.sampling import Sampling
-from tests.inference.small import CLASSES, COUNT, FEEDING, SIZE, Brightness, logits, streaming, whole_clips
+from tests.inference.small import CLASSES, COUNT, EXPECTED_INPUT, SIZE, Brightness, logits, streaming, whole_clips
 
 
 def views(*levels):
@@ -14,7 +14,7 @@ def views(*levels):
 
 
 @pytest.mark.parametrize(
-    ("feeding", "total", "plan"),
+    ("options", "total", "count_and_views"),
     [
         ({"sampling": Sampling(16, SIZE), "views": 2}, 5, (16, 2)),
         ({"sampling": Sampling(16, SIZE), "views": 2}, 5000, (16, 2)),
@@ -27,33 +27,33 @@ def views(*levels):
         ({"views": 4}, 7, (7, 4)),
     ],
 )
-def test_views_are_the_models_own_or_fit_the_clip(feeding, total, plan):
-    indices = Predictor("p", CLASSES, fps=5.0, size=SIZE, **feeding).view_indices(total)
-    assert indices.shape == plan[::-1] and indices.min() >= 0 and indices.max() < total
+def test_views_are_the_models_or_cover_the_clip(options, total, count_and_views):
+    indices = Predictor("p", CLASSES, fps=5.0, size=SIZE, **options).view_indices(total)
+    assert indices.shape == count_and_views[::-1] and indices.min() >= 0 and indices.max() < total
 
 
-def test_a_stream_answers_for_each_view_from_fresh_states_with_its_last_frame():
+def test_a_stream_is_reset_for_each_view_and_gives_the_prediction_after_the_last_frame():
     given = views(0.1, 0.9)
-    given[1, 0] = 0.5  # so that frames, not views, are averaged within
+    given[1, 0] = 0.5  # so that the mean over frames matters
     found = streaming().probabilities(given)
     expected = [np.exp(logits(mean)) / np.exp(logits(mean)).sum() for mean in (0.1, (0.5 + 3 * 0.9) / 4)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_a_clips_answer_is_the_mean_of_its_views_in_every_format():
+def test_a_clips_prediction_is_the_mean_over_its_views_in_every_format():
     given = np.random.default_rng(1).uniform(size=(3, COUNT, SIZE, SIZE, 3)).astype(np.float32) * np.float32([[[[[0.5]]]]])
     one, other = streaming(), whole_clips(None)
     np.testing.assert_allclose(one.clip_probabilities(given), other.clip_probabilities(given), rtol=1e-4)
     np.testing.assert_allclose(other.clip_probabilities(given), other.probabilities(given).mean(axis=0), rtol=1e-6)
 
 
-def test_a_stream_starts_afresh():
+def test_opening_a_stream_resets_it():
     predictor = streaming()
     predictor.stream().step(np.zeros((SIZE, SIZE, 3), np.float32))
     assert predictor.stream().frames == 0
 
 
-def test_another_number_of_names_than_outputs_is_an_error():
-    predictor = StreamingPredictor(Brightness(), "brightness.tflite", CLASSES[:2], **FEEDING)
+def test_a_wrong_number_of_class_names_is_an_error():
+    predictor = StreamingPredictor(Brightness(), "brightness.tflite", CLASSES[:2], **EXPECTED_INPUT)
     with pytest.raises(UserError, match=r"brightness.tflite: has 3 outputs, but there are 2 class names"):
         predictor.clip_probabilities(views(0.1))

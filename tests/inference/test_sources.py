@@ -1,4 +1,4 @@
-"""Each kind of source gives the frames that decoding gives; cameras are played by a fake that keeps its own time."""
+"""Each kind of source yields the frames of decoding; cameras are replaced by a fake with its own clock."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 import pipeline.inference.sources as sources
 from pipeline.console import UserError
-from pipeline.inference.sources import Images, Video, find_sources, limited
+from pipeline.inference.sources import Images, Video, find_sources, first_seconds
 from pipeline.video.decode import BrokenVideo, decode_clip
 from tests.video.videos import picture, shown, write_gif, write_video
 
@@ -24,7 +24,7 @@ def read(source, fps=5.0, size=48):
 
 
 @pytest.mark.parametrize("kind", ["video", "gif"])
-def test_a_file_gives_what_decoding_gives(tmp_path, kind):
+def test_a_file_yields_the_frames_of_decoding(tmp_path, kind):
     if kind == "video":
         path = write_video(tmp_path / "clip.avi", 25, 52)
     else:
@@ -36,7 +36,7 @@ def test_a_file_gives_what_decoding_gives(tmp_path, kind):
     np.testing.assert_array_equal(images, expected.images)
 
 
-def test_a_folder_of_images_is_one_sequence_in_the_order_of_its_numbers(tmp_path):
+def test_a_folder_of_images_is_one_sequence_ordered_by_number(tmp_path):
     write_images(tmp_path / "shots", range(12), name="shot{}.png")
     (source,) = find_sources(str(tmp_path / "shots"))
     times, images = read(source)
@@ -54,7 +54,7 @@ def test_a_folder_of_images_is_one_sequence_in_the_order_of_its_numbers(tmp_path
         (None, list(range(12))),
     ],
 )
-def test_images_are_sampled_at_the_models_rate(tmp_path, rate, expected):
+def test_images_are_sampled_at_the_models_frame_rate(tmp_path, rate, expected):
     write_images(tmp_path, range(12))
     (source,) = find_sources(str(tmp_path / "frame_%04d.png"), rate)
     assert shown(read(source)[1]) == expected
@@ -80,14 +80,14 @@ def test_patterns(tmp_path, pattern, numbers):
     (tmp_path / "frame_0001.txt").write_text("no image")
     (tmp_path / "frame_x.png").write_text("no number")
     if not numbers:
-        with pytest.raises(UserError, match="no file's name fits it"):
+        with pytest.raises(UserError, match="no file matches it"):
             find_sources(str(tmp_path / pattern))
         return
     (source,) = find_sources(str(tmp_path / pattern))
     assert shown(read(source)[1]) == numbers
 
 
-def test_zeros_must_be_those_that_the_pattern_writes(tmp_path):
+def test_leading_zeros_must_match_the_pattern(tmp_path):
     write_images(tmp_path, [1, 2], name="f{:04d}.png")
     write_images(tmp_path, [3], name="f{:02d}.png")
     write_images(tmp_path, [12345], name="f{}.png", width=32)
@@ -95,7 +95,7 @@ def test_zeros_must_be_those_that_the_pattern_writes(tmp_path):
     assert [path.name for path in source.paths] == ["f0001.png", "f0002.png", "f12345.png"]
 
 
-def test_a_gap_in_the_numbers_is_told_and_a_regular_step_is_not(tmp_path, capsys):
+def test_a_gap_in_the_numbers_is_reported_and_a_regular_step_is_not(tmp_path, capsys):
     write_images(tmp_path / "gap", [0, 1, 2, 5, 6])
     write_images(tmp_path / "step", [0, 5, 10, 15])
     find_sources(str(tmp_path / "step/frame_%04d.png"))
@@ -105,11 +105,11 @@ def test_a_gap_in_the_numbers_is_told_and_a_regular_step_is_not(tmp_path, capsys
 
 
 def test_a_pattern_with_two_numbers_is_refused(tmp_path):
-    with pytest.raises(UserError, match="one place for a number"):
+    with pytest.raises(UserError, match="exactly one number"):
         find_sources(str(tmp_path / "a%d_%d.png"))
 
 
-def test_a_folder_with_videos_is_these_alone(tmp_path, capsys):
+def test_images_in_a_folder_with_videos_are_ignored(tmp_path, capsys):
     for name in ("b.avi", "a/z.avi", ".hidden/c.avi"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_video(tmp_path / name, 5, 2)
@@ -122,16 +122,16 @@ def test_a_folder_with_videos_is_these_alone(tmp_path, capsys):
     assert "left out: 1 file that is not a video (notes.txt)" in capsys.readouterr().err
 
 
-def test_a_folder_of_folders_of_images_is_a_sequence_each(tmp_path):
+def test_each_folder_of_images_is_a_sequence(tmp_path):
     write_images(tmp_path / "b", [1, 2])
     write_images(tmp_path / "a", [3])
     found = find_sources(str(tmp_path))
     assert [(source.name, len(source.paths)) for source in found] == [(str(tmp_path / "a"), 1), (str(tmp_path / "b"), 2)]
 
 
-def test_what_is_not_there_is_said(tmp_path):
+def test_missing_sources_are_errors(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"holds neither videos nor images"):
+    with pytest.raises(UserError, match=r"contains neither videos nor images"):
         find_sources(str(tmp_path / "empty"))
     with pytest.raises(UserError, match="no such file or folder"):
         find_sources(str(tmp_path / "none.mp4"))
@@ -139,7 +139,7 @@ def test_what_is_not_there_is_said(tmp_path):
         find_sources("camera:front")
 
 
-def test_broken_images_are_named(tmp_path, capsys):
+def test_broken_images_are_reported_by_name(tmp_path, capsys):
     write_images(tmp_path, [0, 1])
     (tmp_path / "frame_0001.png").write_bytes(b"not an image")
     assert shown(read(find_sources(str(tmp_path / "frame_%04d.png"))[0])[1]) == [0, 0]
@@ -149,25 +149,25 @@ def test_broken_images_are_named(tmp_path, capsys):
         read(find_sources(str(tmp_path / "frame_%04d.png"))[0])
     write_images(tmp_path, [0])
     write_images(tmp_path, [1], width=32)
-    with pytest.raises(BrokenVideo, match=r"frame_0001.png: is 32x48 pixels, the images before it are 64x48"):
+    with pytest.raises(BrokenVideo, match=r"frame_0001.png: is 32x48 pixels, but the images before it are 64x48"):
         read(find_sources(str(tmp_path))[0])
 
 
-def test_one_image_is_a_clip_of_one_frame(tmp_path):
+def test_a_single_image_is_a_clip_of_one_frame(tmp_path):
     write_images(tmp_path, [5])
     (source,) = find_sources(str(tmp_path / "frame_0005.png"))
     assert isinstance(source, Images) and shown(read(source)[1]) == [5]
 
 
-def test_only_the_first_seconds(tmp_path):
+def test_only_the_first_seconds_are_read(tmp_path):
     write_images(tmp_path, range(12))
     (source,) = find_sources(str(tmp_path))
-    assert len(list(limited(source.frames(5.0, 48), 1.0))) == 5
-    assert len(list(limited(source.frames(5.0, 48), None))) == 12
+    assert len(list(first_seconds(source.frames(5.0, 48), 1.0))) == 5
+    assert len(list(first_seconds(source.frames(5.0, 48), None))) == 12
 
 
 class FakeCamera:
-    """30 frames a second until it ends; `now` is its clock, on which showing a frame to the network takes `work` seconds."""
+    """A camera of 30 frames a second, which ends after `frames`. now: its clock, in seconds."""
 
     def __init__(self, frames, opened=True):
         self.left, self.opened, self.now, self.number, self.released = frames, opened, 100.0, -1, False
@@ -192,21 +192,21 @@ class FakeCamera:
 
 
 @pytest.fixture
-def plug(monkeypatch):
-    def plug(camera):
+def connect(monkeypatch):
+    def connect(camera):
         monkeypatch.setattr(sources.cv2, "VideoCapture", lambda number: camera)
         monkeypatch.setattr(sources.time, "monotonic", lambda: camera.now)
         return find_sources("camera:0")[0]
 
-    return plug
+    return connect
 
 
 @pytest.mark.parametrize(("work", "gap"), [(0.0, 0.2), (0.05, 0.2), (0.5, 0.5)])
-def test_a_camera_gives_the_frame_of_the_moment_at_the_models_rate_or_as_fast_as_can_be(plug, work, gap):
+def test_a_camera_yields_the_current_frame_at_the_models_frame_rate_or_as_fast_as_possible(connect, work, gap):
     camera = FakeCamera(10_000)
-    source = plug(camera)
+    source = connect(camera)
     seen = []
-    for timestamp, image in limited(source.frames(5.0, 48), 6.0):
+    for timestamp, image in first_seconds(source.frames(5.0, 48), 6.0):
         assert shown([image]) == [camera.number % 256]
         seen.append(timestamp / 1e6)
         camera.now += work
@@ -215,13 +215,13 @@ def test_a_camera_gives_the_frame_of_the_moment_at_the_models_rate_or_as_fast_as
     assert source.live
 
 
-def test_a_camera_that_cannot_be_opened_or_stops_is_one_line_and_is_let_go(plug):
+def test_a_camera_that_cannot_be_opened_or_stops_is_an_error_and_is_released(connect):
     camera = FakeCamera(3, opened=False)
     with pytest.raises(UserError, match="camera:0: no such camera"):
-        list(plug(camera).frames(5.0, 48))
+        list(connect(camera).frames(5.0, 48))
     assert camera.released
     camera = FakeCamera(20)
-    frames = plug(camera).frames(5.0, 48)
-    with pytest.raises(UserError, match="camera:0: stopped giving frames"):
+    frames = connect(camera).frames(5.0, 48)
+    with pytest.raises(UserError, match="camera:0: stopped delivering frames"):
         list(frames)
     assert camera.released
