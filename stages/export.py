@@ -1,8 +1,8 @@
-"""Exports the classifier: a SavedModel and, where it runs frame by frame, TensorFlow Lite files, each measured on the test split.
+"""Exports the classifier as a SavedModel and, if it runs frame by frame, TensorFlow Lite files; measures each on the test split.
 
-Of a network that needs whole clips there is the SavedModel alone. Written: `models/export` and `results/export.json`, a row a
-file; neither where a file lost more accuracy than `export.max_accuracy_drop` allows. Without `export.formats`, the default,
-nothing is exported: most experiments need no such files.
+A network of whole clips is exported only as a SavedModel. Outputs: `models/export`, and `results/export.json`, a row per file. If
+a file loses more accuracy than `export.max_accuracy_drop`, the stage fails and writes neither. By default `export.formats` is
+empty and nothing is exported, because most experiments do not need these files.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from pipeline.models.family import open_stream, settings_of
 from pipeline.params import Params, load_params
 from pipeline.video.sampling import Sampling
 
-NOTHING = "Nothing was exported, as export.formats is empty. `dvc exp run -S export=tflite` exports.\n"
+NOTHING = "Nothing was exported, because export.formats is empty. To export, run `dvc exp run -S export=tflite`.\n"
 
 
 def run(
@@ -49,14 +49,14 @@ def run(
     out: Path = EXPORT,
     on_rows: Callable[[list[ExportRow]], None] = lambda rows: None,
 ) -> list[ExportRow]:
-    """Writes `out`, whole or not at all; returns its files as rows of export.json.
+    """Writes `out` atomically; returns the rows of export.json, one per file.
 
     Args:
-      metrics: of `evaluate`, for a network of whole clips, whose exported SavedModel is the one that was evaluated.
-      on_rows: called with the rows before anything is refused.
+      metrics: written by evaluate; used for a network of whole clips, whose SavedModel has already been evaluated.
+      on_rows: called with the rows before the accuracy is checked.
 
     Raises:
-      UserError: a file loses more accuracy than export.max_accuracy_drop allows, or a split has no clips.
+      UserError: a file loses more accuracy than export.max_accuracy_drop, or a split has no clips.
     """
     description = ClassifierDescription.of(classifier)
     with atomic_folder(out) as part:
@@ -65,7 +65,7 @@ def run(
         else:
             rows = _clip_rows(description, classifier, Metrics.read(metrics).test, part)
         on_rows(rows)
-        _refuse(rows, params.export.max_accuracy_drop)
+        _check_accuracy(rows, params.export.max_accuracy_drop)
     return rows
 
 
@@ -87,7 +87,7 @@ def _row(format: str, path: Path, test: Scores, **more) -> ExportRow:
 def _clip_rows(description: ClassifierDescription, classifier: Path, test: Scores, part: Path) -> list[ExportRow]:
     shutil.copytree(classifier / "saved_model", part / SAVED_MODEL)
     note = (
-        f"{description.model} sees whole clips, so that there is this SavedModel of whole clips alone; for TensorFlow Lite and "
+        f"{description.model} needs whole clips, so only this SavedModel of whole clips was exported; for TensorFlow Lite and "
         f"frame by frame {settings_of(description).to_stream}"
     )
     say(note)
@@ -105,9 +105,13 @@ def _stream_rows(
     from pipeline.training.datasets import test_clips
 
     summary, sampling = FramesSummary.of(frames), Sampling.of(description)
-    for key, made, asked in (("count", sampling.count, params.frames.count), ("size", sampling.size, params.frames.size)):
-        if made != asked:
-            raise UserError(f"{classifier}: made with {key} {made}, but now it is {asked}", advice="run `dvc repro`")
+    for key, trained_with, current in (
+        ("count", sampling.count, params.frames.count),
+        ("size", sampling.size, params.frames.size),
+    ):
+        if trained_with != current:
+            message = f"{classifier}: made with {key} {trained_with}, but now it is {current}"
+            raise UserError(message, advice="run `dvc repro`")
 
     def clips_of(split: str, views: int):
         return test_clips(summary.files(frames, split), views, sampling)
@@ -122,11 +126,15 @@ def _stream_rows(
     streams = {SAVED_MODEL: SavedStream(part / SAVED_MODEL)}
     streams |= {format: LiteClassifier(part / f"{format}.tflite") for format in params.export.formats}
     total = summary.splits["test"].clips
-    found = predict_streams(streams, clips_of("test", description.views).as_numpy_iterator(), total, "streaming the test clips")
-    labels, groups = np.array(found.labels), np.array(found.groups)
+    clips = clips_of("test", description.views).as_numpy_iterator()
+    predictions = predict_streams(streams, clips, total, "streaming the test clips")
+    labels, groups = np.array(predictions.labels), np.array(predictions.groups)
     times = time_steps(streams, calibration[0][0])
-    scores = {name: score(each, labels, groups, params.evaluate, params.seed) for name, each in found.probabilities.items()}
-    agreements = {name: found.agreement_by_frame(SAVED_MODEL, name) for name in streams}
+    scores = {
+        name: score(probabilities, labels, groups, params.evaluate, params.seed)
+        for name, probabilities in predictions.probabilities.items()
+    }
+    agreements = {name: predictions.agreement_by_frame(SAVED_MODEL, name) for name in streams}
     return [
         _row(
             name,
@@ -136,7 +144,7 @@ def _stream_rows(
             agreement=float(np.mean(agreements[name])),
             agreement_at_end=agreements[name][-1],
             agreement_by_frame=agreements[name],
-            frames=found.top1_by_frame[name].size,
+            frames=predictions.top1_by_frame[name].size,
             milliseconds_a_frame=times[name],
             threads=1,
             state_bytes=stream.state_bytes,
@@ -145,15 +153,15 @@ def _stream_rows(
     ]
 
 
-def _refuse(rows: list[ExportRow], allowed: float) -> None:
-    """Raises UserError where a file's accuracy falls too far; one clip more or less is no reason, however few there are."""
-    wrong = [row for row in rows if row.accuracy_drop > max(allowed, 1 / row.clips) + 1e-9]
-    if wrong:
-        lost = ", ".join(f"{row.file} {row.accuracy_drop:.3f}" for row in wrong)
+def _check_accuracy(rows: list[ExportRow], allowed: float) -> None:
+    """Raises UserError if a file loses more accuracy than `allowed`. The loss of a single clip is always accepted."""
+    failed = [row for row in rows if row.accuracy_drop > max(allowed, 1 / row.clips) + 1e-9]
+    if failed:
+        lost = ", ".join(f"{row.file} {row.accuracy_drop:.3f}" for row in failed)
         raise UserError(
             f"test accuracy lost beyond export.max_accuracy_drop = {allowed:g}: {lost}, so nothing was exported",
-            advice="leave the format out (-S 'export.formats=[float32,float16]'), calibrate on more (export.calibration_clips), "
-            "or allow more",
+            advice="leave the format out (-S 'export.formats=[float32,float16]'), calibrate on more clips "
+            "(export.calibration_clips), or increase export.max_accuracy_drop",
         )
 
 

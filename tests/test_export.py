@@ -1,4 +1,4 @@
-"""The stage: what it writes for base and stream networks, and that a bad export is refused whole."""
+"""The export stage: what it writes for base and stream networks, and that a bad export writes nothing."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def base_classifier(folder):
     return {"classifier": folder / "classifier", "metrics": folder / "metrics.json", "out": folder / "export"}
 
 
-def test_of_a_base_network_there_is_the_saved_model_that_was_evaluated(tmp_path, capsys):
+def test_of_a_base_network_the_evaluated_saved_model_is_exported(tmp_path, capsys):
     (row,) = export.run(params(), **base_classifier(tmp_path))
     assert (row.format, row.file, row.bytes) == ("saved_model", "saved_model", 111)
     assert (row.test_top1, row.clips) == (0.9, 120)
@@ -41,7 +41,7 @@ def test_of_a_base_network_there_is_the_saved_model_that_was_evaluated(tmp_path,
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory):
-    """A classifier's folder and records of 12 training and 12 test clips; the classifier is read from its checkpoint once."""
+    """A classifier's folder, and records of 12 training and 12 test clips. The checkpoint is read only once."""
     import cv2
     import tensorflow as tf
 
@@ -70,20 +70,20 @@ def stream(tmp_path_factory):
     summary.write(folder / "frames/frames.json")
     with pytest.MonkeyPatch.context() as patch:
         opened = streaming.open_stream(folder / "classifier", ClassifierDescription.of(folder / "classifier"))
-        patch.setattr(export, "open_stream", lambda *given: opened)
+        patch.setattr(export, "open_stream", lambda *arguments: opened)
         yield {"frames": folder / "frames", "classifier": folder / "classifier", "metrics": folder / "none"}
 
 
-def test_a_classifier_of_other_views_is_refused(stream, tmp_path):
+def test_a_classifier_trained_with_other_views_is_refused(stream, tmp_path):
     with pytest.raises(UserError, match="made with count 3, but now it is 4"):
         export.run(params("frames.count=4"), **stream, out=tmp_path / "export")
 
 
 @pytest.mark.slow
 def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
-    shown = []
-    rows = export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=shown.extend)
-    assert shown == rows
+    reported = []
+    rows = export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=reported.extend)
+    assert reported == rows
     assert [row.format for row in rows] == ["saved_model", "float32", "dynamic"]
     saved, plain, dynamic = rows
     assert sorted(path.name for path in (tmp_path / "export").iterdir()) == ["dynamic.tflite", "float32.tflite", "saved_model"]
@@ -97,25 +97,25 @@ def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_file_that_loses_too_much_is_refused_and_nothing_is_written(stream, tmp_path, monkeypatch):
+def test_if_a_file_loses_too_much_accuracy_nothing_is_written(stream, tmp_path, monkeypatch):
     accuracies = iter([0.9, 0.9, 0.5])
     monkeypatch.setattr(export, "score", lambda *arguments: TEST.model_copy(update={"top1": next(accuracies)}))
     monkeypatch.setattr(StreamPredictions, "agreement_by_frame", lambda *arguments: [0.25, 0.5, 0.75])
-    shown = []
+    reported = []
     with pytest.raises(UserError, match=r"max_accuracy_drop = 0\.01: dynamic\.tflite 0\.400, so nothing was exported"):
-        export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=shown.extend)
-    assert [row.test_top1 for row in shown] == [0.9, 0.9, 0.5]
-    for row in shown:
+        export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=reported.extend)
+    assert [row.test_top1 for row in reported] == [0.9, 0.9, 0.5]
+    for row in reported:
         assert (row.agreement, row.agreement_at_end, row.agreement_by_frame) == (0.5, 0.75, [0.25, 0.5, 0.75])
     assert not list(tmp_path.iterdir())
 
 
-def test_one_clip_is_no_reason_to_refuse_but_two_are():
+def test_the_loss_of_one_clip_is_accepted_that_of_two_is_not():
     def row(drop: float) -> ExportRow:
         known = {"format": "int8", "file": "int8.tflite", "bytes": 1, "clips": 50, "groups": 9, "agreement": 1.0}
         return ExportRow(**known, test_top1=0.9, test_top1_low=None, test_top1_high=None, accuracy_drop=drop)
 
-    export._refuse([row(1 / 50)], 0.01)
+    export._check_accuracy([row(1 / 50)], 0.01)
     with pytest.raises(UserError, match=r"int8\.tflite 0\.040"):
-        export._refuse([row(2 / 50)], 0.01)
-    export._refuse([row(2 / 50)], 0.05)
+        export._check_accuracy([row(2 / 50)], 0.01)
+    export._check_accuracy([row(2 / 50)], 0.05)

@@ -1,4 +1,4 @@
-"""The Model Garden's own MoViNet trainer takes our records as they are."""
+"""The Model Garden's own MoViNet trainer can read this project's records."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def records(path: Path, clips: int = 4, frames: int = 6) -> Path:
 
 
 @pytest.mark.slow
-def test_its_trainer_takes_two_steps(tmp_path):
+def test_the_trainer_runs_two_steps(tmp_path):
     data = str(records(tmp_path / "train-00000-of-00001.tfrecord"))
     part = {"input_path": data, "file_type": "tfrecord", "global_batch_size": 2, "feature_shape": [2, 32, 32, 3]}
     override = {

@@ -1,1 +1,1 @@
-"""What leaves the project for a phone or a camera: SavedModels and TensorFlow Lite files, measured before they are let go."""
+"""Exports classifiers for other programs and devices: SavedModels and TensorFlow Lite files, and their measurement."""

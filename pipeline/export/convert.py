@@ -1,7 +1,7 @@
-"""A stream network as a TensorFlow Lite file: one signature, `call`, from a frame and the states to logits and the next states.
+"""Converts a stream network to a TensorFlow Lite file.
 
-Only operations that every TensorFlow Lite runtime has. Inputs and outputs are float32 (frame counts int32) in every format, named
-as in the published models.
+The file has one signature, `call`: a frame and the states -> logits and the next states. It uses only builtin operations. Inputs
+and outputs are float32 (frame counts int32) in every format, and have the names of the published models.
 """
 
 from collections.abc import Iterable
@@ -19,21 +19,24 @@ from pipeline.settings import EXPORT_FORMATS
 
 
 def convert(classifier: Stream, format: str, calibration: Iterable[np.ndarray] | None = None) -> bytes:
-    """The content of a .tflite file, with labels and metadata inside.
+    """Returns the content of a .tflite file, including labels and metadata.
 
     Args:
-      format: float32; float16, whose weights are; dynamic, whose weights are int8, and activations as it computes; int8, whose
-        activations are too, where that costs little accuracy (docs/quantisation.md).
-      calibration: for int8: clips float32 (T, size, size, 3) in [0, 1] from whose frames the ranges of the activations are taken.
+      format: one of EXPORT_FORMATS:
+        float32.
+        float16: float16 weights.
+        dynamic: int8 weights, and activations quantised to int8 at run time.
+        int8: int8 weights and activations, except where this costs accuracy (docs/quantisation.md).
+      calibration: for int8: clips float32 (T, size, size, 3) in [0, 1], from which the ranges of the activations are measured.
 
     Raises:
-      ValueError: no such format, or int8 without calibration.
+      ValueError: unknown format, or int8 without calibration.
     """
     if format not in EXPORT_FORMATS:
         raise ValueError(f"no format {format!r}; known: {', '.join(EXPORT_FORMATS)}")
     if format == "int8":
         if calibration is None:
-            raise ValueError("int8 needs clips to calibrate on")
+            raise ValueError("format int8 needs clips to calibrate on")
         content = quantise(classifier, calibration)
     else:
         with frame_model(classifier) as folder:
@@ -44,19 +47,18 @@ def convert(classifier: Stream, format: str, calibration: Iterable[np.ndarray] |
                 converter.target_spec.supported_types = [tf.float16]
             with without_chatter():
                 content = converter.convert()
-    return add_metadata(content, about(classifier, format))
+    return add_metadata(content, _metadata_of(classifier, format))
 
 
-def about(classifier: Stream, format: str) -> LiteMetadata:
-    """What is said inside a file."""
+def _metadata_of(classifier: Stream, format: str) -> LiteMetadata:
     sampling = classifier.sampling
-    fed = {} if sampling is None else {"count": sampling.count, "sampling": sampling.where, "short_clips": sampling.short_clips}
+    views = {} if sampling is None else {"count": sampling.count, "sampling": sampling.where, "short_clips": sampling.short_clips}
     return LiteMetadata(
         model=classifier.model,
         format=format,
         fps=classifier.fps,
         size=classifier.size,
-        classes=classifier.classes,
+        classes=list(classifier.classes),  # TensorFlow wraps the lists of its modules, which pydantic reads as empty
         views=classifier.views,
-        **fed,
+        **views,
     )

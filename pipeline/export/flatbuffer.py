@@ -1,14 +1,14 @@
-"""TensorFlow Lite files taken apart and put together again, through the classes that their schema generates."""
+"""Unpacks and packs TensorFlow Lite files, with the Python classes that are generated from their schema."""
 
 import flatbuffers
 import numpy as np
 
 _IDENTIFIER = b"TFL3"
-_ALIGNMENT = 16  # of buffers in a file, as its schema demands
+_ALIGNMENT = 16  # bytes; the schema requires it for buffers
 
 
 class _Builder(flatbuffers.Builder):
-    """Aligns every array, which the generated Python code forgets."""
+    """Aligns byte arrays, which the generated Python code does not."""
 
     def CreateNumpyVector(self, x):  # noqa: N802
         if x.dtype != np.uint8:
@@ -20,19 +20,19 @@ class _Builder(flatbuffers.Builder):
 
 
 def unpack(model: bytes):
-    """The file's content as a `ModelT` of the schema."""
+    """Converts a file's content to the schema's `ModelT`."""
     from ai_edge_litert import schema_py_generated as schema
 
     return schema.ModelT.InitFromPackedBuf(model)
 
 
 def pack(content) -> bytes:
-    """The file of a `ModelT`."""
+    """Converts a `ModelT` to a file's content."""
     builder = _Builder(1 << 20)
     builder.Finish(content.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
 
 
 def text(name: bytes | str) -> str:
-    """A name as the schema's classes give it."""
+    """A name as a string; the schema's classes return bytes."""
     return name.decode() if isinstance(name, bytes) else name

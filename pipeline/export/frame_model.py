@@ -1,4 +1,4 @@
-"""A stream network as a function of one frame, in the form that TensorFlow Lite's converter reads."""
+"""A stream network as a SavedModel of one frame: the input of TensorFlow Lite's converter."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from pipeline.models.family import Stream
 
 @contextmanager
 def frame_model(classifier: Stream) -> Iterator[Path]:
-    """A SavedModel of one frame at the classifier's size, in a temporary folder: what converters read."""
+    """Saves the network as a SavedModel with the signature `call` for one frame, in a temporary folder."""
     side = classifier.size
     specs = {IMAGE: tf.TensorSpec([1, 1, side, side, 3], tf.float32, name=IMAGE)} | classifier.state_specs
 
@@ -31,13 +31,14 @@ def frame_model(classifier: Stream) -> Iterator[Path]:
 
 
 def make_converter(folder: Path) -> tf.lite.TFLiteConverter:
+    """A converter of the SavedModel in `folder`, restricted to builtin operations."""
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["call"])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return converter
 
 
-def streamed(classifier: Stream, clips: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """The inputs of every frame of clips float32 (T, size, size, 3): the image, and the states as they are by then."""
+def stream_inputs(classifier: Stream, clips: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the inputs of `call` for each frame of clips float32 (T, size, size, 3): the image and the current states."""
     for clip in clips:
         states = classifier.init_states()
         for frame in clip:

@@ -1,8 +1,8 @@
-"""What a TensorFlow Lite file says about itself, kept inside it as the TensorFlow Lite metadata standard has it.
+"""Adds labels and a description to a TensorFlow Lite file, following the TensorFlow Lite metadata standard.
 
-That is a table in a buffer named TFLITE_METADATA, which says where labels are, and the files it speaks of, in a zip archive
-at the end of the model: Android's Task Library and Netron read both. `labels.txt` holds the names of the classes, one a line;
-`movinet.json`, what else is needed to feed the network. https://ai.google.dev/edge/litert/models/metadata
+The metadata are a table in a buffer named TFLITE_METADATA, and the files that the table refers to, in a zip archive appended to
+the model. Android's Task Library and Netron read both. `labels.txt` contains the names of the classes, one per line;
+`movinet.json` contains what else is needed to run the network. https://ai.google.dev/edge/litert/models/metadata
 """
 
 import io
@@ -17,11 +17,11 @@ from pipeline.inference.lite import ABOUT, LiteMetadata
 LABELS = "labels.txt"
 _BUFFER, _IDENTIFIER = "TFLITE_METADATA", b"M001"
 _TENSOR_AXIS_LABELS = 2  # AssociatedFileType in metadata_schema.fbs
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # equal content, equal file
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a constant time, so that equal networks give equal files
 
 
 def _table(builder: flatbuffers.Builder, slots: int, values: dict[int, int], byte: tuple[int, int] | None = None) -> int:
-    """A table of `slots` fields: offsets by field number, and perhaps one byte-sized number (field, value)."""
+    """A table of `slots` fields. values: offsets by field number. byte: field number and value of a byte-sized field."""
     builder.StartObject(slots)
     for slot, offset in values.items():
         builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
@@ -37,12 +37,12 @@ def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:
     return builder.EndVector()
 
 
-def _described(inputs: list[str], outputs: list[str], about: LiteMetadata) -> bytes:
-    """The ModelMetadata table (metadata_schema.fbs; field numbers are the places of its fields there)."""
+def _model_metadata(inputs: list[str], outputs: list[str], about: LiteMetadata) -> bytes:
+    """The ModelMetadata table. Field numbers are the indices of the fields in metadata_schema.fbs."""
     builder = flatbuffers.Builder(1024)
 
-    def file(name: str, about: str, kind: int) -> int:
-        return _table(builder, 5, {0: builder.CreateString(name), 1: builder.CreateString(about)}, (2, kind))
+    def file(name: str, description: str, kind: int) -> int:
+        return _table(builder, 5, {0: builder.CreateString(name), 1: builder.CreateString(description)}, (2, kind))
 
     def tensor(name: str) -> int:
         fields = {0: builder.CreateString(name)}
@@ -52,7 +52,7 @@ def _described(inputs: list[str], outputs: list[str], about: LiteMetadata) -> by
 
     tensors = {2: _vector(builder, [tensor(name) for name in inputs]), 3: _vector(builder, [tensor(name) for name in outputs])}
     graphs = _vector(builder, [_table(builder, 7, tensors)])
-    files = _vector(builder, [file(ABOUT, "How the network is to be fed.", 0)])
+    files = _vector(builder, [file(ABOUT, "How to run the network.", 0)])
     side = about.size
     summary = f"Streaming video classifier: frames of {side} x {side} pixels in [0, 1], one at a time, {about.fps:g} a second."
     fields = {
@@ -67,7 +67,7 @@ def _described(inputs: list[str], outputs: list[str], about: LiteMetadata) -> by
 
 
 def add_metadata(model: bytes, about: LiteMetadata) -> bytes:
-    """The file with `about` inside it."""
+    """Returns the content of a .tflite file with `about` added."""
     from ai_edge_litert import schema_py_generated as schema
 
     content = unpack(model)
@@ -75,11 +75,11 @@ def add_metadata(model: bytes, about: LiteMetadata) -> bytes:
     (signature,) = content.signatureDefs
     names = [{item.tensorIndex: text(item.name) for item in part} for part in (signature.inputs, signature.outputs)]
     inputs, outputs = (
-        [known[place] for place in places] for known, places in zip(names, (graph.inputs, graph.outputs), strict=True)
+        [by_index[index] for index in indices] for by_index, indices in zip(names, (graph.inputs, graph.outputs), strict=True)
     )
     content.metadata = [item for item in content.metadata or [] if text(item.name) != _BUFFER]
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(_described(inputs, outputs, about), np.uint8)
+    buffer.data = np.frombuffer(_model_metadata(inputs, outputs, about), np.uint8)
     content.buffers.append(buffer)
     entry = schema.MetadataT()
     entry.name, entry.buffer = _BUFFER, len(content.buffers) - 1

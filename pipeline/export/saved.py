@@ -1,4 +1,4 @@
-"""A stream network as a SavedModel that needs nothing of this project: frame by frame, and whole clips."""
+"""Saves a stream network as a SavedModel that runs frame by frame and on whole clips, without this project's code."""
 
 from pathlib import Path
 
@@ -11,14 +11,17 @@ from pipeline.video.views import test_views
 
 
 class Streaming(tf.Module):
-    """What is saved; loaded again it has the same functions.
+    """The module that is saved. A loaded SavedModel has the same functions:
 
-    - `call(image, states)`: float32 (1, T, size, size, 3) in [0, 1] -> logits float32 (1, N), states. Signature `call` is the
-      same with everything by name.
+    - `call(image, states)`: float32 (1, T, size, size, 3) in [0, 1] -> logits float32 (1, N) after the last frame, next states.
+      The signature `call` is the same with named inputs and outputs.
     - `init_states()`: the states before the first frame; also a signature.
-    - signature `serving_default`: whole clips, `frames` uint8 (B, T, H, W, 3) -> `probabilities` float32 (B, N), as the
-      classifier that finetune saves.
-    - `classes`, `fps`: what the logits are of, and how many frames a second it was trained at.
+    - signature `serving_default`: whole clips, `frames` uint8 (B, T, H, W, 3) -> `probabilities` float32 (B, N), as in the
+      SavedModel that finetune writes.
+
+    Its variables are settings:
+
+    - `classes`: names in the order of the logits. `fps`: frames per second.
     - `count`, `views`, `sampling`, `short_clips`: of `serving_default`; see `ClassifierDescription`.
     """
 
@@ -34,7 +37,7 @@ class Streaming(tf.Module):
 
         run = tf.function(classifier.call.python_function, autograph=False).get_concrete_function(image, states_of)
 
-        # Not `run` itself, with all weights in its graph: saving traces once more what is an attribute.
+        # Not `run` itself: saving retraces the module's functions, and would store the weights in `run` a second time.
         def call(image: tf.Tensor, states: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             return run(image, states)
 
@@ -52,7 +55,7 @@ class Streaming(tf.Module):
         self.init_states = tf.function(start, input_signature=[], autograph=False)
         self.named = tf.function(named, autograph=False).get_concrete_function(**{IMAGE: image}, **states_of)
         self.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, None, None, None, 3], tf.uint8, name="frames")])
-        # Variables, because a constant that no function reads is not saved.
+        # Variables, because constants that no function reads are not saved.
         self.classes, self.fps = tf.Variable(classifier.classes, trainable=False), tf.Variable(classifier.fps, trainable=False)
         self.count, self.views = tf.Variable(classifier.sampling.count, trainable=False), tf.Variable(views, trainable=False)
         self.sampling = tf.Variable(classifier.sampling.where, trainable=False)
@@ -60,7 +63,7 @@ class Streaming(tf.Module):
 
 
 def save_streaming(classifier: Stream, folder: Path) -> None:
-    """Writes it to `folder`, whole."""
+    """Writes the network to `folder`, atomically."""
     module = Streaming(classifier)
     signatures = {"serving_default": module.serve, "call": module.named, "init_states": module.init_states}
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)

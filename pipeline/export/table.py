@@ -1,4 +1,4 @@
-"""The exported files as a table to read at a terminal."""
+"""Formats the rows of export.json as a table for the terminal."""
 
 from pipeline.artifacts import ExportRow
 
@@ -7,12 +7,12 @@ _COLUMNS = ("format", "size", "test top-1", "interval", "lost", "agreement", "at
 
 
 def table(rows: list[ExportRow]) -> str:
-    """Rows of export.json as aligned lines; what a row does not have is a dash.
+    """Aligned lines, a row per exported file; missing values are dashes.
 
-    Agreement is over all frames of all views; at the end, over their last ones.
+    `agreement` is over all frames of all views, `at the end` over the last frame of each.
     """
     cells = [_COLUMNS, *map(_cells, rows)]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(_COLUMNS))]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(_COLUMNS))]
     return "\n".join("  ".join(_padded(row, widths)).rstrip() for row in cells)
 
 

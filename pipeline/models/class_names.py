@@ -1,17 +1,18 @@
-"""Class names in a text file, one a line, for models that do not carry them."""
+"""Reads class names from a text file, for models that do not contain them."""
 
 from pathlib import Path
 
 from pipeline.console import UserError
 
-ADVICE = "it should hold one class a line, in the order of the model's outputs"
+ADVICE = "write one class per line, in the order of the model's outputs"
 
 
 def read_labels(path: Path) -> list[str]:
-    """The names in a text file, one a line; a blank line is an error, as it would shift all that follow.
+    """Returns the names in a text file with one name per line.
 
     Raises:
-      UserError: cannot be read, is not UTF-8 text (a byte order mark may be there), is empty, or has a blank line.
+      UserError: the file cannot be read, is not UTF-8 (with or without a byte order mark), is empty, or has a blank line, which
+        would shift the names after it.
     """
     try:
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()

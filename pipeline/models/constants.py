@@ -1,7 +1,7 @@
-"""A traced function with the values that it reads as constants of its graph.
+"""Converts the variables of a function to constants of its graph, for fast saving and loading.
 
-Handing TensorFlow a Keras model to save would trace each of its layers, for minutes, and variables take longer to save and to
-load than all else.
+Saving a Keras model traces each of its layers, which takes minutes, and saving and loading variables takes longer than all the
+rest.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,14 @@ import tensorflow as tf
 def convert_variables_to_constants(
     compute: Callable[[tf.Tensor], tf.Tensor], spec: tf.TensorSpec
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The same function of one tensor, with the values that its variables have now.
+    """Returns a function equal to `compute`, with the current values of its variables as constants.
 
-    spec: of the argument; it must have a name.
+    Args:
+      compute: a function of one tensor.
+      spec: of its argument; it must have a name.
 
     Raises:
-      ValueError: it does more with a variable than read it.
+      ValueError: an operation other than a read uses a variable.
     """
     traced = tf.function(compute, autograph=False).get_concrete_function(spec)
     graph, result = _frozen_graph(traced), traced.outputs[0].name
@@ -30,7 +32,9 @@ def convert_variables_to_constants(
 
 def _frozen_graph(function: tf.types.experimental.ConcreteFunction) -> tf.compat.v1.GraphDef:
     variables = {id(variable.handle): variable for variable in function.variables}
-    captured = {place.op.name: variables[id(handle)] for handle, place in function.graph.captures if id(handle) in variables}
+    captured = {
+        placeholder.op.name: variables[id(handle)] for handle, placeholder in function.graph.captures if id(handle) in variables
+    }
     source = function.graph.as_graph_def()
     frozen = tf.compat.v1.GraphDef(versions=source.versions, library=source.library)
     for node in source.node:
@@ -44,6 +48,6 @@ def _frozen_graph(function: tf.types.experimental.ConcreteFunction) -> tf.compat
             continue
         used = [name for name in node.input if name in captured]
         if used:
-            raise ValueError(f"{node.name} ({node.op}) does more with {captured[used[0]].name} than read it")
+            raise ValueError(f"{node.name} ({node.op}) uses the variable {captured[used[0]].name}; only reads can be converted")
         frozen.node.add().CopyFrom(node)
     return frozen

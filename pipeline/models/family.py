@@ -1,21 +1,21 @@
-"""What a model family offers, and where: a family is a package of `pipeline.models` with the modules that are described here.
+"""The interface of a model family. A family is a package of `pipeline.models` with the modules that are described here.
 
-Every model is a frozen backbone and a trainable top. The backbone turns views into features, which are cached; the top is trained
-on them. A family may train its whole network, too, and may run frame by frame.
+Every model consists of a backbone and a top. The backbone maps views to features. It can be frozen: then its features are cached,
+and only the top is trained, on the cached features. A family may also train its whole network, and may run frame by frame.
 
-| module | it defines | used by |
+| module | defines | used by |
 |---|---|---|
-| `settings` | `Settings`: the section `model` of params.yaml, a subclass of `ModelSettings`. No TensorFlow | everywhere |
-| `backbone` | `open_backbone`: what turns views into features, and what is saved next to them | embed |
-| `top` | `build_top`, `save_top`: the trainable part | finetune (head) |
-| `apply` | `predict`: the probabilities of cached features, in NumPy | evaluate |
-| `training` | `build_network`, `save_network`; absent where only the top trains | finetune (last blocks, all) |
-| `stream` | `open_stream`: the classifier frame by frame | export, predict |
-| `pretrained` | `open_pretrained`, `IDS`; absent where no published weights classify videos | predict |
-| `check` | `check_weights`: whether `model.weights` can be had and fits. No TensorFlow | doctor |
+| `settings` | `Settings`: the section `model` of params.yaml, a subclass of `ModelSettings`. Does not import TensorFlow | all |
+| `backbone` | `open_backbone`: computes features, and saves what a top needs | embed |
+| `top` | `build_top`, `save_top`: the part that is trained on cached features | finetune (head) |
+| `apply` | `predict`: computes probabilities from cached features, with NumPy | evaluate |
+| `training` | `initial_weights_digest`, `build_network`, `save_network` | finetune (last blocks, all) |
+| `stream` | `open_stream`: runs the classifier frame by frame | export, predict |
+| `pretrained` | `open_pretrained`; absent if no published weights classify videos | predict |
+| `check` | `check_weights`: checks that `model.weights` exists and fits. Does not import TensorFlow | doctor |
 
-A new family is one package with these modules and its files in `conf/model`; nothing else changes. Helper modules that decide the
-numbers lie in the family's `network/`, which dvc.yaml names as a whole.
+A new family is one package with these modules and its files in `conf/model`; no other file changes. All other modules that
+influence the results are in the family's `network/`, a dependency of stages in dvc.yaml.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,15 +44,15 @@ FAMILIES = tuple(sorted(module.name for module in iter_modules(models.__path__) 
 
 
 class Cost(NamedTuple):
-    """What a network takes, for estimates before a run.
+    """The computational cost of a network, for estimates before a run.
 
     Attributes:
-      gflop: of the forward pass of one frame of `pixels` pixels a side; a multiplication and an addition count as two.
-      pixels: the side at which it was counted.
+      gflop: 10^9 floating-point operations for the forward pass of one frame; a multiplication and an addition count as two.
+      pixels: side of that frame.
       start: seconds to build the network and trace its training step.
-      forward, step: bytes of memory a pixel of a batch in inference and in training, beyond those of the built network.
-      parameters: of the whole classifier.
-      features: values that are cached for one view.
+      forward, step: bytes of memory per pixel of a batch in inference and in training, without the built network itself.
+      parameters: number of weights of the whole classifier.
+      features: number of cached values per view.
     """
 
     gflop: float
@@ -65,15 +65,16 @@ class Cost(NamedTuple):
 
 
 class ModelSettings(Section):
-    """The section `model` of params.yaml, as far as it is the same for every family.
+    """The part of the section `model` of params.yaml that is the same for every family.
 
     Attributes:
-      family: the package of `pipeline.models`.
-      id: names the registered model and runs.
-      fps, resolution: frames a second and pixels of a side that the network was pretrained at.
-      weights: where the initial values come from; each family says what it takes.
-      watch: a local path whose change runs embed and finetune again: the weights, where they are a local path.
-      short_clips: what becomes of a clip with fewer frames than a view: it is repeated, or padded and the padding masked.
+      family: name of the package in `pipeline.models`.
+      id: name of the model, also in MLflow.
+      fps, resolution: frames per second and side of the frames, in pixels, with which the network was pretrained.
+      weights: the initial weights; each family documents the values it accepts.
+      watch: `weights` if it is a local path, else empty. DVC runs embed and finetune again if this path changes.
+      short_clips: see `Sampling.short_clips`.
+      PRETRAINED: ids whose published weights classify videos.
     """
 
     family: str
@@ -83,43 +84,43 @@ class ModelSettings(Section):
     weights: str
     watch: str
     short_clips: ClassVar[Literal["repeat", "pad"]] = "repeat"
-    PRETRAINED: ClassVar[tuple[str, ...]] = ()  # ids whose published weights classify videos
+    PRETRAINED: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def of_id(cls, name: str) -> Self:
-        """The settings of a classifier of which only `model.id` is known, as an earlier version wrote it."""
+        """The settings of a `model.id`, for a classifier.json of an earlier version, which has no others. May raise UserError."""
         raise UserError(f"{name}: its classifier.json does not say how the model was built", advice="train it again")
 
     @property
     def activation(self) -> str | None:
-        """Of the top's first layer, where the family has had several."""
+        """Activation of the top's first layer; None for a family in which it has never changed."""
         return None
 
     @property
     def streams(self) -> bool:
-        """Whether the classifier can run frame by frame."""
+        """Whether the classifier can run frame by frame, with states between frames."""
         raise NotImplementedError
 
     @property
     def to_stream(self) -> str:
-        """What to do to get a classifier that runs frame by frame, for messages of one that does not."""
+        """Advice for the user of a classifier that does not stream: how to get one that does."""
         raise NotImplementedError
 
     def check_training(self, finetune: Finetune) -> None:
-        """Raises UserError where the model cannot be trained in this way."""
+        """Raises UserError if the model cannot be trained with these settings."""
 
     def cost(self, frames: int) -> Cost:
-        """Estimates for views of so many frames."""
+        """The cost with views of `frames` frames."""
         raise NotImplementedError
 
 
 class Backbone(Protocol):
-    """A frozen network as embed runs it.
+    """A frozen network, which embed runs.
 
     Attributes:
-      shape: of the features of one view; (frames, P) where short clips are padded, so that a mask can say which frames count.
-      digest: SHA-256 of the weights that it started from; None where they are random.
-      made_with: what else decides the features, for the key of unfinished work and for embed.json.
+      shape: of the features of one view; (frames, P) if short clips are padded, so that the padding can be masked.
+      digest: SHA-256 of the initial weights; None if they are random.
+      made_with: other values on which the features depend, for embed.json and for the key of the scratch folder.
     """
 
     shape: tuple[int, ...]
@@ -127,27 +128,29 @@ class Backbone(Protocol):
     made_with: dict[str, Any]
 
     def features(self, views: "tf.Tensor") -> "tf.Tensor":
-        """float32 (N, *shape) of views float32 (N, count, size, size, 3) in [0, 1]."""
+        """Features float32 (N, *shape) of views float32 (N, count, size, size, 3) in [0, 1]."""
 
     def save(self, folder: Path) -> None:
-        """Saves a SavedModel with the function `features`, which the workers of a cluster load."""
+        """Writes a SavedModel with the function `features`, for the workers of a cluster."""
 
     def save_initial(self, folder: Path, views: int) -> None:
-        """Writes into the folder of the embeddings what training and saving a top start from. views: of a served clip."""
+        """Writes the files that `build_top` and `save_top` read into the folder of the embeddings. views: per clip in serving."""
 
 
 class Stream(Protocol):
-    """A classifier as TensorFlow runs it frame by frame.
-
-    `call(image, states)`: float32 (1, T, size, size, 3) in [0, 1] and the states -> logits float32 (1, N) after the last of these
-    frames, and the next states; a tf.function, traced for each T.
+    """A classifier that TensorFlow runs frame by frame.
 
     Attributes:
-      model: its id. classes: names in the order of the logits. fps: frames a second. sampling: of the views of whole clips.
-      views: of a whole clip; None where nothing says how many.
-      state_specs: name, shape and type of each state, sorted by name.
-      float_operations, float_scopes: what a quantised file computes in float: builtin operations by name, and the convolutions in
-        name scopes that begin so.
+      model: its id.
+      classes: names in the order of the logits.
+      fps: frames per second. size: side of a frame in pixels.
+      sampling: of the views of whole clips; None if unknown.
+      views: number of views of a whole clip; None if unknown.
+      state_specs: specs of the states by name, sorted by name.
+      float_operations: names of the builtin operations that a quantised file computes in float.
+      float_scopes: prefixes of the name scopes whose convolutions a quantised file computes in float.
+      call: (image, states) -> (logits, states). image: float32 (1, T, size, size, 3) in [0, 1]; logits: float32 (1, N) after its
+        last frame. A tf.function, traced for each T.
     """
 
     model: str
@@ -166,11 +169,15 @@ class Stream(Protocol):
 
 
 class Pretrained(NamedTuple):
-    """A classifier of published weights, which runs frame by frame or on views float32 (V, T, size, size, 3).
+    """A classifier with published weights, which runs either frame by frame or on views.
 
     Attributes:
-      probabilities: of views, float32 (V, N); None where it runs frame by frame.
-      to_stream: what to choose to run frame by frame, where it does not.
+      about: description for the user.
+      classes: names in the order of the outputs.
+      fps: frames per second. size: side of a frame in pixels.
+      stream: None if it runs on views.
+      probabilities: views float32 (V, T, size, size, 3) -> float32 (V, N); None if it runs frame by frame.
+      to_stream: options of predict that select a network that runs frame by frame; empty if this one does.
     """
 
     about: str
@@ -189,28 +196,28 @@ def _module(family: str, name: str) -> ModuleType:
 
 
 def settings_class(family: str) -> type[ModelSettings]:
-    """The section `model` of a family. Raises UserError for a name that is none."""
+    """The class of the section `model` of a family. Raises UserError if there is no such family."""
     return _module(family, "settings").Settings
 
 
 def settings_of(description: ClassifierDescription) -> ModelSettings:
-    """The section `model` that a classifier was trained with."""
-    made = settings_class(description.family)
-    return made.model_validate(description.settings) if description.settings else made.of_id(description.model)
+    """The section `model` with which a classifier was trained."""
+    kind = settings_class(description.family)
+    return kind.model_validate(description.settings) if description.settings else kind.of_id(description.model)
 
 
 def open_backbone(model: ModelSettings, num_classes: int, sampling: "Sampling", seed: int) -> Backbone:
-    """Builds the backbone and restores its weights. Raises UserError for weights that cannot be had or do not fit.
+    """Builds the backbone and restores its weights. Raises UserError if they cannot be found or fetched, or do not fit.
 
-    num_classes: of the top that `save_initial` writes. seed: of random values.
+    num_classes: of the top that `save_initial` writes. seed: of random weights.
     """
     return _module(model.family, "backbone").open_backbone(model, num_classes, sampling, seed)
 
 
 def build_top(model: ModelSettings, finetune: Finetune, embeddings: Path, num_classes: int, seed: int) -> "tf_keras.Model":
-    """A top with its initial values: features as `Backbone.shape` has them -> logits float32 (B, num_classes).
+    """A new top: features float32 (B, *Backbone.shape) -> logits float32 (B, num_classes).
 
-    Where short clips are padded it takes {"features": (B, frames, P), "mask": bool (B, frames)}.
+    If short clips are padded, its input is {"features": float32 (B, frames, P), "mask": bool (B, frames)}.
     """
     return _module(model.family, "top").build_top(model, finetune, embeddings, num_classes, seed)
 
@@ -218,39 +225,40 @@ def build_top(model: ModelSettings, finetune: Finetune, embeddings: Path, num_cl
 def save_top(top: "tf_keras.Model", embeddings: Path, folder: Path, description: ClassifierDescription) -> int:
     """Writes the trained top with its backbone into a classifier's folder; returns the number of parameters of both.
 
-    The folder then holds what `predict` and `open_stream` read, and `saved_model`: a SavedModel with the signature
-    `serving_default`, whole clips uint8 (B, T, H, W, 3) -> probabilities, and the function `probabilities` of views.
+    It writes the files that `predict` and `open_stream` read, and `saved_model`: a SavedModel with the signature
+    `serving_default`, whole clips uint8 (B, T, H, W, 3) -> probabilities float32 (B, N), and the function `probabilities` of
+    views.
     """
     return _module(description.family, "top").save_top(top, embeddings, folder, description)
 
 
 def predict(classifier: Path, description: ClassifierDescription, features: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Probabilities float32 (N, C) of the cached features (N, *shape) of N views; mask: bool (N, frames)."""
+    """Probabilities float32 (N, C) of cached features float32 (N, *shape). mask: bool (N, frames); None without padding."""
     return _module(description.family, "apply").predict(classifier, description, features, mask)
 
 
 def initial_weights_digest(model: ModelSettings) -> str | None:
-    """SHA-256 of the weights that training the network starts from; None where they are random."""
+    """SHA-256 of the weights from which the training of the network starts; None if they are random."""
     return _module(model.family, "training").initial_weights_digest(model)
 
 
 def build_network(model: ModelSettings, finetune: Finetune, num_classes: int, seed: int) -> "tf_keras.Model":
-    """A network to train, restored, with what `finetune` freezes frozen: {"image": views} -> logits float32 (B, num_classes)."""
+    """Builds, restores and partly freezes a network: {"image": float32 (B, T, size, size, 3)} -> logits float32 (B, num_classes)."""
     return _module(model.family, "training").build_network(model, finetune, num_classes, seed)
 
 
 def save_network(network: "tf_keras.Model", folder: Path, description: ClassifierDescription, *, portable: bool) -> int:
-    """Writes a trained network as `save_top` does. portable: it is float32, and its variables are of no strategy."""
+    """Writes a trained network as `save_top` does. portable: it is float32 and was not built in the scope of a strategy."""
     return _module(description.family, "training").save_network(network, folder, description, portable=portable)
 
 
 def open_stream(classifier: Path, description: ClassifierDescription) -> Stream:
-    """The classifier in a folder that finetune wrote, frame by frame. Raises UserError where it cannot run so."""
+    """Opens the classifier in a folder that finetune wrote. Raises UserError if it cannot run frame by frame."""
     return _module(description.family, "stream").open_stream(classifier, description)
 
 
 def pretrained_ids() -> dict[str, str]:
-    """The ids of published classifiers, and the family of each."""
+    """The ids of published classifiers, with their families."""
     return {
         name: family
         for family in FAMILIES
@@ -260,7 +268,16 @@ def pretrained_ids() -> dict[str, str]:
 
 
 def open_pretrained(name: str, weights: str, labels: Path | None) -> Pretrained:
-    """Opens published weights. weights: as `model.weights`. labels: a file with the names of the classes; None: the published."""
+    """Opens a published classifier.
+
+    Args:
+      name: its id.
+      weights: as `model.weights`.
+      labels: a file with the names of the classes; None uses the published names.
+
+    Raises:
+      UserError: unknown id, or weights or labels that are not found, cannot be fetched, or do not fit.
+    """
     known = pretrained_ids()
     if name not in known:
         raise UserError(f"--pretrained {name}: not one of {', '.join(known)}")
@@ -268,7 +285,7 @@ def open_pretrained(name: str, weights: str, labels: Path | None) -> Pretrained:
 
 
 def check_weights(model: ModelSettings) -> CheckResult:
-    """Whether `model.weights` can be had and fits the network, without TensorFlow and without fetching it."""
+    """Checks that `model.weights` exists and fits the network, without TensorFlow and without fetching it."""
     return _module(model.family, "check").check_weights(model)
 
 

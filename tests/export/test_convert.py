@@ -1,4 +1,4 @@
-"""Files of every format: they open, say what they are, and answer as the network does."""
+"""Files of every format: they can be opened, carry their metadata, and give the network's outputs."""
 
 import subprocess
 import sys
@@ -22,11 +22,11 @@ CLASSES = ["one", "zwei", "três"]
 def clips(count: int, seed: int) -> list[np.ndarray]:
     """Clips that differ in brightness and contrast, float32 (FRAMES, SIZE, SIZE, 3)."""
     rng = np.random.default_rng(seed)
-    made = []
+    result = []
     for _ in range(count):
         low, high = np.sort(rng.uniform(size=2))
-        made.append(rng.uniform(low, high, (FRAMES, SIZE, SIZE, 3)).astype(np.float32))
-    return made
+        result.append(rng.uniform(low, high, (FRAMES, SIZE, SIZE, 3)).astype(np.float32))
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def network():
 
     variant_id = "a0_stream_relu6"
     return StreamingClassifier(
-        lively(variant_id), VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE, sampling=Sampling(FRAMES, SIZE), views=2
+        lively(variant_id), VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE, sampling=Sampling(3, SIZE), views=2
     )
 
 
@@ -49,32 +49,32 @@ def files(network, tmp_path_factory):
     return folder
 
 
-def expected(network, clip: np.ndarray) -> np.ndarray:
+def logits_by_frame(network, clip: np.ndarray) -> np.ndarray:
     import tensorflow as tf
 
-    states, found = network.init_states(), []
+    states, outputs = network.init_states(), []
     for frame in clip:
         logits, states = network.call(tf.constant(frame[None, None]), states)
-        found.append(logits[0].numpy())
-    return np.stack(found)
+        outputs.append(logits[0].numpy())
+    return np.stack(outputs)
 
 
 @pytest.mark.parametrize(("format", "tolerance"), [("float32", 1e-4), ("float16", 0.02), ("dynamic", 0.2), ("int8", 0.3)])
-def test_every_format_answers_as_the_network_does_frame_by_frame(network, files, format, tolerance):
+def test_every_format_gives_the_networks_logits_frame_by_frame(network, files, format, tolerance):
     lite = LiteClassifier(files / f"{format}.tflite")
     for clip in clips(2, seed=2):
-        truth = expected(network, clip)
-        spread = truth.max() - truth.min()
-        assert np.abs(stream_logits(lite, clip) - truth).max() < tolerance * spread
+        expected = logits_by_frame(network, clip)
+        spread = expected.max() - expected.min()
+        assert np.abs(stream_logits(lite, clip) - expected).max() < tolerance * spread
 
 
-def test_a_file_says_what_it_is(files):
+def test_a_file_carries_its_metadata(files):
     for format in EXPORT_FORMATS:
         lite = LiteClassifier(files / f"{format}.tflite")
         assert (lite.classes, lite.fps, lite.size, lite.format, lite.model) == (CLASSES, 5.0, SIZE, format, "a0_stream_relu6")
 
 
-def test_weights_are_smaller_where_they_are_said_to_be(files):
+def test_quantised_files_are_smaller(files):
     size = {format: (files / f"{format}.tflite").stat().st_size for format in EXPORT_FORMATS}
     assert size["float16"] < 0.55 * size["float32"]
     assert size["dynamic"] < 0.4 * size["float32"]
@@ -99,7 +99,7 @@ def test_the_interface_is_the_published_one(network, files):
         assert not [name for name in operations if name.startswith(("Flex", "Custom"))]
 
 
-def test_labels_lie_in_the_file_as_the_metadata_standard_has_it(files):
+def test_labels_are_stored_as_the_metadata_standard_requires(files):
     from ai_edge_litert import schema_py_generated as schema
 
     path = files / "int8.tflite"
@@ -113,15 +113,15 @@ def test_labels_lie_in_the_file_as_the_metadata_standard_has_it(files):
         assert text in content
 
 
-def test_a_clip_is_forgotten_by_reset(files):
+def test_reset_clears_the_states(files):
     lite = LiteClassifier(files / "int8.tflite")
     first, second = clips(2, seed=3)
-    once = stream_logits(lite, first)
+    before = stream_logits(lite, first)
     stream_logits(lite, second)
-    np.testing.assert_array_equal(stream_logits(lite, first), once)
+    np.testing.assert_array_equal(stream_logits(lite, first), before)
 
 
-def test_what_is_no_stream_network_of_ours_is_refused(files, tmp_path):
+def test_unusable_files_labels_and_frames_are_refused(files, tmp_path):
     with pytest.raises(UserError, match="not found"):
         LiteClassifier(tmp_path / "absent.tflite")
     (tmp_path / "text.tflite").write_text("not a model at all, but long enough to look at")
@@ -133,7 +133,7 @@ def test_what_is_no_stream_network_of_ours_is_refused(files, tmp_path):
         LiteClassifier(files / "float32.tflite").step(np.zeros((SIZE, SIZE, 3)))
 
 
-def test_a_file_in_the_published_layout_needs_labels_and_is_then_run(files, tmp_path):
+def test_a_file_without_metadata_runs_if_labels_are_given(files, tmp_path):
     content = (files / "float32.tflite").read_bytes()
     with zipfile.ZipFile(files / "float32.tflite") as archive:
         end = min(item.header_offset for item in archive.infolist())
@@ -151,21 +151,21 @@ def test_a_file_in_the_published_layout_needs_labels_and_is_then_run(files, tmp_
 def test_int8_leaves_sums_and_the_first_blocks_in_float(files):
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(files / "int8.tflite"), experimental_op_resolver_type=_plain())
+    interpreter = Interpreter(str(files / "int8.tflite"), experimental_op_resolver_type=_without_xnnpack())
     interpreter.allocate_tensors()
     types = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
     names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
     operations = [(one["op_name"], one["inputs"][0], one["outputs"][0]) for one in interpreter._get_ops_details()]
-    convolutions = [(names[made], types[seen]) for name, seen, made in operations if "CONV_2D" in name]
+    convolutions = [(names[output], types[input]) for name, input, output in operations if "CONV_2D" in name]
     early = [kind for name, kind in convolutions if name.startswith(("stem", "block0_", "block1_"))]
     late = [kind for name, kind in convolutions if name.startswith(("block2_", "block3_", "block4_"))]
     assert len(early) > 10 and set(early) == {np.float32}
     assert len(late) > 30 and set(late) == {np.int8}
-    assert not [name for name, seen, _ in operations if name in ("ADD", "DIV", "MEAN") and types[seen] == np.int8]
+    assert not [name for name, input, _ in operations if name in ("ADD", "DIV", "MEAN") and types[input] == np.int8]
 
 
-def _plain():
-    """Without XNNPACK, which would hide the operations that it takes over."""
+def _without_xnnpack():
+    """An op resolver without XNNPACK, which would hide the operations that it replaces."""
     from ai_edge_litert.interpreter import OpResolverType
 
     return OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -182,31 +182,32 @@ def test_int8_without_clips_and_unknown_formats_are_refused(network):
         convert(network, "int4")
 
 
-def test_the_saved_model_answers_alike_frame_by_frame_and_for_whole_clips(network, tmp_path):
+def test_the_saved_model_gives_the_networks_outputs_frame_by_frame_and_for_whole_clips(network, tmp_path):
     import tensorflow as tf
 
-    from pipeline.export.saved import SavedStream, save_streaming
+    from pipeline.export.saved import save_streaming
+    from pipeline.inference.saved_stream import SavedStream
     from pipeline.video.views import test_views
 
-    save_streaming(network, tmp_path / "saved", count=3, views=2)
+    save_streaming(network, tmp_path / "saved")
     (clip,) = clips(1, seed=5)
-    truth = expected(network, clip)
-    np.testing.assert_allclose(stream_logits(SavedStream(tmp_path / "saved"), clip), truth, rtol=1e-4, atol=1e-4)
+    expected = logits_by_frame(network, clip)
+    np.testing.assert_allclose(stream_logits(SavedStream(tmp_path / "saved"), clip), expected, rtol=1e-4, atol=1e-4)
     loaded = tf.saved_model.load(str(tmp_path / "saved"))
     logits, _ = loaded.call(tf.constant(clip[None]), loaded.init_states())
-    np.testing.assert_allclose(logits[0], truth[-1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits[0], expected[-1], rtol=1e-4, atol=1e-4)
     named = loaded.signatures["call"](image=tf.constant(clip[None]), **loaded.signatures["init_states"]())
-    np.testing.assert_allclose(named["logits"][0], truth[-1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(named["logits"][0], expected[-1], rtol=1e-4, atol=1e-4)
     frames = tf.constant(np.uint8(255 * np.stack([clip, clip[::-1]])))
     served = loaded.signatures["serving_default"](frames=frames)["probabilities"].numpy()
-    for views, found in zip(test_views(frames, count=3, views=2, size=SIZE).numpy(), served, strict=True):
-        each = [tf.nn.softmax(expected(network, view)[-1]).numpy() for view in views]
-        np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-4)
+    for views, probabilities in zip(test_views(frames, network.sampling, network.views).numpy(), served, strict=True):
+        by_view = [tf.nn.softmax(logits_by_frame(network, view)[-1]).numpy() for view in views]
+        np.testing.assert_allclose(probabilities, np.mean(by_view, axis=0), atol=1e-4)
     assert [name.decode() for name in loaded.classes.numpy()] == CLASSES
 
 
 def test_opening_a_file_prints_nothing(files):
-    """In a process of its own, as LiteRT writes its notice once."""
+    """In a separate process, because LiteRT writes its notice once per process."""
     program = "import sys; from pipeline.inference.lite import LiteClassifier; LiteClassifier(sys.argv[1]).reset()"
     command = [sys.executable, "-c", program, str(files / "float32.tflite")]
     shown = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -216,6 +217,6 @@ def test_opening_a_file_prints_nothing(files):
 def test_the_saved_model_holds_the_weights_once(network, files, tmp_path):
     from pipeline.export.saved import save_streaming
 
-    save_streaming(network, tmp_path / "saved", count=3, views=2)
+    save_streaming(network, tmp_path / "saved")
     written = sum(path.stat().st_size for path in (tmp_path / "saved").rglob("*") if path.is_file())
     assert written < 1.2 * (files / "float32.tflite").stat().st_size

@@ -1,4 +1,4 @@
-"""What a stream in TensorFlow runs on."""
+"""Steppers: the number of threads, and softmax."""
 
 import os
 import subprocess
@@ -22,15 +22,15 @@ print(psutil.Process().num_threads())
 """
 
 
-def threads(**given: str) -> int:
-    """Of a process that called one_thread, computed something and had these variables set."""
-    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | given
-    shown = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True, capture_output=True, text=True)
-    return int(shown.stdout.splitlines()[-1])
+def threads(**variables: str) -> int:
+    """The number of threads of a process with these environment variables, after one_thread and a computation."""
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | variables
+    result = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True, capture_output=True, text=True)
+    return int(result.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow
-def test_one_thread_unless_the_environment_says_how_many():
+def test_one_thread_unless_environment_variables_set_the_number():
     assert threads() < threads(**dict.fromkeys(VARIABLES, "2"))
 
 

@@ -1,6 +1,6 @@
-"""The recurrent top's values as arrays, and what it makes of cached features: NumPy alone, to spare importing TensorFlow.
+"""The recurrent top in NumPy: its weights, and its probabilities for cached features. NumPy avoids the import of TensorFlow.
 
-`network.recurrent.RecurrentTop` computes the same in TensorFlow, and Keras trains it; a test holds the three together.
+Invariants: `network.recurrent` computes the same in TensorFlow (`RecurrentTop`) and in Keras; a test compares the three.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,13 @@ TOP_FILE = "top.npz"
 
 @dataclass(frozen=True)
 class TopValues:
-    """Values float32 of a recurrent top.
+    """The weights of a recurrent top, float32.
 
     Attributes:
-      recurrent: of each GRU, Keras's kernel (inputs, 3 units), recurrent kernel (units, 3 units) and bias (2, 3 units); gates in
-        the order update, reset, candidate, and the reset gate applied after the product (Cho et al. 2014, as cuDNN has it).
-      dense: of each dense layer, kernel and bias; all but the last are followed by a rectifier.
+      recurrent: for each GRU, Keras's kernel (inputs, 3 units), recurrent kernel (units, 3 units) and bias (2, 3 units). The
+        gates are in the order update, reset, candidate; the reset gate is applied after the matrix product, as in cuDNN's
+        variant of the GRU of Cho et al. 2014.
+      dense: for each dense layer, kernel and bias. A ReLU follows each layer but the last.
     """
 
     recurrent: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
@@ -29,7 +30,7 @@ class TopValues:
 
     @classmethod
     def from_weights(cls, weights: list[np.ndarray], layers: int) -> "TopValues":
-        """Of a Keras model's `get_weights()`, with so many recurrent layers."""
+        """Converts a Keras model's `get_weights()`. layers: number of recurrent layers."""
         recurrent = tuple(tuple(weights[3 * layer : 3 * layer + 3]) for layer in range(layers))
         rest = weights[3 * layers :]
         return cls(recurrent, tuple(zip(rest[0::2], rest[1::2], strict=True)))
@@ -48,22 +49,18 @@ class TopValues:
     def load(cls, path: Path) -> "TopValues":
         with np.load(path) as arrays:
             layers = {name.split("_")[0] for name in arrays.files}
-            grus, denses = (_in_order(layers, kind) for kind in ("gru", "dense"))
-            recurrent = tuple(tuple(arrays[f"{name}_{part}"] for part in range(3)) for name in grus)
-            dense = tuple(tuple(arrays[f"{name}_{part}"] for part in range(2)) for name in denses)
+            grus, denses = (sum(name.startswith(kind) for name in layers) for kind in ("gru", "dense"))
+            recurrent = tuple(tuple(arrays[f"gru{layer}_{part}"] for part in range(3)) for layer in range(grus))
+            dense = tuple(tuple(arrays[f"dense{layer}_{part}"] for part in range(2)) for layer in range(denses))
         return cls(recurrent, dense)
 
 
-def _in_order(names: set[str], kind: str) -> list[str]:
-    return sorted((name for name in names if name.startswith(kind)), key=lambda name: int(name.removeprefix(kind)))
-
-
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * np.tanh(x / 2) + 0.5  # in a form that never overflows
+    return 0.5 * np.tanh(x / 2) + 0.5  # equal to 1 / (1 + exp(-x)), without overflow
 
 
 def _gru(inputs: np.ndarray, mask: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """States after each step, float32 (N, T, units); a masked step leaves the state as it was."""
+    """The states after each step, float32 (N, T, units), of inputs (N, T, P). A masked step does not change the state."""
     units = len(recurrent)
     projected = inputs @ kernel + bias[0]
     state = np.zeros((len(inputs), units), np.float32)

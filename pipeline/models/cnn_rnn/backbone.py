@@ -1,4 +1,4 @@
-"""A CNN-RNN's frozen image network as embed runs it."""
+"""A CNN-RNN's frozen image network, which embed runs."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pipeline.video.sampling import Sampling
 
 
 class ImageBackbone:
-    """See `family.Backbone`: one vector a frame."""
+    """Implements `family.Backbone`. The features are one vector per frame."""
 
     def __init__(self, model: Settings, sampling: Sampling, seed: int):
         built = build_image_network(model.network, model.weights, sampling.size, seed)
@@ -26,14 +26,14 @@ class ImageBackbone:
         self.made_with: dict[str, Any] = {}
 
     def features(self, views: tf.Tensor) -> tf.Tensor:
-        # One view at a time: a larger batch is no faster on a CPU, and the feature maps of many frames take gigabytes.
+        # One view at a time: larger batches are not faster on a CPU, and the feature maps of many frames take gigabytes.
         return tf.concat([self._module.features(view[tf.newaxis]) for view in views], axis=0)
 
     def save(self, folder: Path) -> None:
         save_image_features(self._module, folder)
 
     def save_initial(self, folder: Path, views: int) -> None:
-        """The image network, which every classifier on these features is saved with."""
+        """Writes the image network, which `save_top` copies into every classifier."""
         self.save(folder / "image_network")
 
 

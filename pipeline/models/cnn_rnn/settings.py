@@ -1,4 +1,4 @@
-"""The section `model` of a CNN-RNN. Nothing here imports TensorFlow."""
+"""The section `model` of a CNN-RNN. Does not import TensorFlow."""
 
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
@@ -10,18 +10,19 @@ from pipeline.models.cnn_rnn.network.image_networks import NETWORKS, ImageNetwor
 from pipeline.models.family import Cost, ModelSettings
 from pipeline.settings import Finetune, PositiveInt
 
-# Bytes of memory a pixel of a batch in embed, beyond those of the built network.
+# Bytes of memory per pixel of a batch in embed, without the built network itself.
 _FORWARD_BYTES = 400
 
 
 class Settings(ModelSettings):
-    """`weights`: imagenet, random, or a path to the network's weights without its classifier, as Keras saves them (.h5).
+    """See `ModelSettings`.
 
     Attributes:
-      network: the image network.
-      units: of the recurrent layers (GRU), first to last.
-      hidden: units of the dense layer after them; None leaves it out.
-      dropout: before that layer, where finetune.dropout is null.
+      weights: imagenet, random, or the path of a Keras weights file (.h5) of the network without its classifier.
+      network: name of the image network, in NETWORKS.
+      units: number of units of each recurrent layer (GRU), first to last.
+      hidden: number of units of the dense layer after them; None for no such layer.
+      dropout: rate before the dense layers, if finetune.dropout is null.
     """
 
     family: Literal["cnn_rnn"]
@@ -37,7 +38,7 @@ class Settings(ModelSettings):
         return NETWORKS[self.network]
 
     @model_validator(mode="after")
-    def _as_pretrained(self) -> Self:
+    def _check_resolution(self) -> Self:
         if self.resolution != self.image_network.size:
             message = f"model.resolution = {self.resolution}, but {self.network} was trained at {self.image_network.size}"
             raise UserError(message, advice=f"choose model=cnn_rnn_{self.network}; to use another size, set frames.size")

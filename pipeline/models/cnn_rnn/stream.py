@@ -1,4 +1,4 @@
-"""A CNN-RNN frame by frame: each frame passes the image network once, and the recurrent layers carry their states."""
+"""Runs a CNN-RNN frame by frame: the image network sees each frame once, and the recurrent layers keep their states."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ States = dict[str, tf.Tensor]
 
 
 class StreamingCnnRnn(tf.Module):
-    """See `family.Stream`."""
+    """Implements `family.Stream`."""
 
-    # The recurrent layers are few weights, and their states inherit each rounding: they stay in float.
+    # The recurrent layers stay in float: they have few weights, and rounding errors would accumulate in their states.
     float_operations = ("ADD", "BATCH_MATMUL", "FULLY_CONNECTED", "LOGISTIC", "MEAN", "MUL", "SPLIT", "SUB", "TANH")
     float_scopes = ()
 
@@ -25,7 +25,7 @@ class StreamingCnnRnn(tf.Module):
         self.model, self.classes = description.model, description.classes
         self.fps, self.size, self.views = description.fps, description.size, description.views
         self.sampling = Sampling.of(description)
-        self._image_features = image_features  # its functions read its values
+        self._image_features = image_features  # keeps the loaded SavedModel alive, whose variables the functions read
         top = RecurrentTop(values)
         self.state_specs = {
             f"gru{number}": tf.TensorSpec([1, units], tf.float32, name=f"gru{number}")
@@ -45,7 +45,7 @@ class StreamingCnnRnn(tf.Module):
 
 
 def open_stream(classifier: Path, description: ClassifierDescription) -> StreamingCnnRnn:
-    """See `family.open_stream`."""
+    """Implements `family.open_stream`."""
     if not (classifier / TOP_FILE).exists():
         raise UserError(
             f"without {TOP_FILE} it takes whole clips only",

@@ -1,4 +1,4 @@
-"""A CNN-RNN's recurrent top, trained on cached features."""
+"""Builds and saves a CNN-RNN's recurrent top, which is trained on cached features."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def build_top(model: Settings, finetune: Finetune, embeddings: Path, num_classes
 
 
 def save_top(top: tf_keras.Model, embeddings: Path, folder: Path, description: ClassifierDescription) -> int:
-    """Writes `top.npz`, which `apply` reads, and the SavedModel."""
+    """Implements `family.save_top`: writes `top.npz`, which `apply` and `stream` read, and the SavedModel."""
     model = Settings.model_validate(description.settings)
     values = TopValues.from_weights(top.get_weights(), len(model.units))
     values.save(folder / TOP_FILE)

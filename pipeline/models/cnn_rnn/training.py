@@ -1,4 +1,4 @@
-"""A CNN-RNN trains its top alone: what `family` offers for training whole networks is refused, with a clear line."""
+"""A CNN-RNN trains only its top: the functions that train whole networks raise UserError."""
 
 from pathlib import Path
 from typing import NoReturn

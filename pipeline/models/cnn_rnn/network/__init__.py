@@ -1,1 +1,1 @@
-"""The image network and the recurrent top, with everything that decides their numbers."""
+"""The image network and the recurrent top: all modules that influence their outputs."""

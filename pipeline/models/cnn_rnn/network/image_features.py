@@ -1,4 +1,4 @@
-"""The frozen image network: built, restored, and saved as a function of views."""
+"""Builds and restores the frozen image network, and saves it as a function of views."""
 
 import hashlib
 from pathlib import Path
@@ -12,18 +12,19 @@ from pipeline.models.cnn_rnn.network.image_networks import NETWORKS, ImageNetwor
 from pipeline.models.cnn_rnn.network.weights_file import weights_file
 from pipeline.models.constants import convert_variables_to_constants
 
-_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # it is only ever run forwards
+_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # for inference only
 
 
 def build_image_network(name: str, weights: str, size: int, seed: int) -> tf_keras.Model:
-    """An image network, restored: float32 (B, size, size, 3), preprocessed -> float32 (B, features).
+    """Builds and restores an image network: preprocessed images float32 (B, size, size, 3) -> float32 (B, features).
 
     Args:
-      name: in NETWORKS. weights: as `model.weights`.
+      name: in NETWORKS.
+      weights: as `model.weights`.
       seed: of random weights.
 
     Raises:
-      UserError: weights that cannot be had or do not fit, a size that the network cannot take.
+      UserError: the weights are not found, cannot be fetched or do not fit, or the network does not accept the size.
     """
     network = NETWORKS[name]
     path = None if weights in ("imagenet", "random") else weights_file(weights)
@@ -33,29 +34,29 @@ def build_image_network(name: str, weights: str, size: int, seed: int) -> tf_ker
     try:
         built = builder(weights=published, include_top=False, pooling="avg", input_shape=(size, size, 3))
     except ValueError as error:
-        message = f"frames.size = {size}: {name} cannot take it: {_line(error)}"
+        message = f"frames.size = {size}: {name} cannot take it: {_one_line(error)}"
         raise UserError(message, advice=f"set frames.size to {network.size}") from error
-    except Exception as error:  # what Keras raises when it fetches is a plain Exception
+    except Exception as error:  # Keras raises a plain Exception if a download fails
         if published is None:
             raise
         advice = "fetch the file by other means and set model.weights to its path"
-        raise UserError(f"the ImageNet weights of {name} cannot be had: {_line(error)}", advice=advice) from error
+        raise UserError(f"the ImageNet weights of {name} cannot be fetched: {_one_line(error)}", advice=advice) from error
     if path is not None:
         try:
             built.load_weights(path)
         except (ValueError, KeyError, OSError) as error:
             advice = f"give weights of {name} without its classifier (no top), as Keras saves them"
-            raise UserError(f"model.weights: {weights}: does not fit {name}: {_line(error)}", advice=advice) from error
+            raise UserError(f"model.weights: {weights}: does not fit {name}: {_one_line(error)}", advice=advice) from error
         say(f"restored all {len(built.weights)} variables of {name} from {weights}")
     return built
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
 def values_digest(built: tf_keras.Model) -> str:
-    """SHA-256 of all values, so that the same weights are the same wherever they came from."""
+    """SHA-256 of all weights. It does not depend on the file that they were read from."""
     digest = hashlib.sha256()
     for value in built.get_weights():
         digest.update(value.tobytes())
@@ -63,7 +64,10 @@ def values_digest(built: tf_keras.Model) -> str:
 
 
 class ImageFeatures(tf.Module):
-    """`features`: views float32 (N, T, size, size, 3) in [0, 1] -> float32 (N, T, P), for any T."""
+    """The image network as a function of views.
+
+    `features`: views float32 (N, T, size, size, 3) in [0, 1] -> float32 (N, T, P), for any T.
+    """
 
     def __init__(self, built: tf_keras.Model, network: ImageNetwork, size: int):
         super().__init__()

@@ -1,7 +1,7 @@
-"""The one table of image networks: what Keras Applications offers that is used here. Nothing here imports TensorFlow.
+"""The table of image networks of Keras Applications that a CNN-RNN can use. Does not import TensorFlow.
 
 Sources: Szegedy et al. 2016 (Inception V3), Howard et al. 2017 (MobileNet), Sandler et al. 2018 (MobileNetV2), Tan and Le 2019
-(EfficientNet), He et al. 2016 (ResNet); weights pretrained on ImageNet, as Keras publishes them.
+(EfficientNet), He et al. 2016 (ResNet). Their ImageNet weights are those that Keras publishes.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,10 @@ class ImageNetwork(NamedTuple):
 
     Attributes:
       module, builder: in `tf_keras.applications`. The module's `preprocess_input` takes pixels in [0, 255].
-      size: pixels of a side of its training images.
+      size: side of its training images in pixels.
       features: channels of its pooled output.
-      parameters: weights, the moving statistics of batch norm left out.
-      gflop: of one image of that size; a multiplication and an addition count as two.
+      parameters: number of weights, without the moving statistics of batch norm.
+      gflop: 10^9 floating-point operations for one image of that size; a multiplication and an addition count as two.
     """
 
     module: str

@@ -1,4 +1,4 @@
-"""The recurrent top: as Keras trains it, and as it is served."""
+"""The recurrent top: a Keras model for training, and a function of constants for serving and streaming."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,19 @@ from pipeline.models.cnn_rnn.apply import TopValues
 def build_recurrent_top(
     shape: tuple[int, int], units: Sequence[int], hidden: int | None, num_classes: int, *, dropout: float, seed: int
 ) -> tf_keras.Model:
-    """{"features": float32 (B, T, P), "mask": bool (B, T)} -> logits float32 (B, num_classes), with fresh values.
+    """A new top: {"features": float32 (B, T, P), "mask": bool (B, T)} -> logits float32 (B, num_classes).
 
     Args:
       shape: (T, P).
-      dropout: before the dense layers.
+      units: of each GRU. hidden: of the dense layer before the last; None for no such layer.
+      dropout: rate before the dense layers.
     """
     tf_keras.utils.set_random_seed(seed)
     features = tf_keras.Input(shape, name="features")
     mask = tf_keras.Input(shape[:1], dtype=tf.bool, name="mask")
     x = features
     for number, width in enumerate(units, 1):
-        # TensorFlow's fused kernel takes only masks that cover the end, which these do, but checks each batch; steps are few.
+        # Unrolled: the fused kernel would check in every batch that masked steps are at the end, and there are few steps.
         x = tf_keras.layers.GRU(width, return_sequences=number < len(units), unroll=True, name=f"gru{number}")(x, mask=mask)
     x = tf_keras.layers.Dropout(dropout, name="dropout")(x)
     if hidden is not None:
@@ -32,14 +33,14 @@ def build_recurrent_top(
 
 
 class RecurrentTop:
-    """The same on constants: a step a frame, so that it can be stopped and continued after any."""
+    """The top with constant weights, one step per frame, so that it can stop and continue after any frame."""
 
     def __init__(self, values: TopValues):
         self.values = values
         self.units = [len(recurrent) for _, recurrent, _ in values.recurrent]
 
     def start(self, batch: int | tf.Tensor) -> list[tf.Tensor]:
-        """The states before the first frame: zeros (batch, units), a tensor a layer."""
+        """The states before the first frame: for each layer zeros (batch, units)."""
         return [tf.zeros([batch, units]) for units in self.units]
 
     def step(self, features: tf.Tensor, states: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -70,7 +71,7 @@ class RecurrentTop:
         return list(states)
 
     def logits(self, states: Sequence[tf.Tensor]) -> tf.Tensor:
-        """float32 (B, classes) from the last layer's state."""
+        """Logits float32 (B, classes), from the state of the last layer."""
         x = states[-1]
         for number, (kernel, bias) in enumerate(self.values.dense, 1):
             x = tf.linalg.matmul(x, kernel) + bias

@@ -1,4 +1,4 @@
-"""The finished classifier as a SavedModel that needs neither Keras nor this project to run."""
+"""Saves the classifier as a SavedModel that runs without Keras and without this project's code."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ from pipeline.models.cnn_rnn.network.recurrent import RecurrentTop
 from pipeline.video.sampling import Sampling
 from pipeline.video.views import test_views
 
-_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # it is only ever run forwards
+_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # for inference only
 
 
 class Classifier(tf.Module):
-    """What is registered and served.
+    """The module that is saved, registered and served.
 
-    - `serving_default`: `frames` uint8 (B, T, H, W, 3), whole clips at the model's frame rate, any T, H and W -> `probabilities`
-      float32 (B, classes), averaged over the evenly spaced views that evaluation uses too.
-    - `probabilities`: views float32 (N, T, size, size, 3), T up to `count` -> float32 (N, classes).
+    - `serving_default`: `frames` uint8 (B, T, H, W, 3), whole clips at the model's frame rate, with any T, H and W ->
+      `probabilities` float32 (B, classes), the mean over the same views as in evaluation.
+    - `probabilities`: views float32 (N, T, size, size, 3) in [0, 1], T up to `count` -> float32 (N, classes).
     - `features`: views -> float32 (N, T, P).
 
     image_features: a module with the function `features`, built or loaded.
@@ -40,7 +40,7 @@ class Classifier(tf.Module):
             return {"probabilities": tf.reduce_mean(tf.reshape(each, [-1, views, each.shape[-1]]), axis=1)}
 
         self.probabilities = tf.function(probabilities, autograph=False)
-        # A whole view has a graph without loops, whose arithmetic can be counted; a shorter one has a loop over its frames.
+        # The graph for whole views has no loop, so its operations can be counted; the one for shorter views loops over frames.
         for count in (sampling.count, None):
             self.probabilities.get_concrete_function(tf.TensorSpec([None, count, size, size, 3], tf.float32, name="views"))
         clip_spec = tf.TensorSpec([None, None, None, None, 3], tf.uint8, name="frames")

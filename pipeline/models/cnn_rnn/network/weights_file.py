@@ -1,4 +1,4 @@
-"""The file that `model.weights` names. Nothing here imports TensorFlow."""
+"""Finds the weights file of `model.weights`. Does not import TensorFlow."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from pipeline.files import repository_root
 
 
 def weights_file(weights: str) -> Path:
-    """The file that `model.weights` names. Raises UserError for what no network of Keras Applications can be restored from."""
+    """The path of `model.weights`, relative to the repository. Raises UserError if it is not an HDF5 file."""
     path = Path(weights).expanduser()
     path = path if path.is_absolute() else repository_root() / path
     advice = "set model.weights to imagenet, random, or an .h5 file of the network without its classifier"
