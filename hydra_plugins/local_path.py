@@ -1,16 +1,16 @@
-"""The resolver `${local_path:...}` of conf/: what of a value DVC can watch. Hydra imports this module on its own."""
+"""The resolver `${local_path:...}` of conf/: the local path in a value that DVC can watch. Hydra imports this module itself."""
 
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
-UNCHANGING = "stages/embed.py"  # a dependency anyway, where there is nothing to watch
+UNCHANGING = "stages/embed.py"  # a dependency of embed in any case, for values without a local path
 
 
 def local_path(value: str) -> str:
-    """The file or folder that `value` names, if it is there: DVC runs what depends on it again when its content changes.
+    """The file or folder that `value` names, if it exists: DVC runs dependent stages again when its content changes.
 
-    Of a checkpoint's prefix it is the folder. DVC does not expand `~`, so that is done here.
+    For a checkpoint's prefix it is the folder. `~` is expanded here, because DVC does not.
     """
     path = Path(value).expanduser()
     if path.exists():

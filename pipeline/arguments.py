@@ -1,11 +1,11 @@
-"""Types of command-line arguments: what argparse calls on a text, and refuses in one line."""
+"""Types of command-line arguments for argparse, with one-line error messages."""
 
 import argparse
 from collections.abc import Callable, Sequence
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
-    """A whole number."""
+    """An integer of at least `smallest`."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < smallest:
@@ -16,7 +16,7 @@ def at_least(smallest: int) -> Callable[[str], int]:
 
 
 def positive(text: str) -> float:
-    """A number above 0, and finite."""
+    """A finite number above 0."""
     try:
         value = float(text)
     except ValueError:
@@ -38,7 +38,7 @@ def among(known: Sequence[str]) -> Callable[[str], str]:
 
 
 def listed(one: Callable[[str], object]) -> Callable[[str], tuple]:
-    """Comma-separated items of the type `one`, each once."""
+    """Comma-separated items of the type `one`, without duplicates."""
 
     def parse(text: str) -> tuple:
         return tuple(dict.fromkeys(one(part.strip()) for part in text.split(",")))

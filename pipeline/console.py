@@ -1,4 +1,4 @@
-"""What a person at the terminal sees: one clear line for an error, progress bars, and only the warnings that concern them."""
+"""Terminal output: one-line errors, messages, progress bars, and filters for the output of libraries."""
 
 import logging
 import os
@@ -31,13 +31,13 @@ __all__ = [
 
 
 class UserError(Exception):
-    """Something the user can mend, told in one line: what is wrong and where, then what to do.
+    """An error that the user can fix, reported in one line: what is wrong and where, then what to do.
 
     Attributes:
       message: what is wrong, and where.
-      advice: what to do about it, a clause without a full stop; empty where the message says it all.
+      advice: what to do about it, a clause without a full stop; may be empty.
 
-    str(error) is "message; advice". Nothing may take that apart again: a message, and an advice too, may hold semicolons.
+    str(error) is "message; advice". Do not split it: both may contain semicolons.
     """
 
     def __init__(self, message: str, *, advice: str = "") -> None:
@@ -48,7 +48,7 @@ class UserError(Exception):
         return f"{self.message}; {self.advice}" if self.advice else self.message
 
     def __reduce__(self) -> tuple:
-        """For the way back from a worker process: without __init__, because subclasses take other arguments."""
+        """Pickles without __init__, because subclasses have other arguments; joblib sends errors back from worker processes."""
         return _without_init, (type(self), self.args), self.__dict__
 
 
@@ -57,36 +57,36 @@ def _without_init(kind: type[UserError], arguments: tuple) -> UserError:
 
 
 def quiet_libraries() -> None:
-    """Keeps TensorFlow's start-up notices and third-party deprecation chatter off the terminal.
+    """Suppresses TensorFlow's start-up messages and deprecation warnings of libraries; errors are raised as before.
 
-    What fails is raised as an exception all the same.
-
-    Call before TensorFlow is imported: its C++ side reads the environment once.
+    Call before TensorFlow is imported: its C++ code reads the environment once.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # the Model Garden's Keras; importing the other as well takes seconds
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # the Keras of the Model Garden; importing Keras 3 as well takes seconds
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
     for name in ("tensorflow", "absl", "mlflow", "alembic", "h5py"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the traceback of what it then raises
+    logging.getLogger("mlflow.store.db.utils").setLevel(
+        logging.CRITICAL
+    )  # it logs the traceback of exceptions that it also raises
 
 
-_HOLDING = threading.RLock()  # stderr is the process's, so one thread at a time may hold it
+_STDERR_LOCK = threading.RLock()  # one thread at a time may redirect stderr, which the whole process shares
 
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
-    """Withholds the information and the warnings that C++ libraries write to stderr; all other lines are shown as they come.
+    """Filters information and warnings of C++ libraries out of stderr; all other lines are shown immediately.
 
-    Also where the process aborts: what a library says last is why it does.
+    This also holds if the process aborts: the last lines of a library explain why.
     """
-    with _HOLDING:
+    with _STDERR_LOCK:
         sys.stderr.flush()
         terminal, (source, sink), end = os.dup(2), os.pipe(), f"<end {secrets.token_hex(16)}>"
         command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("stderr_filter.py")), end]
-        # In a session of its own, so that a Ctrl-C does not end it before the one that it serves.
+        # In its own session, so that Ctrl-C does not end it before this process.
         process = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=terminal, start_new_session=True)
         os.close(source)
         os.dup2(sink, 2)
@@ -99,20 +99,20 @@ def without_chatter() -> Iterator[None]:
             try:
                 os.write(sink, end.encode())
             except BrokenPipeError:
-                os.write(2, b"what libraries wrote meanwhile could not be shown: the process that filters it was killed\n")
+                os.write(2, b"the output of libraries was lost: the process that filters it was killed\n")
             os.close(sink)
             with process.stdout as shown:
-                shown.read()  # until all is shown; a process that was started inside may hold the pipe for longer
+                shown.read()  # until everything is shown; a child process may keep the pipe open for longer
             threading.Thread(target=process.wait, daemon=True).start()
 
 
 def say(message: str) -> None:
-    """Prints a line without breaking a progress bar."""
+    """Prints a line to stderr without breaking a progress bar."""
     tqdm.write(message, file=sys.stderr)
 
 
 def progress(iterable=None, *, total: int | None = None, describe: str, unit: str, **options) -> tqdm:
-    """A progress bar with a rate; where there is no terminal it prints seldom, so that logs stay short."""
+    """A progress bar with a rate; without a terminal it is updated rarely, so that logs stay short."""
     interactive = sys.stderr.isatty()
     options.setdefault("mininterval", 0.1 if interactive else 10)
     return tqdm(iterable, total=total, desc=describe, unit=unit, dynamic_ncols=interactive, file=sys.stderr, **options)
@@ -123,9 +123,9 @@ STARTS_OVER = "run the same command again to start over"
 
 
 def run_command(main: Callable[[], None], *, interrupted: str = "") -> None:
-    """Runs a command's `main`; a UserError becomes one line on stderr and exit status 1, an interrupt a line and 130.
+    """Runs a command's `main`; a UserError becomes one line on stderr and exit status 1, an interrupt one line and status 130.
 
-    interrupted: what the user can do after an interrupt: RESUMES where work that was done is kept, STARTS_OVER where it is lost.
+    interrupted: what the user can do after an interrupt: RESUMES if finished work is kept, STARTS_OVER if it is lost.
     """
     quiet_libraries()
     signal.signal(signal.SIGTERM, _interrupt)
@@ -139,32 +139,32 @@ def run_command(main: Callable[[], None], *, interrupted: str = "") -> None:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """A scheduler's or a shutdown's polite kill ends a stage as Ctrl-C does."""
+    """Handles SIGTERM like Ctrl-C."""
     raise KeyboardInterrupt
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Puts off Ctrl-C and SIGTERM until what is inside is done: for short work that must not be left half done."""
+    """Delays Ctrl-C and SIGTERM until the block is done: for short work that must not be left half done."""
     if threading.current_thread() is not threading.main_thread():  # signals only ever reach the main thread
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
     before = {
-        number: signal.signal(number, lambda number, frame: came.append(number)) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, lambda number, frame: received.append(number)) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if came:
+    if received:
         raise KeyboardInterrupt
 
 
 def without_credentials(uri: str) -> str:
-    """The URI without user, password and query, for files and messages that others read."""
-    if not re.match(r"[\w+.-]+://[^/]", uri):  # no host, so none of these: a path, sqlite:///...
+    """The URI without user, password and query, for files and messages that others can read."""
+    if not re.match(r"[\w+.-]+://[^/]", uri):  # without a host, such as a path or sqlite:///...
         return uri
     parts = urlsplit(uri)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: everything is written beside its final name, then renamed."""
+"""Atomic writes (to a temporary name in the same folder, which is then renamed), JSON, hashes and scratch folders."""
 
 import errno
 import hashlib
@@ -18,8 +18,8 @@ from filelock import FileLock
 from pipeline.console import UserError
 from pipeline.processes import identity, is_running, machine
 
-_serial = itertools.count()  # of this process's parts: several threads may write a file of one name at once
-_NAME_BYTES = 190  # of a file's name that its part's name begins with: file systems allow 255, and the owner takes up to 50
+_serial = itertools.count()  # of this process's temporary names: several threads may write the same file
+_NAME_BYTES = 190  # of the file's name in a temporary name: file systems allow 255, and the owner takes up to 50
 _OWNER = re.compile(r"\.(\d+)-([\d.]+)-([0-9a-f]{8})\.\d+\.part$")
 
 
@@ -29,19 +29,17 @@ def _disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"{path}: the disk is full", advice="free some space and run again, what is already made is kept"
-            ) from error
+            raise UserError(f"{path}: the disk is full", advice="free some space and run again; finished work is kept") from error
         raise
 
 
 def _part_of(path: Path) -> Path:
-    """A name beside `path` that no other process or thread uses: `<beginning><process>-<since>-<machine>.<number>.part`."""
-    _, number, began = identity().split(":")
-    return path.with_name(f"{_beginning(path)}{number}-{began}-{_short_machine()}.{next(_serial)}.part")
+    """A temporary name next to `path`, unique to this process and thread: `<prefix><process>-<start>-<machine>.<number>.part`."""
+    _, process, start = identity().split(":")
+    return path.with_name(f"{_prefix(path)}{process}-{start}-{_short_machine()}.{next(_serial)}.part")
 
 
-def _beginning(path: Path) -> str:
+def _prefix(path: Path) -> str:
     return f".{os.fsencode(path.name)[:_NAME_BYTES].decode(errors='ignore')}."
 
 
@@ -49,19 +47,19 @@ def _short_machine() -> str:
     return f"{zlib.crc32(machine().encode()):08x}"
 
 
-def _clear_parts_of_the_dead(path: Path) -> None:
-    """Removes what processes of this machine left half written when they were killed."""
+def _remove_abandoned_parts(path: Path) -> None:
+    """Removes unfinished parts of `path` that killed processes of this machine left."""
     for part in path.parent.iterdir():
         owner = _OWNER.search(part.name)
-        if owner is None or part.name[: owner.start() + 1] != _beginning(path) or owner[3] != _short_machine():
+        if owner is None or part.name[: owner.start() + 1] != _prefix(path) or owner[3] != _short_machine():
             continue
         if not is_running(f"{machine()}:{owner[1]}:{owner[2]}"):
-            shutil.rmtree(part, ignore_errors=True)  # another process may be at the same, and what stays harms nothing
+            shutil.rmtree(part, ignore_errors=True)  # another process may be removing it too, and a leftover is harmless
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it is renamed to `path`, on any error it is removed."""
+    """Yields a temporary path next to `path`; on success it is renamed to `path`, on any error it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part_of(path)
@@ -75,10 +73,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty temporary folder beside `path`; on success it replaces `path`, on any error it is removed."""
+    """Yields an empty temporary folder next to `path`; on success it replaces `path`, on any error it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_parts_of_the_dead(path)
+    _remove_abandoned_parts(path)
     part = _part_of(path)
     part.mkdir()
     try:
@@ -97,12 +95,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes indented JSON with a final newline, keys in the order given."""
+    """Writes indented JSON with a final newline; the order of keys is kept."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON that an earlier stage wrote; raises UserError when it is absent or broken."""
+    """Reads JSON that an earlier stage wrote; raises UserError if the file is missing or invalid."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -118,28 +116,28 @@ def sha256(path: Path) -> str:
 
 
 def content_key(*parts: Any) -> str:
-    """A short key of JSON-able values: equal values, equal key."""
+    """A short hash of JSON-serialisable values: equal values have equal keys."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def repository_root() -> Path:
-    """The repository's root, absolute: the original one when DVC runs an experiment in a temporary copy of it."""
+    """The repository's root, absolute; if DVC runs an experiment in a temporary copy, that of the original repository."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 @contextmanager
 def resumable_scratch(kind: str, key: str) -> Iterator[Path]:
-    """A scratch folder for work that may be killed: one process at a time, gone once the work has succeeded, kept otherwise."""
+    """A scratch folder for resumable work, locked by one process at a time: removed after success, else kept."""
     folder = scratch(kind, key)
     with FileLock(f"{folder}.lock"):
-        folder.mkdir(exist_ok=True)  # another process may have finished with it while this one waited
+        folder.mkdir(exist_ok=True)  # another process may have removed it while this one waited for the lock
         yield folder
         shutil.rmtree(folder)
 
 
 def scratch(kind: str, key: str) -> Path:
-    """A folder that outlives a killed stage (DVC deletes outputs before it runs one): `.cache/<kind>/<key>` of the repository."""
+    """`.cache/<kind>/<key>` in the repository. It outlives a killed stage, whose outputs DVC deletes before it runs again."""
     folder = repository_root() / ".cache" / kind / key
     folder.mkdir(parents=True, exist_ok=True)
     return folder

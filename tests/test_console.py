@@ -1,4 +1,4 @@
-"""What reaches the terminal."""
+"""Terminal output: filters, errors and interrupts."""
 
 import copy
 import os
@@ -23,22 +23,22 @@ LINES = (
 )
 
 
-def test_libraries_notices_are_withheld_and_everything_else_is_shown(capfd):
+def test_messages_of_libraries_are_filtered_and_everything_else_is_shown(capfd):
     with without_chatter():
         for line in LINES:
             os.write(2, line)
-    os.write(2, LINES[0])  # no longer withheld
+    os.write(2, LINES[0])  # no longer filtered
     assert capfd.readouterr().err.encode() == LINES[2] + LINES[3] + LINES[0]
 
 
-def test_what_was_said_before_an_exception_is_shown(capfd):
+def test_output_before_an_exception_is_shown(capfd):
     with pytest.raises(ZeroDivisionError), without_chatter():
         os.write(2, LINES[3])
         raise ZeroDivisionError
     assert capfd.readouterr().err.encode() == LINES[3]
 
 
-def test_threads_take_turns_and_leave_the_terminal_as_it_was(capfd):
+def test_threads_take_turns_and_restore_stderr(capfd):
     def other():
         with without_chatter():
             os.write(2, LINES[3])
@@ -54,7 +54,7 @@ def test_threads_take_turns_and_leave_the_terminal_as_it_was(capfd):
     assert capfd.readouterr().err.encode() == LINES[2] + LINES[3] + LINES[0]
 
 
-def test_a_user_error_reads_as_its_message_and_what_to_do():
+def test_the_text_of_a_user_error_is_message_and_advice():
     error = UserError("clips.csv: no clips; two were left out", advice="list some; see the README")
     assert (error.message, error.advice) == ("clips.csv: no clips; two were left out", "list some; see the README")
     assert str(error) == "clips.csv: no clips; two were left out; list some; see the README"
@@ -62,7 +62,7 @@ def test_a_user_error_reads_as_its_message_and_what_to_do():
 
 
 class NamedFileError(UserError):
-    """As subclasses are free to be: it takes other arguments, and keeps more than a message."""
+    """A subclass with other arguments and further attributes."""
 
     def __init__(self, path, *, line):
         super().__init__(f"{path}, line {line}: empty", advice="fill it")
@@ -75,12 +75,12 @@ class NamedFileError(UserError):
     [UserError("a"), UserError("a", advice="b"), NamedFileError("x.csv", line=3), BrokenVideo("x.mp4", "truncated")],
     ids=lambda error: type(error).__name__,
 )
-def test_a_user_error_survives_the_way_between_processes(error, send):
+def test_a_user_error_survives_pickling_and_copying(error, send):
     got = send(error)
     assert type(got) is type(error) and vars(got) == vars(error) and str(got) == str(error)
 
 
-def test_a_user_error_comes_back_from_a_worker_process():
+def test_a_user_error_is_raised_from_a_worker_process():
     def fail():
         raise NamedFileError("x.csv", line=3)
 
@@ -101,31 +101,31 @@ run_command(main{})
 
 
 @pytest.mark.parametrize(
-    ("given", "line"),
+    ("argument", "line"),
     [
         ("", "interrupted\n"),
         (", interrupted=RESUMES", "interrupted; run the same command again to resume where it stopped\n"),
         (", interrupted=STARTS_OVER", "interrupted; run the same command again to start over\n"),
     ],
 )
-def test_an_interrupt_says_what_the_command_can_keep(given, line):
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED.format(given)], capture_output=True, text=True, timeout=60)
+def test_an_interrupt_prints_whether_the_command_resumes(argument, line):
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED.format(argument)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (130, line)
 
 
-def test_every_command_says_of_itself_whether_it_resumes():
-    """What each keeps is in its own tests: scratch folders, unfinished trainings, trials in DVC's cache."""
-    said = {}
+def test_every_command_states_whether_it_resumes():
+    """That they resume is checked by their own tests."""
+    found = {}
     root = Path(__file__).parent.parent
     for path in sorted(
         path for folder in ("stages", "commands", "benchmarks", "pipeline") for path in (root / folder).rglob("*.py")
     ):
         call = re.search(r"^    run_command\(main(?:, interrupted=(\w+))?\)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         if call:
-            said.setdefault(call[1], set()).add(path.stem)
-    assert said["RESUMES"] == {"download", "extract", "embed", "finetune", "sweep"}
-    assert said["STARTS_OVER"] == {"evaluate", "export", "report", "sample", "run", "latency"}
-    assert said[None] == {"predict", "doctor", "ui", "job"}
+            found.setdefault(call[1], set()).add(path.stem)
+    assert found["RESUMES"] == {"download", "extract", "embed", "finetune", "sweep"}
+    assert found["STARTS_OVER"] == {"evaluate", "export", "report", "sample", "run", "latency"}
+    assert found[None] == {"predict", "doctor", "ui", "dask_launcher"}
 
 
 ABORTED = """
@@ -140,13 +140,13 @@ with without_chatter():
 
 
 @pytest.mark.parametrize("end", ["abort()", "kill(os.getpid(), 9)", "_exit(3)"])
-def test_what_a_library_said_before_it_ended_the_process_is_shown(end):
+def test_output_before_the_process_ends_is_shown(end):
     done = subprocess.run([sys.executable, "-c", ABORTED.format(end)], capture_output=True, timeout=60)
     assert done.returncode != 0
     assert done.stderr == (b"F0000 00:00:1795251647.434733   14923 file.cc:2] Check failed: size > 0\nand no end of line")
 
 
-def test_a_process_that_was_started_inside_keeps_nobody_waiting(capfd):
+def test_a_child_process_does_not_delay_the_end(capfd):
     with without_chatter():
         child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
         os.write(2, LINES[2])
@@ -154,7 +154,7 @@ def test_a_process_that_was_started_inside_keeps_nobody_waiting(capfd):
     child.communicate(timeout=20)
 
 
-def test_a_bar_without_line_ends_is_shown_at_the_end(capfd):
+def test_output_without_line_ends_is_shown_at_the_end(capfd):
     with without_chatter():
         os.write(2, b"\r 50%")
         os.write(2, b"\r100%")

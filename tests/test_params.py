@@ -1,4 +1,4 @@
-"""The schema: what conf/ composes fits it, params.yaml is the default, and what does not fit is named."""
+"""The schema: conf/ composes to valid parameters, params.yaml is the default, and errors name the key."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_params_yaml_is_the_composed_default():
 
 def test_every_model_configuration_agrees_with_its_familys_table():
     cnn_rnn = {f"cnn_rnn_{network}": network for network in NETWORKS if network != "inception_v3"} | {"cnn_rnn": "inception_v3"}
-    assert names("model") == sorted([*VARIANTS, *cnn_rnn])
+    assert {*VARIANTS, *cnn_rnn} <= set(names("model"))
     for name in VARIANTS:
         model = parse_params(composed(f"model={name}", "data=ucf101_subset")).model
         stated = (model.id, model.fps, model.resolution, model.weights)
@@ -44,8 +44,8 @@ def test_every_model_configuration_agrees_with_its_familys_table():
         assert stated == ("cnn_rnn", f"cnn_rnn_{network}", network, NETWORKS[network].size, "imagenet")
 
 
-def test_weights_on_this_disk_are_watched(tmp_path):
-    """DVC runs embed again when they change; where there is nothing to watch, a file is named that embed depends on anyway."""
+def test_local_weights_are_watched(tmp_path):
+    """DVC runs embed again when they change; for other values, the path is a dependency of embed in any case."""
     file, prefix = tmp_path / "movinet.tar.gz", tmp_path / "checkpoint/ckpt-1"
     file.touch()
     prefix.parent.mkdir()
@@ -73,20 +73,20 @@ def test_every_data_set_composes_with_every_kind_of_training(data, finetune):
 
 
 @pytest.mark.parametrize("experiment", names("experiment"))
-def test_every_experiment_composes_and_says_how_it_is_run(experiment):
+def test_every_experiment_composes_and_documents_its_command(experiment):
     parse_params(composed(f"experiment={experiment}"))
     header = (CONF / f"experiment/{experiment}.yaml").read_text()
     assert header.startswith("# @package _global_\n") and f"dvc exp run -S experiment={experiment}" in header
 
 
-def test_the_tutorials_experiment_is_what_the_tutorial_does():
+def test_the_movinet_tutorial_has_the_settings_of_the_tutorial():
     params = parse_params(composed("experiment=movinet_tutorial"))
     assert (params.model.id, params.frames.count, params.finetune.epochs, params.data.split.scheme) == ("a0", 8, 2, "random")
     assert (params.data.num_classes, params.data.split.train_per_class, params.data.split.test_per_class) == (10, 30, 20)
     assert parse_params(composed("experiment=movinet_tutorial", "finetune.epochs=3")).finetune.epochs == 3
 
 
-def test_the_recurrent_tutorials_experiment_is_what_the_example_does():
+def test_the_cnn_rnn_tutorial_has_the_settings_of_the_example():
     params = parse_params(composed("experiment=cnn_rnn_tutorial"))
     assert (params.model.network, params.model.units, params.model.hidden, params.model.dropout) == (
         "inception_v3",
@@ -104,7 +104,7 @@ def test_every_other_group_composes(group):
         parse_params(composed(f"{group}={name}"))
 
 
-def test_frames_follow_the_model_unless_they_are_set():
+def test_frames_default_to_the_models_values():
     frames = parse_params(composed("data=ucf101_subset", "model=a3")).frames
     assert (frames.fps, frames.size) == (12, 256)
     frames = parse_params(composed("data=ucf101_subset", "model=a3", "frames.size=128")).frames
@@ -142,14 +142,14 @@ def changed(key: str, value) -> dict:
         ("evaluate.confidence", 95, "evaluate.confidence = 95: "),
     ],
 )
-def test_what_does_not_fit_is_named(key, value, message):
+def test_invalid_parameters_are_errors_that_name_them(key, value, message):
     with pytest.raises(UserError) as caught:
         parse_params(changed(key, value))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_two_errors_both_stand_in_the_message_and_neither_becomes_advice():
+def test_two_errors_are_both_in_the_message_and_not_in_the_advice():
     content = changed("finetune.learning_rate", "fast")
     content["finetune"]["epocs"] = 3
     with pytest.raises(UserError) as caught:
@@ -159,20 +159,20 @@ def test_two_errors_both_stand_in_the_message_and_neither_becomes_advice():
     assert caught.value.advice == ""
 
 
-def test_one_error_keeps_apart_what_was_probably_meant():
+def test_the_suggestion_for_a_single_error_is_its_advice():
     with pytest.raises(UserError) as caught:
         parse_params(changed("modle", {}))
     assert (caught.value.message, caught.value.advice) == ("params.yaml: modle: unknown key", "did you mean model?")
 
 
-def test_a_missing_key_is_named():
+def test_a_missing_key_is_an_error_that_names_it():
     content = composed()
     del content["frames"]["fps"]
     with pytest.raises(UserError, match=r"frames\.fps: missing"):
         parse_params(content)
 
 
-def test_unreadable_files_are_one_clear_line(tmp_path):
+def test_unreadable_files_are_user_errors(tmp_path):
     with pytest.raises(UserError, match="not found"):
         load_params(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("a: [1,\nb: {")

@@ -1,4 +1,4 @@
-"""Clips as a `tf.data.Dataset`, for any model: what `extract` wrote, sampled for training or for testing. See docs/data.md."""
+"""Extracted clips as a `tf.data.Dataset` for any model, sampled for training or evaluation. See docs/data.md."""
 
 from pathlib import Path
 from typing import Literal
@@ -33,21 +33,22 @@ def clip_dataset(
     """One view of every clip of a split: (frames float32 (count, size, size, 3) in [0, 1], label int64, id string).
 
     Frames are RGB, at the rate that `extract` kept, cropped to the largest centred square. A clip with fewer frames than `count`
-    starts again from its first one.
+    is repeated from its first frame.
 
     Args:
       frames: the folder that `extract` wrote.
-      count: frames of a view. size: pixels of a side; None: the stored short side.
-      sampling: the middle of the clip or its first frames, for testing; `random` starts anywhere, each time anew, for training.
-      augment: random crops and colours of `sampling = random`; labels stay, so clips are not mirrored.
-      shuffle: another order in each epoch.
-      seed: equal seeds, equal orders and views.
+      count: frames of a view.
+      size: pixels of a side; None: the stored short side.
+      sampling: the middle of the clip or its first frames, for evaluation; `random` starts anywhere, differently in each epoch.
+      augment: random crops and colours, with `sampling = random`; clips are not mirrored, because that may change the label.
+      shuffle: whether to shuffle, differently in each epoch.
+      seed: equal seeds give equal orders and views.
 
     Raises:
-      UserError: no records there, or none of this split.
+      UserError: if there are no records, or none of this split.
     """
     summary = FramesSummary.of(Path(frames))
-    cut = Sampling(count, size or summary.size, "first" if sampling == "first" else "uniform")
+    view_sampling = Sampling(count, size or summary.size, "first" if sampling == "first" else "uniform")
     clips = read_clips(summary.files(Path(frames), split))
     if shuffle:
         clips = clips.shuffle(summary.splits[split].clips, seed=seed)
@@ -56,14 +57,16 @@ def clip_dataset(
     def view(serialized: tf.Tensor, draw: tf.Tensor):
         clip = parse_clip_header(serialized)
         if sampling != "random":
-            return centred_views(clip, 1, cut)[0], clip["label"], clip["clip"]
-        where, how = tf.unstack(tf.random.split(tf.stack([tf.constant(seed, tf.int64), draw]), 2))
-        chosen = decode_frames(clip["encoded"], random_clip_indices(clip["count"], cut, where))
+            return centred_views(clip, 1, view_sampling)[0], clip["label"], clip["clip"]
+        position_seed, augment_seed = tf.unstack(tf.random.split(tf.stack([tf.constant(seed, tf.int64), draw]), 2))
+        chosen = decode_frames(clip["encoded"], random_clip_indices(clip["count"], view_sampling, position_seed))
         if augment is None:
-            return centre_square(chosen, cut.size), clip["label"], clip["clip"]
-        unmirrored = augment.model_copy(update={"flip": False})
-        made = train_view(chosen, clip["label"], size=cut.size, augment=unmirrored, mirrored=[], seed=how)
-        return made.frames, clip["label"], clip["clip"]
+            return centre_square(chosen, view_sampling.size), clip["label"], clip["clip"]
+        without_flip = augment.model_copy(update={"flip": False})
+        augmented = train_view(
+            chosen, clip["label"], size=view_sampling.size, augment=without_flip, mirrored=[], seed=augment_seed
+        )
+        return augmented.frames, clip["label"], clip["clip"]
 
     dataset = tf.data.Dataset.zip((clips, draws)).map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.apply(tf.data.experimental.assert_cardinality(summary.splits[split].clips))

@@ -1,11 +1,11 @@
-"""Clips as TFRecords: SequenceExamples in the Model Garden's schema, so that its own video reader can read them.
+"""Clips as TFRecords: SequenceExamples in the Model Garden's schema, which its own video reader can read.
 
 Invariants:
 
-- A record is one whole clip: its JPEG frames with their times, and label, class, id and group in the context.
-- A split's clips are ordered by the SHA-256 of their ids, which mixes the classes and never changes; shard i of n holds every
-  n-th clip from the i-th. `read_clips` restores that order.
-- Equal clips make byte-identical files.
+- A record is a whole clip: JPEG frames with timestamps, and label, class, id and group in the context.
+- The clips of a split are ordered by the SHA-256 of their ids, which shuffles the classes deterministically; shard i of n has
+  every n-th clip starting at the i-th. `read_clips` restores that order.
+- Equal clips give byte-identical files.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def shard_order(clips: Iterable[str]) -> list[str]:
 
 
 def shard_names(split: str, clips: int, shards: int) -> list[str]:
-    """The files of a split of `clips` clips: `shards` of them, but none that would be empty."""
+    """The files of a split of `clips` clips: at most `shards`, without empty ones."""
     count = min(clips, shards)
     return [f"{split}-{index:05d}-of-{count:05d}.tfrecord" for index in range(count)]
 
@@ -48,7 +48,11 @@ def _bytes(value: bytes) -> tf.train.Feature:
 def serialize_clip(clip: str, label: int, text: str, group: str, jpegs: Sequence[bytes], timestamps: Sequence[int]) -> bytes:
     """A clip as a serialized tf.train.SequenceExample.
 
-    `label`: index of the class, `text`: its name, `jpegs`: one JPEG a frame, `timestamps`: microseconds from the clip's start.
+    Args:
+      label: index of the class.
+      text: name of the class.
+      jpegs: one JPEG per frame.
+      timestamps: microseconds from the clip's start.
     """
     if not jpegs or len(jpegs) != len(timestamps):
         raise ValueError(f"{clip}: needs at least one frame, and a timestamp for each, got {len(jpegs)} and {len(timestamps)}")
@@ -73,22 +77,26 @@ def serialize_clip(clip: str, label: int, text: str, group: str, jpegs: Sequence
 
 
 def write_shard(path: Path, records: Iterable[bytes]) -> None:
-    """Writes serialized clips as one TFRecord file, whole or not at all; holds one record at a time."""
+    """Writes serialized clips as one TFRecord file, atomically, with one record at a time in memory."""
     with atomic_file(path) as part:
         try:
             with tf.io.TFRecordWriter(str(part)) as writer:
                 for record in records:
                     writer.write(record)
         except tf.errors.ResourceExhaustedError as error:  # TensorFlow's own file layer raises no OSError
-            advice = "free some space and run again, what is already made is kept"
+            advice = "free some space and run again; finished work is kept"
             raise UserError(f"{path}: the disk is full", advice=advice) from error
 
 
 def read_clips(files: Sequence[Path], *, parallelism: int | None = None, deterministic: bool = True) -> tf.data.Dataset:
     """A dataset of serialized clips (scalar tf.string) from the shards of one split.
 
-    `parallelism`: files read at once (None: tf.data decides). `deterministic`: in the order of `shard_order`, one clip from each
-    shard in turn; else whichever is ready first. Raises UserError if a file is absent or none is given.
+    Args:
+      parallelism: number of files read concurrently; None: tf.data decides.
+      deterministic: whether the order is that of `shard_order`; else clips come as soon as they are read.
+
+    Raises:
+      UserError: if a file is missing, or no files are given.
     """
     paths = [Path(file) for file in files]
     missing = [str(path) for path in paths if not path.is_file()]
@@ -105,7 +113,7 @@ def read_clips(files: Sequence[Path], *, parallelism: int | None = None, determi
 
 
 def parse_clip_header(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """A clip with its frames still encoded.
+    """Parses a clip without decoding its frames.
 
     Takes a scalar tf.string. Returns `encoded` (T,) string, `timestamps` (T,) int64 in microseconds, and the scalars `label`
     int64, `text`, `clip`, `group` string and `count` int64 (= T).
@@ -138,7 +146,7 @@ def parse_clip_header(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 def decode_frames(encoded: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
     """Decodes only the chosen frames: `encoded` (T,) string, `indices` (n,) integer -> uint8 (n, H, W, 3), RGB.
 
-    Indices may repeat and come in any order; one outside 0..T-1 is an error of tf.gather on a CPU.
+    Indices may repeat and be in any order; one outside 0..T-1 is an error of tf.gather on a CPU.
     """
     return tf.map_fn(
         lambda jpeg: tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE"),
@@ -148,7 +156,7 @@ def decode_frames(encoded: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
 
 
 def parse_clip(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """A clip with all its frames decoded: as parse_clip_header, but `frames` uint8 (T, H, W, 3), RGB, for `encoded`."""
+    """As parse_clip_header, but with the decoded `frames` uint8 (T, H, W, 3), RGB, instead of `encoded`."""
     clip = parse_clip_header(serialized)
     encoded = clip.pop("encoded")
     return {"frames": decode_frames(encoded, tf.range(tf.size(encoded))), **clip}

@@ -1,6 +1,6 @@
 """Which frames of a clip a model sees. A view is `count` consecutive frames at the model's frame rate, cropped to a square.
 
-NumPy alone, for what runs without TensorFlow; `views` computes the same in a graph, and a test holds them together.
+In NumPy, for code that runs without TensorFlow; `views` computes the same in a graph, and a test compares them.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,11 @@ class Sampling:
     """How views are cut out of clips.
 
     Attributes:
-      count: frames of a view. size: pixels of a side.
-      where: `uniform`, views lie evenly over the clip; `first`, the view is the clip's first frames.
-      short_clips: a clip with fewer frames than a view is repeated from its first frame (`repeat`), or its last frame is, and
-        these frames are masked (`pad`).
+      count: frames of a view.
+      size: pixels of a side.
+      where: `uniform`: views are evenly spaced over the clip; `first`: the view is the clip's first frames.
+      short_clips: a clip with fewer frames than a view is repeated from its first frame (`repeat`), or padded with copies of its
+        last frame, which are masked (`pad`).
     """
 
     count: int
@@ -29,7 +30,7 @@ class Sampling:
 
     @classmethod
     def of(cls, description: ClassifierDescription) -> Self:
-        """As a classifier was trained."""
+        """The sampling that a classifier was trained with."""
         return cls(description.count, description.size, description.sampling, description.short_clips)
 
     @property
@@ -39,14 +40,14 @@ class Sampling:
     def indices(self, total: int, views: int) -> np.ndarray:
         """Frame indices of evenly spaced views of a clip of `total` frames: int (views, count), never outside 0..total-1.
 
-        A family that pads needs no padding where one clip is looked at alone: its views are as short as the clip.
+        A single clip needs no padding: if the model pads short clips, views are at most as long as the clip.
         """
         count = min(self.count, total) if self.pads else self.count
         return uniform_indices(total, count, views, self.where)
 
 
 def uniform_indices(total: int, count: int, views: int, where: str = "uniform") -> np.ndarray:
-    """View k of `views` starts at the middle of the k-th of `views` equal parts of the possible starts, or at the first frame."""
+    """View k of `views` starts in the middle of the k-th of `views` equal parts of the possible starts, or at the first frame."""
     spare = max(total - count, 0) if where == "uniform" else 0
     starts = (2 * np.arange(views) + 1) * spare // (2 * views)
     return (starts[:, None] + np.arange(count)[None, :]) % total

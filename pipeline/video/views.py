@@ -1,7 +1,7 @@
-"""The views of a clip: which frames a model sees, and how they are cropped, in training and in testing.
+"""The views of a clip: which frames a model sees and how they are cropped, in training and evaluation.
 
-The same functions serve embed, finetune, evaluate and the exported model, so that all of them see the same pixels. All of it is
-TensorFlow, so that it runs inside tf.data and in a SavedModel. A view is `count` consecutive frames at the model's frame rate,
+Embed, finetune, evaluate and the exported model use the same functions, so all of them see the same pixels. They are written in
+TensorFlow, so that they run inside tf.data and in a SavedModel. A view is `count` consecutive frames at the model's frame rate,
 cropped to a square of `size` pixels, float32 in [0, 1]; see `sampling`.
 """
 
@@ -24,7 +24,7 @@ def uniform_clip_indices(total: tf.Tensor, sampling: Sampling, views: int) -> tf
     """Frame indices of `views` evenly spaced views: int32 (views, count).
 
     View k starts at the middle of the k-th of `views` equal parts of the possible starts; one view is the clip's middle. With
-    `sampling.where = first` all views are the clip's first frames.
+    `sampling.where = first` all views consist of the clip's first frames.
 
     Args:
       total: int scalar, the clip's number of frames (at least 1).
@@ -32,7 +32,7 @@ def uniform_clip_indices(total: tf.Tensor, sampling: Sampling, views: int) -> tf
     total = tf.cast(total, tf.int32)
     spare = tf.maximum(total - sampling.count, 0) if sampling.where == "uniform" else tf.zeros_like(total)
     starts = (2 * tf.range(views) + 1) * spare // (2 * views)
-    return _inside(starts[:, None] + tf.range(sampling.count)[None, :], total, sampling)
+    return _valid_indices(starts[:, None] + tf.range(sampling.count)[None, :], total, sampling)
 
 
 def random_clip_indices(total: tf.Tensor, sampling: Sampling, seed: tf.Tensor) -> tf.Tensor:
@@ -45,21 +45,21 @@ def random_clip_indices(total: tf.Tensor, sampling: Sampling, seed: tf.Tensor) -
     total = tf.cast(total, tf.int32)
     starts = tf.maximum(total - sampling.count, 0) + 1
     start = tf.random.stateless_uniform([], seed, minval=0, maxval=starts, dtype=tf.int32)
-    return _inside(start + tf.range(sampling.count), total, sampling)
+    return _valid_indices(start + tf.range(sampling.count), total, sampling)
 
 
-def _inside(positions: tf.Tensor, total: tf.Tensor, sampling: Sampling) -> tf.Tensor:
-    """Positions beyond the last frame of a short clip, as indices of its frames."""
+def _valid_indices(positions: tf.Tensor, total: tf.Tensor, sampling: Sampling) -> tf.Tensor:
+    """Maps positions beyond the last frame of a short clip to frames: the last one if it is padded, else from the start again."""
     return tf.minimum(positions, total - 1) if sampling.pads else positions % total
 
 
 def frame_mask(total: tf.Tensor, count: int) -> tf.Tensor:
-    """Which frames of a padded view are the clip's: bool (count,); the same for all its views, as only a short clip is padded."""
+    """Which frames of a padded view are real: bool (count,); the same for all views of a clip, as only short clips are padded."""
     return tf.range(count) < tf.cast(total, tf.int32)
 
 
 def _resize(frames: tf.Tensor, size: int) -> tf.Tensor:
-    """Resizes float32 square (N, S, S, 3) frames, bilinear; the identity when they have that size."""
+    """Resizes float32 square (N, S, S, 3) frames, bilinear; the identity if they have that size."""
     return tf.cond(
         tf.equal(tf.shape(frames)[1], size), lambda: frames, lambda: tf.image.resize(frames, [size, size], antialias=True)
     )
@@ -101,7 +101,7 @@ def _random_colour(frames: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tf.T
 
 
 def mirrored_labels(classes: list[str], flip: bool | dict[str, str]) -> list[int]:
-    """What each class becomes when its clips are mirrored, as labels; -1 where they may not be.
+    """The label of each class after mirroring; -1 if its clips may not be mirrored.
 
     Raises:
       ValueError: `flip` names a class that is not among `classes`.
@@ -118,13 +118,13 @@ def mirrored_labels(classes: list[str], flip: bool | dict[str, str]) -> list[int
 def train_view(
     frames: tf.Tensor, label: tf.Tensor, *, size: int, augment: Augment, mirrored: list[int], seed: tf.Tensor
 ) -> TrainView:
-    """Augments the frames of one view: a random square, perhaps mirrored, its colours shifted.
+    """Augments the frames of one view: a random square, mirrored or not, with shifted colours.
 
     Args:
       frames: uint8 (count, H, W, 3).
       label: int scalar.
-      mirrored: what each class becomes when mirrored (`mirrored_labels`).
-      seed: int (2,); equal seeds, equal views.
+      mirrored: the label of each class after mirroring (`mirrored_labels`).
+      seed: int (2,); equal seeds give equal views.
     """
     crop_seed, flip_seed, colour_seed = tf.unstack(tf.random.split(tf.cast(seed, tf.int64), 3))
     label = tf.cast(label, tf.int32)
@@ -140,7 +140,7 @@ def train_view(
 def test_views(frames: tf.Tensor, sampling: Sampling, views: int) -> tf.Tensor:
     """The evenly spaced, centred views of clips: uint8 (B, T, H, W, 3) -> float32 (B, views, count, size, size, 3) in [0, 1].
 
-    These clips are equally long, so that where short clips would be padded the views are as short as the clips.
+    All clips have the same length and need no padding: if the model pads short clips, views are at most as long as the clips.
     """
     shape, size = tf.shape(frames), sampling.size
     if sampling.pads:

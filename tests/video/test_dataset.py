@@ -1,4 +1,4 @@
-"""The data set for other people's models: what its page promises, and the page's own program."""
+"""The data set for your own models, and the program on its documentation page."""
 
 import os
 import re
@@ -22,7 +22,7 @@ AUGMENT = Augment(crop=0.5, flip=True, brightness=0.1, contrast=0.1, saturation=
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
-    """Records of clips of 12 frames, each a shade brighter than the one before; two classes of brightness."""
+    """Records of clips of 12 frames, each brighter than the one before; two classes of brightness."""
     folder = tmp_path_factory.mktemp("project") / "data/frames"
     splits = {}
     for split, clips in (("train", 16), ("validation", 4), ("test", 4)):
@@ -44,9 +44,9 @@ def frames(tmp_path_factory):
 
 
 def starts(dataset) -> list[int]:
-    """The first frame of each clip's view, by its shade."""
-    shades = [(float(frames[0].mean()) * 255, int(label)) for frames, label, _ in dataset.as_numpy_iterator()]
-    return [round((shade - 30 - 130 * label) / 4) for shade, label in shades]
+    """The index of the first frame of each view, from its brightness."""
+    levels = [(float(frames[0].mean()) * 255, int(label)) for frames, label, _ in dataset.as_numpy_iterator()]
+    return [round((level - 30 - 130 * label) / 4) for level, label in levels]
 
 
 def test_elements_are_views_labels_and_ids(frames):
@@ -57,17 +57,17 @@ def test_elements_are_views_labels_and_ids(frames):
     assert labels == (0, 1, 0, 1) and ids[3] == b"test/3.avi"
 
 
-def test_views_for_testing_are_the_middle_or_the_beginning_and_those_for_training_lie_anywhere(frames):
+def test_evaluation_views_are_the_middle_or_the_beginning_and_training_views_are_anywhere(frames):
     assert starts(clip_dataset("test", frames=frames, count=4)) == [4] * 4
     assert starts(clip_dataset("test", frames=frames, count=4, sampling="first")) == [0] * 4
     training = clip_dataset("train", frames=frames, count=4, size=32, sampling="random", seed=3)
     first, second = starts(training), starts(training)
     assert len(set(first)) > 3 and set(first) <= set(range(9))
-    assert first != second, "each epoch draws again"
+    assert first != second, "each epoch has other views"
     assert starts(clip_dataset("train", frames=frames, count=4, sampling="random", seed=3)) == first
 
 
-def test_orders_differ_between_epochs_and_follow_the_seed(frames):
+def test_orders_differ_between_epochs_and_depend_on_the_seed(frames):
     def order(seed: int) -> list[list[bytes]]:
         dataset = clip_dataset("train", frames=frames, count=2, shuffle=True, seed=seed)
         return [[id for _, _, id in dataset.as_numpy_iterator()] for _ in range(2)]
@@ -83,17 +83,17 @@ def test_augmented_views_stay_in_range(frames):
         assert view.shape == (2, 32, 32, 3) and 0 <= view.min() <= view.max() <= 1 and label in (0, 1)
 
 
-def test_what_is_not_there_is_one_line(tmp_path):
+def test_missing_records_are_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"frames\.json: not found"):
         clip_dataset("train", frames=tmp_path, count=4)
 
 
 @pytest.mark.slow
-def test_the_pages_program_learns(frames):
+def test_the_program_on_the_page_learns(frames):
     (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL)
     assert program.count("\n") < 45
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    # A handful of clips make an epoch of two steps, so that there are more of them than on the page.
+    # More epochs than on the page, because with few clips an epoch has only two steps.
     code = re.sub(r"epochs=\d+", "epochs=30", program)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=frames.parent.parent, env=environment, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Records are written from images whose colour encodes their index, and read by this reader and the Model Garden's."""
+"""Records of images whose colour encodes their index, read by this reader and the Model Garden's."""
 
 import os
 from collections import Counter
@@ -36,15 +36,15 @@ def record(clip: int, frames: int = 6) -> bytes:
     return serialize_clip(f"Ä/{clip}.avi", clip, "Ä", f"Ä_g{clip:02d}", jpegs, [200_000 * frame for frame in range(frames)])
 
 
-def off(images, clip: int, frames) -> float:
+def largest_error(images, clip: int, frames) -> float:
     """The largest difference from the colours that were written."""
     return max(np.abs(np.asarray(image, float) - colour(clip, frame)).max() for image, frame in zip(images, frames, strict=True))
 
 
-def test_a_clip_comes_back():
+def test_a_clip_survives_serialization():
     clip = parse_clip(tf.constant(record(3)))
     assert clip["frames"].shape == (6, 48, 64, 3) and clip["frames"].dtype == tf.uint8
-    assert off(clip["frames"], 3, range(6)) < 5
+    assert largest_error(clip["frames"], 3, range(6)) < 5
     assert clip["label"].numpy() == 3 and clip["count"].numpy() == 6
     assert (
         clip["clip"].numpy().decode() == "Ä/3.avi"
@@ -55,25 +55,25 @@ def test_a_clip_comes_back():
 
 
 def test_only_chosen_frames_are_decoded():
-    """The other frames are not JPEGs. Chosen in any order, repeated, in a graph and eagerly."""
+    """The other frames are not JPEGs. Indices in any order and repeated, in a graph and eagerly."""
     encoded = tf.constant([b"junk", jpeg(0, 1), b"junk", jpeg(0, 3)])
-    assert off(decode_frames(encoded, [3, 1, 3]), 0, [3, 1, 3]) < 5
+    assert largest_error(decode_frames(encoded, [3, 1, 3]), 0, [3, 1, 3]) < 5
     graph = tf.function(decode_frames).get_concrete_function(tf.TensorSpec([None], tf.string), tf.TensorSpec([2], tf.int32))
     assert graph.output_shapes.as_list() == [2, None, None, 3]
-    assert off(graph(encoded, tf.constant([1, 3])), 0, [1, 3]) < 5
+    assert largest_error(graph(encoded, tf.constant([1, 3])), 0, [1, 3]) < 5
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode_frames(encoded, [0])
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode_frames(encoded, [4])
 
 
-def test_the_header_does_not_decode():
+def test_the_header_is_parsed_without_decoding():
     serialized = serialize_clip("a/1.avi", 1, "a", "g", [b"junk", b"junk"], [0, 1])
     header = parse_clip_header(tf.constant(serialized))
     assert header["encoded"].numpy().tolist() == [b"junk", b"junk"] and header["count"].numpy() == 2
 
 
-def test_a_record_needs_frames_and_their_times():
+def test_a_record_needs_frames_and_timestamps():
     for jpegs, times in (([], []), ([b"x"], [])):
         with pytest.raises(ValueError, match=r"^a/1\.avi: needs at least one frame"):
             serialize_clip("a/1.avi", 1, "a", "g", jpegs, times)
@@ -83,7 +83,7 @@ def test_shards():
     clips = [f"{name}/{number}.avi" for name in "abc" for number in range(100)]
     order = shard_order(clips)
     assert order == shard_order(reversed(clips)) and sorted(order) == sorted(clips) != order
-    assert max(Counter(clip[0] for clip in order[:90]).values()) < 45, "classes are mixed"
+    assert max(Counter(clip[0] for clip in order[:90]).values()) < 45, "classes are shuffled"
     assert shard_names("train", 100, 8)[::7] == ["train-00000-of-00008.tfrecord", "train-00007-of-00008.tfrecord"]
     assert shard_names("test", 3, 8) == [f"test-0000{index}-of-00003.tfrecord" for index in range(3)]
     assert shard_names("validation", 0, 8) == []
@@ -99,27 +99,27 @@ def write_shards(folder, clips: int, shards: int) -> list:
 @pytest.mark.parametrize("parallelism", [None, 1, 2, 16])
 def test_reading_restores_the_order(tmp_path, parallelism):
     files = write_shards(tmp_path, 5, 3)
-    assert [file.name for file in sorted(tmp_path.iterdir())] == [file.name for file in files], "nothing else is left behind"
+    assert [file.name for file in sorted(tmp_path.iterdir())] == [file.name for file in files], "no temporary files remain"
     labels = [int(parse_clip_header(clip)["label"]) for clip in read_clips(files, parallelism=parallelism)]
     assert labels == [0, 1, 2, 3, 4]
-    loose = {int(parse_clip_header(clip)["label"]) for clip in read_clips(files, deterministic=False)}
-    assert loose == set(range(5))
+    unordered = {int(parse_clip_header(clip)["label"]) for clip in read_clips(files, deterministic=False)}
+    assert unordered == set(range(5))
 
 
 def test_a_shard_may_be_empty(tmp_path):
-    """All of its clips may have been skipped."""
+    """All of its clips may be skipped."""
     write_shard(tmp_path / "a.tfrecord", [])
     assert list(read_clips([tmp_path / "a.tfrecord"])) == []
 
 
-def test_reading_nothing_is_an_error(tmp_path):
+def test_missing_files_are_errors(tmp_path):
     with pytest.raises(UserError, match="no TFRecord files"):
         read_clips([])
     with pytest.raises(UserError, match=r"a\.tfrecord: not found"):
         read_clips([tmp_path / "a.tfrecord"])
 
 
-def test_a_shard_is_written_whole_or_not_at_all(tmp_path):
+def test_a_shard_is_written_atomically(tmp_path):
     def records():
         yield record(0, 1)
         raise KeyError("killed")
@@ -130,7 +130,7 @@ def test_a_shard_is_written_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
-def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch):
+def test_a_full_disk_is_a_user_error(tmp_path, monkeypatch):
     (tmp_path / ".a.part").symlink_to("/dev/full")
     monkeypatch.setattr(files, "_part_of", lambda path: tmp_path / ".a.part")
     with pytest.raises(UserError, match=r"a\.tfrecord: the disk is full"):
@@ -138,7 +138,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_model_gardens_reader_reads_them(tmp_path):
+def test_the_model_gardens_reader_reads_the_records(tmp_path):
     from official.vision.configs import video_classification
     from official.vision.dataloaders import video_input
 
@@ -152,4 +152,4 @@ def test_the_model_gardens_reader_reads_them(tmp_path):
         features, label = parse(decoder.decode(serialized))
         assert label.numpy().tolist() == np.eye(5)[clip].tolist()
         assert features["image"].shape == (2, 48, 48, 3)
-        assert off(features["image"].numpy() * 255, clip, range(2)) < 5
+        assert largest_error(features["image"].numpy() * 255, clip, range(2)) < 5

@@ -1,4 +1,4 @@
-"""Views: exact indices, the crop, what augmentation may and may not do."""
+"""Views: indices, crops, and limits of augmentation."""
 
 import numpy as np
 import pytest
@@ -24,12 +24,12 @@ NOTHING = Augment(crop=1.0, flip=False, brightness=0.0, contrast=0.0, saturation
     ("total", "count", "views", "starts"),
     [(10, 4, 1, [3]), (10, 4, 2, [1, 4]), (10, 4, 3, [1, 3, 5]), (4, 4, 3, [0, 0, 0]), (100, 1, 2, [24, 74])],
 )
-def test_views_start_evenly(total, count, views, starts):
+def test_views_are_evenly_spaced(total, count, views, starts):
     indices = uniform_clip_indices(total, Sampling(count, 8), views).numpy()
     np.testing.assert_array_equal(indices, np.array(starts)[:, None] + np.arange(count))
 
 
-def test_a_clip_shorter_than_a_view_starts_again():
+def test_a_clip_shorter_than_a_view_is_repeated():
     np.testing.assert_array_equal(uniform_clip_indices(3, Sampling(7, 8), 1).numpy(), [[0, 1, 2, 0, 1, 2, 0]])
     np.testing.assert_array_equal(random_clip_indices(1, Sampling(3, 8), [0, 0]).numpy(), [0, 0, 0])
 
@@ -44,19 +44,19 @@ def test_a_clip_shorter_than_a_view_is_padded_with_its_last_frame_and_masked():
 
 
 @pytest.mark.parametrize("short_clips", ["repeat", "pad"])
-def test_the_first_frames_are_the_view_where_sampling_says_so(short_clips):
+def test_the_view_is_the_first_frames_with_sampling_first(short_clips):
     np.testing.assert_array_equal(uniform_clip_indices(9, Sampling(4, 8, "first", short_clips), 1).numpy(), [[0, 1, 2, 3]])
 
 
 @pytest.mark.parametrize("where", ["uniform", "first"])
-def test_served_views_of_a_short_clip_are_as_short_where_it_would_be_padded(where):
+def test_served_views_of_a_short_clip_are_not_padded(where):
     clip = frames((3, 20, 32, 3))
     padded = Sampling(5, 16, where, "pad")
     assert test_views(clip[None], padded, 2).shape == (1, 2, 3, 16, 16, 3)
     np.testing.assert_array_equal(test_views(clip[None], padded, 2), test_views(clip[None], Sampling(3, 16, where), 2))
 
 
-def test_training_views_start_anywhere_and_stay_inside():
+def test_training_views_start_anywhere_within_the_clip():
     starts = [random_clip_indices(10, Sampling(4, 8), [1, number]).numpy() for number in range(200)]
     assert {int(indices[0]) for indices in starts} == set(range(7))
     assert all(np.array_equal(indices, indices[0] + np.arange(4)) for indices in starts)
@@ -66,7 +66,7 @@ def frames(shape=(4, 20, 32, 3), seed=0) -> tf.Tensor:
     return tf.constant(np.random.default_rng(seed).integers(0, 256, shape), tf.uint8)
 
 
-def test_the_centre_square_is_exact_where_sizes_agree():
+def test_the_centre_square_is_not_resized_if_sizes_agree():
     given = frames()
     np.testing.assert_allclose(centre_square(given, 20), given.numpy()[:, :, 6:26] / 255.0, rtol=1e-6)
     assert centre_square(given, 10).shape == (4, 10, 10, 3)
@@ -93,7 +93,7 @@ def test_without_augmentation_a_training_view_is_the_centre():
     np.testing.assert_allclose(view(frames(), seed=1).frames, centre_square(frames(), 20), rtol=1e-6)
 
 
-def test_equal_seeds_give_equal_views_and_others_do_not():
+def test_equal_seeds_give_equal_views_and_other_seeds_do_not():
     augment = Augment(crop=0.3, flip=True, brightness=0.2, contrast=0.2, saturation=0.2, jitter=True)
     one, same, other = (view(frames(), seed=seed, augment=augment) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.frames, same.frames)
@@ -102,7 +102,7 @@ def test_equal_seeds_give_equal_views_and_others_do_not():
     assert float(tf.reduce_min(one.frames)) >= 0.0 and float(tf.reduce_max(one.frames)) <= 1.0
 
 
-def test_a_mirrored_view_takes_the_mirrored_class():
+def test_a_mirrored_view_has_the_mirrored_label():
     augment = NOTHING.model_copy(update={"flip": True})
     plain = centre_square(frames(), 20).numpy()
     labels = []
@@ -113,7 +113,7 @@ def test_a_mirrored_view_takes_the_mirrored_class():
     assert 8 < sum(labels) < 32
 
 
-def test_a_class_that_may_not_be_mirrored_never_is():
+def test_a_class_that_may_not_be_mirrored_is_not():
     augment = NOTHING.model_copy(update={"flip": True})
     for seed in range(20):
         result = view(frames(), 0, seed=seed, augment=augment, mirrored=(-1, 1))
@@ -123,18 +123,18 @@ def test_a_class_that_may_not_be_mirrored_never_is():
 
 def test_the_crop_is_the_same_in_every_frame_and_within_its_bounds():
     column, row = np.meshgrid(np.arange(32), np.arange(20))
-    place = np.broadcast_to(np.stack([column * 8, row * 12, column * 0], -1), (4, 20, 32, 3)).astype(np.uint8)
+    positions = np.broadcast_to(np.stack([column * 8, row * 12, column * 0], -1), (4, 20, 32, 3)).astype(np.uint8)
     augment = NOTHING.model_copy(update={"crop": 0.25})
     widths = []
     for seed in range(60):
-        result = view(tf.constant(place), seed=seed, augment=augment, size=40).frames.numpy()
+        result = view(tf.constant(positions), seed=seed, augment=augment, size=40).frames.numpy()
         for number in range(1, 4):
             np.testing.assert_array_equal(result[0], result[number])
         widths.append((result[0, 0, -1, 0] - result[0, 0, 0, 0]) * 255 / 8 + 1)
     assert 9 <= min(widths) < 12 and 18 < max(widths) <= 21  # sides from sqrt(0.25) * 20 to 20
 
 
-def test_colours_shift_alike_in_every_frame_and_grey_keeps_its_tint():
+def test_colours_shift_equally_in_every_frame_and_grey_stays_grey():
     grey = tf.constant(np.full((3, 20, 20, 3), 100), tf.uint8)
     augment = NOTHING.model_copy(update={"brightness": 0.3, "saturation": 0.5})
     values = []
