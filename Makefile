@@ -1,10 +1,10 @@
-# The everyday commands. Everything lives in .venv; nothing is installed outside this folder.
+# Common commands. Everything is installed in .venv, nothing outside this folder.
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# The interpreter .venv is made with: the first of these that is Python 3.11 or 3.12. Override: make run PYTHON=/path/to/python3.12
+# The interpreter of .venv: the first of these that is Python 3.11 or 3.12. Override: make run PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && { echo $$name; break; }; done)
 
@@ -13,7 +13,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
-env: $(VENV)/installed  ## the environment in .venv, from requirements.lock
+env: $(VENV)/installed  ## create the environment in .venv from requirements.lock
 
 $(VENV)/installed: requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: needs Python 3.11 or 3.12 (make $(MAKECMDGOALS) PYTHON=/path/to/python3.12)"; exit 1; }
@@ -22,29 +22,29 @@ $(VENV)/installed: requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-run: env  ## the whole pipeline on the default data set; ends with the report's path
+run: env  ## run the whole pipeline on the default data set; prints the report's path
 	@python -m commands.doctor --quiet
 	@dvc repro
 	@echo "report: $(CURDIR)/results/report/index.html"
 
-doctor: env  ## what would go wrong in a run, how long it takes and what it needs
+doctor: env  ## check what would fail in a run; estimate its time, memory and disk space
 	@python -m commands.doctor
 
-test: env  ## the tests, on all cores
+test: env  ## run the tests on all cores
 	@pytest -n auto --dist loadgroup
 
-test-slow: env  ## the tests that take longer: networks of every size, sweeps, servers, clusters
+test-slow: env  ## run the slow tests: networks of every size, sweeps, servers, clusters
 	@pytest -n auto --dist loadgroup -m slow
 
-lint: env  ## ruff, and who may import whom
+lint: env  ## run ruff and import-linter
 	@ruff check . && ruff format --check . && lint-imports
 
-ui: env  ## MLflow on the runs of this folder, at http://127.0.0.1:5000
+ui: env  ## show the runs of this folder in MLflow, at http://127.0.0.1:5000
 	@python -m commands.ui
 
-# The packages whose versions decide numbers: DVC runs stages again when one of these changes, and not for a new linter.
+# Packages whose versions affect results: DVC runs stages again when one of these changes.
 NUMERIC := ai-edge-litert|av|numpy|opencv-python-headless|pandas|scikit-learn|tensorflow|tf-keras|tf-models-official
 
-lock: env  ## requirements.lock and numeric.lock, from pyproject.toml; needs uv
+lock: env  ## update requirements.lock and numeric.lock from pyproject.toml; needs uv
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements.lock
 	@sed -nE 's/^(($(NUMERIC))==[^\\]*[^ \\]).*/\1/p' requirements.lock > numeric.lock
