@@ -1,4 +1,4 @@
-"""The stages as a user runs them, on tiny clips: what the tests of whole pipelines share."""
+"""Shared by the tests of whole pipelines: tiny clips, and stages run as a user runs them."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ SMALL = (
 
 
 def render(folder: Path) -> Path:
-    """Clips of two classes that differ in brightness, six groups of two clips each, in UCF-101's names."""
+    """Writes clips of two classes that differ in brightness: six groups of two clips each, named as in UCF-101."""
     import cv2
 
     rng = np.random.default_rng(1)
@@ -48,7 +48,7 @@ def render(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    """A full-size random checkpoint of A0 stream in the published layout, its residual branches on."""
+    """A full-size random checkpoint of A0 stream in the published layout, with nonzero residual branches."""
     import tensorflow as tf
     import tf_keras
 
@@ -69,7 +69,7 @@ def clips(tmp_path_factory) -> Path:
 
 
 class Repository:
-    """A working directory with params.yaml in which stages run as a user runs them, each in a process of its own."""
+    """A working directory with params.yaml, in which stages run as a user runs them, each in its own process."""
 
     def __init__(self, folder: Path, *overrides: str, model: str = "a0_stream"):
         self.folder = folder
@@ -103,7 +103,7 @@ class Repository:
 
 
 def check_served_as_evaluated(folder: Path) -> None:
-    """The SavedModel gives each test clip the probabilities of predictions.csv."""
+    """Checks that the SavedModel gives the probabilities of predictions.csv for each test clip."""
     import tensorflow as tf
 
     from pipeline.video.records import parse_clip, read_clips

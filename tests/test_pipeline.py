@@ -1,4 +1,4 @@
-"""The stages one after another, a head on the frozen backbone: what each hands on, and that they agree with each other."""
+"""All stages in sequence, with a head on the frozen backbone: their outputs, and that they agree with each other."""
 
 import functools
 import json
@@ -26,7 +26,7 @@ def head_run(tmp_path_factory, clips, weights) -> Repository:
     return repository
 
 
-def test_every_promised_file_is_there(head_run):
+def test_every_documented_file_is_written(head_run):
     folder = head_run.folder
     metrics = read_json(folder / "results/metrics.json")
     assert set(metrics) == {"test", "validation"}
@@ -37,18 +37,17 @@ def test_every_promised_file_is_there(head_run):
         assert (folder / "results/report" / name).stat().st_size > 0
     manifest = pd.read_csv(folder / "data/manifest.csv")
     assert set(manifest["split"]) == {"train", "validation", "test"}
-    sides = manifest.groupby("group")["split"].nunique()
-    assert sides.max() == 1
+    assert manifest.groupby("group")["split"].nunique().max() == 1
 
 
-def test_the_head_learns_what_brightness_tells(head_run):
+def test_the_head_learns_to_classify_brightness(head_run):
     assert read_json(head_run.folder / "results/metrics.json")["test"]["top1"] == 1.0
     predictions = pd.read_csv(head_run.folder / "results/predictions.csv")
     np.testing.assert_allclose(predictions.filter(like="p_").sum(axis=1), 1.0, atol=1e-5)
     assert (predictions["actual"] == predictions["clip"].str.split("/").str[0]).all()
 
 
-def test_embeddings_are_the_backbones_features_of_the_views(head_run):
+def test_embeddings_are_the_features_of_the_views(head_run):
     import tensorflow as tf
 
     from pipeline.video.records import parse_clip, read_clips
@@ -61,7 +60,7 @@ def test_embeddings_are_the_backbones_features_of_the_views(head_run):
     files = [folder / "frames" / name for name in read_json(folder / "frames/frames.json")["splits"]["test"]["files"]]
     for number, clip in enumerate(map(parse_clip, read_clips(files))):
         assert clip["clip"].numpy().decode() == rows["clip"][number]
-        expected = backbone.features(test_views(clip["frames"][None], count=3, views=2, size=32)[0])
+        expected = backbone.features(test_views(clip["frames"][None], head_run.params.sampling, 2)[0])
         np.testing.assert_allclose(features[number], expected, rtol=1e-4, atol=1e-5)
     assert number == len(rows) - 1 == len(features) - 1
     train = np.load(folder / "embeddings/train.npy")
@@ -69,12 +68,12 @@ def test_embeddings_are_the_backbones_features_of_the_views(head_run):
     assert np.abs(train[:, 0] - train[:, 1]).max() > 1e-3  # the second view is augmented
 
 
-def test_the_saved_model_gives_the_probabilities_that_evaluation_found(head_run):
+def test_the_saved_model_gives_the_probabilities_of_evaluation(head_run):
     check_served_as_evaluated(head_run.folder)
 
 
 @pytest.mark.slow
-def test_the_checkpoint_restores_in_the_published_layout_and_agrees(head_run):
+def test_the_checkpoint_restores_in_the_published_layout(head_run):
     import tensorflow as tf
 
     from pipeline.models.movinet.network.build import build_backbone, build_classifier
@@ -92,8 +91,8 @@ def test_the_checkpoint_restores_in_the_published_layout_and_agrees(head_run):
 
 
 @pytest.mark.slow
-def test_the_registered_model_answers_alike_in_another_process(head_run):
-    """By its alias, in a process that knows nothing of this project."""
+def test_the_registered_model_gives_the_same_probabilities_in_another_process(head_run):
+    """Loaded by its alias, in a process without access to this project."""
     code = """
 import json, sys
 import mlflow, numpy as np
@@ -119,7 +118,7 @@ print(json.dumps(model.predict(np.load(sys.argv[2])).iloc[0].to_dict()))
         assert answer[name] == pytest.approx(row[f"p_{name}"], abs=1e-5)
 
 
-def test_one_mlflow_run_holds_the_whole_execution(head_run):
+def test_one_mlflow_run_has_the_results_of_all_stages(head_run):
     from mlflow import MlflowClient
 
     folder = head_run.folder
@@ -139,14 +138,14 @@ def test_one_mlflow_run_holds_the_whole_execution(head_run):
 
 
 @pytest.mark.slow
-def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
-    """Killed after its first note of progress, it computes only the rest, and the result is the same."""
+def test_embedding_resumes_after_a_kill(tmp_path, head_run, monkeypatch):
+    """Killed after its first save of the progress, it computes only the remaining rows, and the result is the same."""
     from pipeline.embedding import rows
     from pipeline.models.movinet import backbone
     from pipeline.models.movinet.network.serving import FrozenBackbone
     from stages import embed
 
-    monkeypatch.setattr(backbone, "initial_classifier", functools.cache(backbone.initial_classifier))  # built once for both
+    monkeypatch.setattr(backbone, "initial_classifier", functools.cache(backbone.initial_classifier))  # built once for both runs
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setattr(rows, "SAVE_EVERY", 0.0)
     calls = []
@@ -177,43 +176,43 @@ def test_embedding_goes_on_after_a_kill(tmp_path, head_run, monkeypatch):
     everything = sum(
         np.prod(np.load(tmp_path / f"embeddings/{split}.npy").shape[:2]) for split in ("train", "validation", "test")
     )
-    assert sum(calls) - calls[3] == everything  # nothing twice but the batch that was cut off
+    assert sum(calls) - calls[3] == everything  # only the interrupted batch is computed twice
     for split in ("train", "validation", "test"):
-        mine, theirs = (
+        resumed, uninterrupted = (
             np.load(folder / f"{split}.npy") for folder in (tmp_path / "embeddings", head_run.folder / "data/embeddings")
         )
-        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(resumed, uninterrupted, rtol=1e-4, atol=1e-5)
 
 
-def test_a_classifier_made_otherwise_is_refused(head_run):
+def test_a_classifier_made_with_other_parameters_is_an_error(head_run):
     from stages import evaluate, finetune
 
     folder = head_run.folder
-    places = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
+    inputs = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
     full = parse_params(composed(*SMALL, *head_run.overrides, "finetune=full"))
     with pytest.raises(UserError, match=r"not made for finetune\.trainable=full"):
-        finetune.run(full, **places, out=folder / "elsewhere", folder=folder / "scratch")
+        finetune.run(full, **inputs, out=folder / "elsewhere", folder=folder / "scratch")
     assert not (folder / "elsewhere").exists()
     other = parse_params(composed(*SMALL, *head_run.overrides, "frames.count=4"))
     with pytest.raises(UserError, match="made with count 3, but now it is 4"):
-        evaluate.run(other, **places, classifier=folder / "models/classifier")
+        evaluate.run(other, **inputs, classifier=folder / "models/classifier")
 
 
-def test_predictions_are_by_split_whatever_their_order(head_run):
+def test_predictions_are_grouped_by_split(head_run):
     from stages import evaluate
 
     folder = head_run.folder
-    places = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
-    metrics, predictions = evaluate.run(head_run.params, **places, classifier=folder / "models/classifier")
+    inputs = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
+    metrics, predictions = evaluate.run(head_run.params, **inputs, classifier=folder / "models/classifier")
     written = pd.read_csv(folder / "results/predictions.csv")
-    assert set(predictions) == set(metrics) == {"test", "validation"}
+    assert set(predictions) == {"test", "validation"}
     for split, rows in predictions.items():
-        assert set(rows["split"]) == {split} and len(rows) == metrics[split]["clips"]
+        assert set(rows["split"]) == {split} and len(rows) == getattr(metrics, split).clips
         assert list(rows["clip"]) == list(written.loc[written["split"] == split, "clip"])
 
 
 @pytest.mark.slow
-def test_exporting_later_and_again_stays_on_the_run_of_training(head_run, tmp_path):
+def test_later_exports_log_to_the_run_of_training(head_run, tmp_path):
     import shutil
 
     from mlflow import MlflowClient

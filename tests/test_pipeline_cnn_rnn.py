@@ -1,4 +1,4 @@
-"""The CNN-RNN through all stages as a user runs them: short clips are masked, and what is served says what was evaluated."""
+"""All stages with a CNN-RNN: short clips are masked, and the served model gives the probabilities of evaluation."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tests.pipeline_runs import Repository, check_served_as_evaluated, clips
 __all__ = ["clips"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cnn_rnn")]
-FRAMES = 8  # more than the 6 of each clip
+FRAMES = 8  # more than the 6 frames of each clip
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def repository(tmp_path_factory, clips) -> Repository:
     return made
 
 
-def test_features_are_cached_a_frame_with_their_mask(repository):
+def test_features_are_cached_per_frame_with_a_mask(repository):
     folder = repository.folder / "data/embeddings"
     summary = EmbedSummary.of(folder)
     assert (summary.shape, summary.masked) == ((FRAMES, 1024), True)
@@ -34,11 +34,11 @@ def test_features_are_cached_a_frame_with_their_mask(repository):
     assert not features[~mask].any() and features[mask].any()
 
 
-def test_the_saved_model_says_what_was_evaluated(repository):
+def test_the_saved_model_gives_the_probabilities_of_evaluation(repository):
     check_served_as_evaluated(repository.folder)
 
 
-def test_every_exported_file_says_nearly_the_same(repository):
+def test_exported_files_agree_with_the_network(repository):
     rows = {row.format: row for row in read_export(repository.folder / "results/export.json")}
     assert list(rows) == ["saved_model", "float32", "float16", "dynamic", "int8"]
     assert rows["float32"].agreement == 1 and rows["int8"].bytes < 0.4 * rows["float32"].bytes
@@ -46,15 +46,15 @@ def test_every_exported_file_says_nearly_the_same(repository):
     assert rows["float32"].state_bytes == 4 * sum(units)  # float32
 
 
-def test_frame_by_frame_it_ends_with_the_whole_clips_answer(repository, clips):
+def test_the_prediction_after_the_last_frame_is_that_of_the_whole_clip(repository, clips):
     video = next(clips.rglob("*.avi"))
 
     def predict(*options: str) -> pd.DataFrame:
         command = [sys.executable, "-m", "commands.predict", str(video), "--format", "csv", "--views", "1", *options]
-        how = {"cwd": repository.folder, "env": repository.environment(), "capture_output": True, "text": True}
-        done = subprocess.run(command, check=True, **how)
-        (repository.folder / "answer.csv").write_text(done.stdout)
-        return pd.read_csv(repository.folder / "answer.csv")
+        process = {"cwd": repository.folder, "env": repository.environment(), "capture_output": True, "text": True}
+        done = subprocess.run(command, check=True, **process)
+        (repository.folder / "predictions.csv").write_text(done.stdout)
+        return pd.read_csv(repository.folder / "predictions.csv")
 
     whole = predict().iloc[0]
     streamed = predict("--stream")
@@ -65,7 +65,7 @@ def test_frame_by_frame_it_ends_with_the_whole_clips_answer(repository, clips):
     np.testing.assert_allclose(lite["probability"], streamed["probability"], atol=1e-4)
 
 
-def test_training_the_image_network_is_refused(clips, tmp_path):
+def test_training_the_image_network_is_an_error(clips, tmp_path):
     from pipeline.console import UserError
 
     with pytest.raises(UserError, match="the image network of a CNN-RNN stays frozen; set finetune=head"):

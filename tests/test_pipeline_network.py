@@ -1,4 +1,4 @@
-"""The stages one after another, the last blocks of the network trained: killed, resumed, and served as they were evaluated."""
+"""All stages in sequence, with the last blocks of the network trained: killed, resumed, and served as evaluated."""
 
 import signal
 import time
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
 @pytest.fixture(scope="module")
 def full_run(tmp_path_factory, clips, weights) -> Repository:
-    """The last blocks trained, killed by SIGKILL on the way and run again."""
+    """The last blocks are trained, with a SIGKILL and a second run."""
     options = ("finetune=last_blocks", "finetune.epochs=3", "speed.checkpoint_minutes=0.00001")
     folder = tmp_path_factory.mktemp("full")
     repository = Repository(folder, f"data.folder={clips}", f"model.weights={weights}", *options)
@@ -35,7 +35,7 @@ def full_run(tmp_path_factory, clips, weights) -> Repository:
     return repository
 
 
-def test_a_killed_training_and_its_resumption_are_one_mlflow_run(full_run):
+def test_a_killed_and_resumed_training_is_one_mlflow_run(full_run):
     from mlflow import MlflowClient
 
     folder = full_run.folder
@@ -46,7 +46,7 @@ def test_a_killed_training_and_its_resumption_are_one_mlflow_run(full_run):
     assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2, 3]
 
 
-def test_a_killed_training_of_the_network_gives_the_numbers_of_a_whole_one(full_run, tmp_path):
+def test_a_killed_and_resumed_training_gives_the_results_of_an_uninterrupted_one(full_run, tmp_path):
     import tensorflow as tf
 
     from stages import finetune
@@ -54,23 +54,24 @@ def test_a_killed_training_of_the_network_gives_the_numbers_of_a_whole_one(full_
     folder = full_run.folder
     history = pd.read_csv(folder / "results/history.csv")
     assert len(history) == 3
-    places = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
-    whole = finetune.run(full_run.params, **places, folder=tmp_path / "scratch", out=tmp_path / "classifier")
-    clock = ["seconds", "examples_per_second"]
+    inputs = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
+    whole = finetune.run(full_run.params, **inputs, folder=tmp_path / "scratch", out=tmp_path / "classifier")
+    timings = ["seconds", "examples_per_second"]
     np.testing.assert_allclose(
-        history.drop(columns=clock), whole.drop(columns=clock), rtol=1e-6
-    )  # an interrupted mean is rounded twice
+        history.drop(columns=timings), whole.drop(columns=timings), rtol=1e-6
+    )  # the mean of an interrupted epoch is rounded twice
     one, other = (
-        tf.train.load_checkpoint(str(place / "ckpt-1")) for place in (folder / "models/classifier", tmp_path / "classifier")
+        tf.train.load_checkpoint(str(classifier / "ckpt-1"))
+        for classifier in (folder / "models/classifier", tmp_path / "classifier")
     )
     keys = one.get_variable_to_shape_map()
     assert set(keys) == set(other.get_variable_to_shape_map())
     assert not [key for key in keys if "optimizer" in key]
     for key in sorted(key for key in keys if key.endswith("VARIABLE_VALUE")):
         np.testing.assert_array_equal(one.get_tensor(key), other.get_tensor(key))
-    read = read_json(tmp_path / "classifier/classifier.json")
-    assert read == read_json(folder / "models/classifier/classifier.json")
+    description = read_json(tmp_path / "classifier/classifier.json")
+    assert description == read_json(folder / "models/classifier/classifier.json")
 
 
-def test_the_trained_network_is_what_is_served(full_run):
+def test_the_served_model_is_the_trained_network(full_run):
     check_served_as_evaluated(full_run.folder)
