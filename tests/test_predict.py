@@ -14,8 +14,8 @@ import pytest
 import pipeline.inference.formats as formats
 from commands import predict
 from commands.predict import PredictionRun
+from pipeline.artifacts import CLASSIFIER, ClassifierDescription
 from pipeline.console import UserError
-from pipeline.files import read_json
 from pipeline.inference.formats import open_model
 from pipeline.params import parse_params
 from pipeline.tracking import begin_run, log_classifier
@@ -216,13 +216,13 @@ def test_pictures_are_of_a_single_source_and_limited_in_length(tmp_path, videos,
 def test_every_uri_of_a_registered_model_opens_the_same_classifier(classifier, composed, store):
     params = parse_params(composed)
     with begin_run(params, Path("models/run.json")) as run:
-        logged = log_classifier(run, classifier / "saved_model", read_json(classifier / "classifier.json"), params)
+        logged = log_classifier(run, classifier / "saved_model", ClassifierDescription.of(classifier), params)
     own = open_model(str(classifier))
     views = np.random.default_rng(0).uniform(size=(2, own.sampling.count, own.size, own.size, 3)).astype(np.float32)
     for uri in (f"models:/{logged.name}@latest", f"models:/{logged.name}/1", logged.uri, f"runs:/{run.run_id}/classifier"):
         predictor = open_model(uri)
         np.testing.assert_array_equal(predictor.probabilities(views), own.probabilities(views))
-        with pytest.raises(UserError, match="takes whole clips"):
+        with pytest.raises(UserError, match="a0 sees whole clips and cannot run frame by frame"):
             predictor.stream()
     with pytest.raises(UserError, match=r"MLflow at sqlite:.*nothing"):
         open_model("models:/nothing@latest")
@@ -237,6 +237,4 @@ def test_help_does_not_import_tensorflow():
 
 
 def test_the_default_model_is_the_pipelines_output():
-    from pipeline.artifacts import CLASSIFIER
-
     assert formats.CLASSIFIER == CLASSIFIER
