@@ -243,7 +243,7 @@ def initial_weights_digest(model: ModelSettings) -> str | None:
 
 
 def build_network(model: ModelSettings, finetune: Finetune, num_classes: int, seed: int) -> "tf_keras.Model":
-    """Builds, restores and partly freezes a network: {"image": float32 (B, T, size, size, 3)} -> logits float32 (B, num_classes)."""
+    """Builds, restores and partly freezes a network: {"image": float32 (B, T, size, size, 3)} -> logits (B, num_classes)."""
     return _module(model.family, "training").build_network(model, finetune, num_classes, seed)
 
 

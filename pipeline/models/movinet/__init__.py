@@ -1,1 +1,1 @@
-"""MoViNet: the table of variants, how they are built, restored, made fast on a CPU, and cut into a backbone and a head."""
+"""The MoViNet family: builds the variants, restores published weights, makes them fast on a CPU, and runs them as streams."""

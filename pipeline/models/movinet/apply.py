@@ -1,6 +1,6 @@
-"""A head's values as arrays, and what it makes of cached features: NumPy alone, as importing TensorFlow would take far longer.
+"""The head in NumPy: its weights, and its probabilities for cached features. NumPy avoids the slow import of TensorFlow.
 
-`network.head.apply_head` computes the same in TensorFlow; a test holds them together.
+Invariants: `network.head.apply_head` computes the same in TensorFlow; a test compares the two.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,12 @@ from pipeline.files import atomic_file
 
 @dataclass(frozen=True)
 class HeadValues:
-    """projection (features, 2048), projection_bias (2048,), classifier (2048, classes), classifier_bias (classes,): float32."""
+    """The weights of a head, float32.
+
+    Attributes:
+      projection: (features, 2048). projection_bias: (2048,).
+      classifier: (2048, classes). classifier_bias: (classes,).
+    """
 
     projection: np.ndarray
     projection_bias: np.ndarray
@@ -23,7 +28,7 @@ class HeadValues:
 
 
 def save_head(values: HeadValues, path: Path) -> None:
-    """Writes an .npz of the four arrays."""
+    """Writes the four arrays to an .npz file."""
     with atomic_file(path) as part, open(part, "wb") as file:
         np.savez(file, **vars(values))
 
@@ -39,8 +44,8 @@ def _activate(x: np.ndarray, activation: str) -> np.ndarray:
     if activation == "hard_swish":
         return x * np.clip(x + 3, 0, 6) / 6
     if activation == "swish":
-        return x * (0.5 * np.tanh(x / 2) + 0.5)  # the sigmoid, in a form that never overflows
-    raise ValueError(f"no activation {activation!r}")
+        return x * (0.5 * np.tanh(x / 2) + 0.5)  # the sigmoid, without overflow
+    raise ValueError(f"unknown activation {activation!r}")
 
 
 def head_probabilities(features: np.ndarray, values: HeadValues, activation: str) -> np.ndarray:
@@ -52,5 +57,5 @@ def head_probabilities(features: np.ndarray, values: HeadValues, activation: str
 
 
 def predict(classifier: Path, description: ClassifierDescription, features: np.ndarray, mask: None) -> np.ndarray:
-    """See `family.predict`."""
+    """Implements `family.predict`."""
     return head_probabilities(features, load_head(classifier / "head.npz"), description.activation)

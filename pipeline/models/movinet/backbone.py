@@ -1,4 +1,4 @@
-"""A MoViNet's frozen backbone as embed runs it."""
+"""A MoViNet's frozen backbone, which embed runs."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.video.sampling import Sampling
 
 
 class MovinetBackbone:
-    """See `family.Backbone`: one vector a view, the mean over space and time."""
+    """Implements `family.Backbone`. The features are one vector per view, the mean over space and time."""
 
     def __init__(self, model: Settings, num_classes: int, sampling: Sampling, seed: int):
         self._variant, self._sampling = model.variant, sampling
@@ -33,7 +33,7 @@ class MovinetBackbone:
         save_backbone(self._frozen, folder)
 
     def save_initial(self, folder: Path, views: int) -> None:
-        """The classifier with a new head: the checkpoint `ckpt-1` in the published layout, and `saved_model`."""
+        """Writes the classifier with a new head, as the checkpoint `ckpt-1` in the published layout and as `saved_model`."""
         prefix = folder / "ckpt-1"
         tf.train.Checkpoint(model=self._classifier).write(str(prefix))
         write_checkpoint_state(prefix)

@@ -1,6 +1,6 @@
-"""Whether `model.weights` can be had and fits `model.id`, found without TensorFlow and without fetching anything.
+"""Checks that `model.weights` exists and fits `model.id`, without TensorFlow and without fetching it.
 
-The order of looking is that of `network/weights/checkpoints.py`, which fetches and restores.
+Sources are searched in the same order as in `network/weights/checkpoints.py`, which fetches and restores.
 """
 
 from pathlib import Path
@@ -24,12 +24,12 @@ from pipeline.models.movinet.network.weights.published import cached_file, cache
 from pipeline.models.movinet.settings import Settings
 
 KAGGLE = "https://www.kaggle.com"
-TIMEOUT = 10  # seconds without a byte
-ADVICE = "set model.weights to a tarball, folder or checkpoint prefix that is there, or to random"
+TIMEOUT = 10  # seconds without data
+ADVICE = "set model.weights to an existing tarball, folder or checkpoint prefix, or to random"
 
 
 def _answers(url: str) -> str | None:
-    """None where a GET of `url` would bring its content, else why not. The content is not read."""
+    """Requests `url` without reading its content. Returns None if the server would send it, else the reason."""
     try:
         with requests.get(url, stream=True, timeout=TIMEOUT) as response:
             return None if response.status_code == 200 else f"the server answers {response.status_code} {response.reason}"
@@ -38,7 +38,7 @@ def _answers(url: str) -> str | None:
 
 
 def _fits(path: Path, model: Settings) -> CheckResult:
-    """Compares a checkpoint's variables with those of `model.id`."""
+    """Compares the variables of the checkpoint at `path` with those of `model.id`."""
     try:
         checkpoint = read_checkpoint(path)
     except UserError as error:
@@ -63,9 +63,9 @@ def _published(variant: Variant, model: Settings) -> CheckResult:
     if variant.checkpoint is None:
         return problem("weights", f"no weights of {variant.id} are published", ADVICE)
     url = f"{PUBLISHED_ROOT}/{variant.checkpoint}"
-    there = cached_file(url) if cached_file(url).is_file() else cached_kaggle_folder(variant.kaggle)
-    if there is not None:
-        return _fits(there, model)
+    cached = cached_file(url) if cached_file(url).is_file() else cached_kaggle_folder(variant.kaggle)
+    if cached is not None:
+        return _fits(cached, model)
     failure = _answers(url)
     if failure is None:
         return ok("weights", f"{url} answers")
@@ -73,14 +73,13 @@ def _published(variant: Variant, model: Settings) -> CheckResult:
     if other is None:
         message = f"{url}: {failure}; Kaggle Models answers, and `embed` or `finetune` will try {variant.kaggle} there"
         return warning("weights", message, f"to be sure, fetch {variant.checkpoint} yourself and set model.weights to its path")
-    message = f"the published weights of {variant.id} cannot be had: {url}: {failure}; Kaggle Models: {other}"
-    return problem(
-        "weights", message, f"fetch {variant.checkpoint} yourself and set model.weights to its path, or set it to random"
-    )
+    message = f"the published weights of {variant.id} are not available: {url}: {failure}; Kaggle Models: {other}"
+    advice = f"fetch {variant.checkpoint} yourself and set model.weights to its path, or set it to random"
+    return problem("weights", message, advice)
 
 
 def check_weights(model: Settings) -> CheckResult:
-    """See `family.check_weights`."""
+    """Implements `family.check_weights`."""
     if model.weights == "random":
         return ok("weights", f"{model.id} starts from random weights")
     if model.weights == "pretrained":

@@ -1,6 +1,6 @@
-"""The names of the Kinetics-600 classes, which published weights do not carry.
+"""The names of the Kinetics-600 classes, which published weights do not contain.
 
-The list is the Model Garden's, fetched once into `.cache/labels`; it is no part of this repository.
+Source: the Model Garden's list, which is fetched once into `.cache/labels` and is not part of this repository.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ from pipeline.files import atomic_file, repository_root
 from pipeline.models.class_names import read_labels
 from pipeline.models.movinet.network.variants import KINETICS_CLASSES
 
-# One name a line, in the order of the logits of the published weights.
+# One name per line, in the order of the logits of the published weights.
 LABELS_URL = (
     "https://raw.githubusercontent.com/tensorflow/models/f8af2291cced43fc9f1d9b41ddbf772ae7b0d7d2/"
     "official/projects/movinet/files/kinetics_600_labels.txt"
 )
 LABELS_SHA256 = "8dfca4202520ea8291ce0242ef33b006d0a0772b409663c090a2876bc1978dcf"
-TIMEOUT = 30  # seconds without a byte
+TIMEOUT = 30  # seconds without data
 
 
 def labels_cache() -> Path:
@@ -27,26 +27,26 @@ def labels_cache() -> Path:
 
 
 def _fetch() -> bytes:
-    instead = "give the list as --labels FILE (600 names, one a line)"
+    advice = "give the list as --labels FILE (600 names, one per line)"
     try:
         response = requests.get(LABELS_URL, timeout=TIMEOUT)
     except requests.RequestException as error:
         raise UserError(
             f"the names of the Kinetics-600 classes cannot be fetched from {LABELS_URL} ({type(error).__name__})",
-            advice=instead,
+            advice=advice,
         ) from error
     if response.status_code != 200:
-        raise UserError(f"{LABELS_URL}: the server answers {response.status_code} {response.reason}", advice=instead)
+        raise UserError(f"{LABELS_URL}: the server answers {response.status_code} {response.reason}", advice=advice)
     if hashlib.sha256(response.content).hexdigest() != LABELS_SHA256:
-        raise UserError(f"{LABELS_URL}: what arrived is not the published list of Kinetics-600 classes", advice=instead)
+        raise UserError(f"{LABELS_URL}: the content is not the published list of Kinetics-600 classes", advice=advice)
     return response.content
 
 
 def kinetics_labels(file: Path | None = None) -> list[str]:
-    """The 600 names, from the user's `file`, the cache, or the published place, whichever is first.
+    """The 600 names in the order of the logits: from `file` if given, else from the cache, else fetched.
 
     Raises:
-      UserError: cannot be had, is not what was published, or the user's file has another number of names.
+      UserError: the list cannot be fetched or has changed, or `file` cannot be read or does not have 600 names.
     """
     cached = labels_cache()
     if file is None:

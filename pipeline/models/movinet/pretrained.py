@@ -1,4 +1,4 @@
-"""The published Kinetics-600 classifiers: a stream variant frame by frame, a base variant on whole views."""
+"""The published Kinetics-600 classifiers: stream variants run frame by frame, base variants on views."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pipeline.models.movinet.stream import pretrained_streaming
 
 
 def open_pretrained(name: str, weights: str, labels: Path | None) -> Pretrained:
-    """See `family.open_pretrained`."""
+    """Implements `family.open_pretrained`."""
     if weights == "random":
         message = "model.weights = random: random weights know no classes"
         raise UserError(message, advice="name a tarball, folder, checkpoint prefix or URL")

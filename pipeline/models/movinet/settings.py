@@ -1,4 +1,4 @@
-"""The section `model` of a MoViNet, and what its variants cost. Nothing here imports TensorFlow."""
+"""The section `model` of a MoViNet, and the costs of its variants. Does not import TensorFlow."""
 
 from typing import Literal, NamedTuple, Self
 
@@ -12,9 +12,11 @@ from pipeline.settings import Finetune
 
 
 class Settings(ModelSettings):
-    """`weights`: pretrained, random, a tarball, folder, checkpoint prefix or PyTorch state dict, or a URL.
+    """See `ModelSettings`.
 
-    convolutions: of training; see `network.fast_conv`.
+    Attributes:
+      weights: pretrained, random, a URL, or the path of a tarball, folder, checkpoint prefix or PyTorch state dict.
+      convolutions: implementation that is used in training; see `network.build.build_backbone`.
     """
 
     family: Literal["movinet"]
@@ -41,13 +43,13 @@ class Settings(ModelSettings):
         )
 
     @model_validator(mode="after")
-    def _as_pretrained(self) -> Self:
-        for key, stated, actual in (
+    def _check_pretraining(self) -> Self:
+        for key, value, expected in (
             ("fps", self.fps, self.variant.fps),
             ("resolution", self.resolution, self.variant.resolution),
         ):
-            if stated != actual:
-                message = f"model.{key} = {stated}, but {self.id} was made for {actual}"
+            if value != expected:
+                message = f"model.{key} = {value}, but {self.id} was made for {expected}"
                 raise UserError(message, advice="to use another, set frames.*")
         return self
 
@@ -89,9 +91,9 @@ class _Measured(NamedTuple):
     step: int
 
 
-# A frame at the variant's own resolution, with fast convolutions on the processor: TensorFlow's profiler, 8 frames; 2 cores of a
-# Xeon at 2.5 GHz with TensorFlow 2.20, 8 frames, 1 to 8 clips a batch. `forward` of a3 to a5 is at most that, and `step` of
-# a4_stream and a5_stream is their base's and a tenth.
+# Measured at the variant's own resolution with views of 8 frames and fast convolutions on a CPU. `gflop`: TensorFlow's profiler.
+# The others: 2 cores of a Xeon at 2.5 GHz, TensorFlow 2.20, batches of 1 to 8 clips. `forward` of a3 to a5 is an upper bound;
+# `step` of a4_stream and a5_stream is not measured: it is that of the base variant plus a tenth.
 _COSTS = {
     "a0": _Measured(0.112, 30, 260, 1000),
     "a1": _Measured(0.243, 40, 230, 2000),

@@ -1,11 +1,10 @@
-"""A stream network as it runs on a camera: frame by frame, what it must remember handed in and out by name.
+"""Runs a stream network frame by frame, with its states as named inputs and outputs.
 
-It walks the Model Garden's own layers with the values they hold, and computes what they compute. What is fixed once training is
-over is worked out beforehand: batch norm and residual scales go into the kernels, and shapes are constants. So the graph is
-convolutions and little else: fast in TensorFlow, and simple to convert. Names and shapes of the states are the Model Garden's, so
-that code written for its published models works unchanged.
+The graph is built from the weights of the Model Garden's layers. Batch norm and residual scales are folded into the kernels, and
+shapes are constants, so the graph consists almost only of convolutions: it is fast in TensorFlow and easy to convert. Names and
+shapes of the states are the Model Garden's, so code for its published models works unchanged.
 
-Invariants: the logits after frame t are those of the whole-clip network on the frames up to t, in chunks of any size.
+Invariants: the logits after frame t are those of the whole-clip network on the frames up to t, for chunks of any size.
 """
 
 from pathlib import Path
@@ -24,19 +23,20 @@ from pipeline.models.movinet.settings import Settings
 from pipeline.video.sampling import Sampling
 
 States = dict[str, tf.Tensor]
-STEM, HEAD, TOP = "stem", "head", "top"  # name scopes of a frame's graph; between stem and head are block0_layer0 and so on
-_WAVELENGTH = 10_000.0  # of the slowest positional encoding (Vaswani et al. 2017)
+STEM, HEAD, TOP = "stem", "head", "top"  # name scopes of the graph; the blocks between stem and head have their layers' names
+_WAVELENGTH = 10_000.0  # the base of the positional encoding (Vaswani et al. 2017)
 
 
 class _Convolution:
-    """A convolution of one layer over frames (T, H, W, C), or of a temporal layer over time, its batch norm worked in."""
+    """A convolution of frames (T, H, W, C), or over the time axis of a temporal layer, with its batch norm folded in.
+
+    scale: a factor of the output, folded in too.
+    """
 
     def __init__(self, layer: movinet_layers.MobileConv2D, scale: float = 1.0):
         conv, norm = layer._conv, layer._batch_norm_op
         self.depthwise, self.temporal = layer._use_depthwise, layer._use_temporal
-        self.activation = getattr(
-            layer._activation_op, "activation", layer._activation_op
-        )  # of a Keras layer, or a function itself
+        self.activation = getattr(layer._activation_op, "activation", layer._activation_op)  # of a layer, or the function itself
         self.strides = [1, *conv.strides, 1]
         kernel = np.float64((conv.depthwise_kernel if self.depthwise else conv.kernel).numpy())
         shift = np.float64(conv.bias.numpy()) if conv.use_bias else np.zeros(kernel.shape[-2 if self.depthwise else -1])
@@ -58,7 +58,7 @@ def _frames(x: tf.Tensor) -> tf.Tensor | int:
 
 
 class _Buffered:
-    """A convolution over time: it sees the frames that the states remember before those that it is given."""
+    """A causal convolution over time. The state holds the last frames of its earlier inputs."""
 
     def __init__(self, layer: movinet_layers.MobileConv2D, name: str):
         self.convolution, self.name = _Convolution(layer), name
@@ -73,36 +73,36 @@ class _Buffered:
 
 
 class _Mean:
-    """The mean over the frames so far of values (T, 1, 1, C), one a frame; the states remember their sum and number."""
+    """The running mean over frames of values (T, 1, 1, C). The states hold their sum and their number."""
 
     def __init__(self, prefix: str):
         self.total, self.count = f"{prefix}_pool_buffer", f"{prefix}_pool_frame_count"
 
     def __call__(self, x: tf.Tensor, states: States, *, last: bool) -> tf.Tensor:
-        """Each frame's mean (T, 1, 1, C); with `last` only the last one's (1, 1, 1, C)."""
+        """The mean after each frame (T, 1, 1, C); with `last` only after the last one (1, 1, 1, C)."""
         frames, channels, before = _frames(x), x.shape[-1], states[self.count]
         states[self.count] = before + frames
-        # The states are used in the shape they have: a converter would have 8 bits carry a sum through a reshape.
+        # The states are not reshaped, because a converter would quantise the sum to int8 for a reshape.
         x = tf.reshape(x, [1, -1 if x.shape[0] is None else x.shape[0], 1, 1, channels])
         single = isinstance(frames, int) and frames == 1
         if single:
-            seen = tf.cast(states[self.count], tf.float32)
+            number = tf.cast(states[self.count], tf.float32)
         else:
-            seen = tf.reshape(tf.cast(before, tf.float32) + tf.cast(tf.range(1, frames + 1), tf.float32), [1, -1, 1, 1, 1])
+            number = tf.reshape(tf.cast(before, tf.float32) + tf.cast(tf.range(1, frames + 1), tf.float32), [1, -1, 1, 1, 1])
             x = tf.cumsum(x, axis=1)
         total = states[self.total] + x
         states[self.total] = total if single else total[:, -1:]
-        mean = total / seen
+        mean = total / number
         mean = mean[:, -1:] if last and not single else mean
         return tf.reshape(mean, [-1 if mean.shape[1] is None else mean.shape[1], 1, 1, channels])
 
 
 class _Attention:
-    """Squeeze-and-excitation over space and all time so far, with the positional encoding of A3 to A5."""
+    """Squeeze-and-excitation over space and all frames so far, with the positional encoding of A3 to A5."""
 
     def __init__(self, layer: movinet_layers.StreamSqueezeExcitation):
         if layer._se_type != "2plus3d":
-            raise ValueError(f"squeeze-and-excitation of type {layer._se_type} does not run frame by frame here")
+            raise ValueError(f"squeeze-and-excitation of type {layer._se_type} is not supported frame by frame")
         self.mean = _Mean(layer._state_prefix)
         self.reduce, self.expand = _Convolution(layer._se_reduce._conv), _Convolution(layer._se_expand._conv)
         self.encoding = layer._pos_encoding
@@ -110,11 +110,11 @@ class _Attention:
             self.count = self.encoding._frame_count_name
             self.encoding_scale = np.float32(self.encoding._rezero._scale.numpy())
 
-    def _encoded(self, x: tf.Tensor, states: States) -> tf.Tensor:
+    def _add_encoding(self, x: tf.Tensor, states: States) -> tf.Tensor:
         frames, channels, before = _frames(x), x.shape[-1], states[self.count]
         states[self.count] = before + frames
-        place = np.arange(channels, dtype=np.int32)
-        angles = np.float32(1.0) / np.float32(_WAVELENGTH) ** (np.float32(2 * (place // 2)) / np.float32(channels))
+        channel = np.arange(channels, dtype=np.int32)
+        angles = np.float32(1.0) / np.float32(_WAVELENGTH) ** (np.float32(2 * (channel // 2)) / np.float32(channels))
         times = tf.cast(before, tf.float32) + tf.cast(tf.range(frames), tf.float32)  # (T,), as `before` is (1,)
         waves = tf.concat([tf.sin(times[:, tf.newaxis] * angles[0::2]), tf.cos(times[:, tf.newaxis] * angles[1::2])], axis=-1)
         return x + tf.reshape(waves * self.encoding_scale, [-1, 1, 1, channels])
@@ -123,12 +123,12 @@ class _Attention:
         space = tf.reduce_mean(x, axis=[1, 2], keepdims=True)
         gate = tf.concat([self.mean(space, states, last=False), space], axis=-1)
         if self.encoding is not None:
-            gate = self._encoded(gate, states)
+            gate = self._add_encoding(gate, states)
         return x * self.expand(self.reduce(gate))
 
 
 class _Block:
-    """An inverted bottleneck: expand, convolve in space and time, attend, project, add."""
+    """An inverted bottleneck: expansion, convolution in space and time, squeeze-and-excitation, projection, residual addition."""
 
     def __init__(self, layer: movinet_layers.MovinetBlock):
         self.name, parts = layer.name, layer._mobile_bottleneck
@@ -154,10 +154,10 @@ class _Block:
 
 
 class StreamingClassifier(tf.Module):
-    """A MoViNet as `family.Stream` has it. Its values are constants of its graphs: those of the classifier when this was made."""
+    """Implements `family.Stream`. The graphs contain the classifier's current weights as constants."""
 
-    # Sums and means grow with the stream, and 8 bits of them are worth less and less; hard swish in int8 is several times slower
-    # on x86. The stem and the first two groups of blocks are few weights, and all later layers inherit their rounding.
+    # Running sums grow with the stream, so their int8 resolution gets worse; hard swish in int8 is several times slower on x86.
+    # The stem and the first two groups of blocks have few weights, and their rounding errors reach all later layers.
     float_operations = ("ADD", "AVERAGE_POOL_2D", "CAST", "DIV", "HARD_SWISH", "MEAN", "MUL", "SUB", "SUM")
     float_scopes = (STEM, "block0_", "block1_")
 
@@ -172,10 +172,13 @@ class StreamingClassifier(tf.Module):
         sampling: Sampling | None = None,
         views: int | None = None,
     ):
-        """Takes a built and restored classifier. sampling, views: of whole clips, by which it was evaluated.
+        """Converts a built and restored classifier.
+
+        Args:
+          sampling, views: of whole clips, as in evaluation; None if unknown.
 
         Raises:
-          UserError: not a stream variant.
+          UserError: `variant` is not a stream variant.
         """
         super().__init__()
         _check_stream(variant)
@@ -185,7 +188,7 @@ class StreamingClassifier(tf.Module):
         (stem,) = [layer._stem for layer in backbone.layers if isinstance(layer, movinet_layers.Stem)]
         (head,) = [layer for layer in backbone.layers if isinstance(layer, movinet_layers.Head)]
         if stem._conv_temporal is not None:
-            raise ValueError("a stem with extent in time does not run frame by frame here")
+            raise ValueError("a stem with a temporal kernel is not supported frame by frame")
         blocks = [_Block(layer) for layer in backbone.layers if isinstance(layer, movinet_layers.MovinetBlock)]
         first, project, pool = _Convolution(stem._conv), _Convolution(head._project._conv), _Mean("state_head")
         hidden, last = _Convolution(top._head._conv), _Convolution(top._classifier._conv)
@@ -195,7 +198,7 @@ class StreamingClassifier(tf.Module):
         def run(image: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
             states = dict(states)
             _, frames, height, width, channels = image.shape
-            # The scopes' names are those of the layers: `float_scopes` refers to them.
+            # `float_scopes` refers to these scopes.
             with tf.name_scope(STEM):
                 x = first(tf.reshape(image, [-1 if frames is None else frames, height, width, channels]))
             for block in blocks:
@@ -209,12 +212,12 @@ class StreamingClassifier(tf.Module):
         self.call = tf.function(run, autograph=False)
 
     def specs(self, size: int) -> dict[str, tf.TensorSpec]:
-        """The states of frames of `size` pixels a side, sorted by name."""
-        found = self._specs_of([1, 1, size, size, 3])
-        return {name: tf.TensorSpec(found[name].shape, found[name].dtype, name=name) for name in sorted(found)}
+        """The specs of the states for frames of side `size`, sorted by name."""
+        specs = self._specs_of([1, 1, size, size, 3])
+        return {name: tf.TensorSpec(specs[name].shape, specs[name].dtype, name=name) for name in sorted(specs)}
 
     def init_states(self, size: int | None = None) -> States:
-        """The states before the first frame: zeros."""
+        """The states before the first frame, all zero."""
         return {name: tf.zeros(spec.shape, spec.dtype) for name, spec in self.specs(size or self.size).items()}
 
 
@@ -242,7 +245,7 @@ def _restore_stream(
 
 
 def open_stream(classifier: Path, description: ClassifierDescription) -> StreamingClassifier:
-    """See `family.open_stream`. Raises UserError also for a network whose activation was another when it was trained."""
+    """Implements `family.open_stream`. Also raises UserError if the network was trained with another activation in its head."""
     variant = VARIANTS[description.model]
     _check_stream(variant)
     if description.activation not in (None, variant.activation):
@@ -266,10 +269,16 @@ def open_stream(classifier: Path, description: ClassifierDescription) -> Streami
 
 
 def pretrained_streaming(variant_id: str, weights: str, classes: list[str], size: int | None = None) -> StreamingClassifier:
-    """The Kinetics-600 classifier of `weights` (as in `model.weights`), for the names in `classes`, at `size` (None: its own).
+    """Opens a Kinetics-600 classifier frame by frame.
+
+    Args:
+      weights: as `model.weights`.
+      classes: the names of the 600 classes.
+      size: side of the frames in pixels; None is the variant's own.
 
     Raises:
-      UserError: weights that cannot be had or do not fit, a base network, another number of names than 600.
+      UserError: the weights are not found, cannot be fetched or do not fit, the variant is not a stream variant, or `classes`
+        does not have 600 names.
     """
     variant = VARIANTS[variant_id]
     _check_stream(variant)

@@ -1,4 +1,4 @@
-"""A MoViNet's head, trained on cached features without the Model Garden."""
+"""Builds and saves a MoViNet's head, which is trained on cached features without importing the Model Garden."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def build_top(model: Settings, finetune: Finetune, embeddings: Path, num_classes
 
 
 def save_top(top: tf_keras.Model, embeddings: Path, folder: Path, description: ClassifierDescription) -> int:
-    """Copies the checkpoint and the SavedModel of the embeddings with the head's values; and `head.npz`, for `apply`."""
+    """Implements `family.save_top`: copies checkpoint and SavedModel of the embeddings with the new head; writes `head.npz`."""
     values, prefix = head_values(top), folder / "ckpt-1"
     replace_values(embeddings / "ckpt-1", prefix, head_checkpoint_values(embeddings / "ckpt-1", values))
     save_head(values, folder / "head.npz")

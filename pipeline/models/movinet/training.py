@@ -1,4 +1,4 @@
-"""A MoViNet trained beyond its head: the last blocks or the whole network."""
+"""Builds a MoViNet to train its last blocks or the whole network, and saves it."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def build_network(model: Settings, finetune: Finetune, num_classes: int, seed: i
 
 
 def save_network(network: tf_keras.Model, folder: Path, description: ClassifierDescription, *, portable: bool) -> int:
-    """Writes the checkpoint, in the published layout and float32, `head.npz`, which `apply` reads, and the SavedModel."""
+    """Implements `family.save_network`: writes the checkpoint (published layout, float32), `head.npz` and the SavedModel."""
     model = Settings.model_validate(description.settings)
     variant, num_classes = model.variant, len(description.classes)
     backbone = network.backbone if portable else build_backbone(variant, convolutions=model.convolutions)

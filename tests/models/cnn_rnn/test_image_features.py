@@ -1,4 +1,4 @@
-"""The image networks: the table describes what Keras builds, weights are restored or refused with one line."""
+"""The image networks: the table agrees with Keras's networks, and weights are restored or refused with a one-line error."""
 
 import math
 
@@ -29,7 +29,7 @@ def mobilenet():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_the_table_is_what_keras_builds(name):
+def test_the_table_agrees_with_keras(name):
     network = NETWORKS[name]
     built = build_image_network(name, "random", network.size, 1)
     assert built.output_shape == (None, network.features)
@@ -38,15 +38,15 @@ def test_the_table_is_what_keras_builds(name):
     assert flops(ImageFeatures(built, network, network.size).features, spec) / 1e9 == pytest.approx(network.gflop, rel=0.01)
 
 
-def test_each_frame_has_the_features_of_its_image(mobilenet):
+def test_the_features_of_views_are_those_of_their_images(mobilenet):
     views = np.random.default_rng(0).uniform(size=(2, 3, SIZE, SIZE, 3)).astype(np.float32)
-    found = ImageFeatures(mobilenet, NETWORKS["mobilenet"], SIZE).features(views)
-    assert found.shape == (2, 3, 1024)
+    features = ImageFeatures(mobilenet, NETWORKS["mobilenet"], SIZE).features(views)
+    assert features.shape == (2, 3, 1024)
     images = tf_keras.applications.mobilenet.preprocess_input(255 * views.reshape(-1, SIZE, SIZE, 3))
-    np.testing.assert_allclose(np.reshape(found, (6, 1024)), mobilenet(images, training=False), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.reshape(features, (6, 1024)), mobilenet(images, training=False), rtol=1e-4, atol=1e-5)
 
 
-def test_weights_of_a_file_are_restored_whole(mobilenet, tmp_path):
+def test_all_weights_of_a_file_are_restored(mobilenet, tmp_path):
     path = tmp_path / "weights.h5"
     mobilenet.save_weights(path)
     restored = build_image_network("mobilenet", str(path), SIZE, 2)
@@ -56,7 +56,7 @@ def test_weights_of_a_file_are_restored_whole(mobilenet, tmp_path):
     assert check_weights(model(weights=str(path))).status == "ok"
 
 
-def test_weights_that_do_not_fit_are_one_line(mobilenet, tmp_path):
+def test_weights_that_do_not_fit_are_a_one_line_error(mobilenet, tmp_path):
     path = tmp_path / "weights.h5"
     mobilenet.save_weights(path)
     message = "does not fit mobilenet_v2: .*give weights of mobilenet_v2 without its classifier"
@@ -69,11 +69,11 @@ def test_weights_that_do_not_fit_are_one_line(mobilenet, tmp_path):
             build_image_network("mobilenet", weights if "://" in weights else str(tmp_path / weights), SIZE, 1)
 
 
-def test_a_size_that_the_network_cannot_take_is_refused():
+def test_a_size_that_is_too_small_for_the_network_is_refused():
     with pytest.raises(UserError, match=r"frames.size = 32: inception_v3 cannot take it: .* at least 75"):
         build_image_network("inception_v3", "random", SIZE, 1)
 
 
-def test_what_does_not_fit_together_is_refused():
+def test_another_resolution_than_the_networks_is_refused():
     with pytest.raises(UserError, match="resolution = 299, but mobilenet was trained at 224; choose model=cnn_rnn_mobilenet"):
         model(resolution=299)

@@ -1,4 +1,4 @@
-"""The recurrent top: NumPy, TensorFlow and Keras give the same, padding changes nothing, and it carries its states."""
+"""The recurrent top: NumPy, TensorFlow and Keras give equal outputs, padding has no effect, and states can be resumed."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from pipeline.models.cnn_rnn.network.recurrent import RecurrentTop, build_recurr
 CLIPS, FRAMES, WIDTH, CLASSES = 6, 7, 12, 4
 
 
-def made(units=(5, 3), hidden: int | None = 4):
-    """A top with lively values, and features with their mask: clips of 7, 6, ... frames."""
+def random_top(units=(5, 3), hidden: int | None = 4):
+    """A top with random weights, and the features and mask of clips with 7, 6, ... frames."""
     top = build_recurrent_top((FRAMES, WIDTH), units, hidden, CLASSES, dropout=0.5, seed=1)
     rng = np.random.default_rng(0)
     top.set_weights([rng.normal(scale=0.7, size=value.shape) for value in top.get_weights()])
@@ -22,7 +22,7 @@ def made(units=(5, 3), hidden: int | None = 4):
 
 @pytest.mark.parametrize(("units", "hidden"), [((5, 3), 4), ((6,), None)])
 def test_numpy_and_keras_agree(units, hidden, tmp_path):
-    top, features, mask = made(units, hidden)
+    top, features, mask = random_top(units, hidden)
     logits = top({"features": features, "mask": mask}, training=False)
     TopValues.from_weights(top.get_weights(), len(units)).save(tmp_path / "top.npz")
     values = TopValues.load(tmp_path / "top.npz")
@@ -32,8 +32,8 @@ def test_numpy_and_keras_agree(units, hidden, tmp_path):
     assert values.parameters == top.count_params()
 
 
-def test_what_padding_holds_does_not_matter():
-    top, features, mask = made()
+def test_the_values_of_padding_have_no_effect():
+    top, features, mask = random_top()
     values = TopValues.from_weights(top.get_weights(), 2)
     other = np.where(mask[..., None], features, 100.0)
     np.testing.assert_array_equal(top_probabilities(values, features, mask), top_probabilities(values, other, mask))
@@ -42,8 +42,8 @@ def test_what_padding_holds_does_not_matter():
         np.testing.assert_allclose(alone[0], top_probabilities(values, features, mask)[clip], rtol=1e-5)
 
 
-def test_many_values_of_one_kind_keep_their_order(tmp_path):
-    top, features, mask = made(units=(2,) * 12)
+def test_saving_keeps_the_order_of_more_than_ten_layers(tmp_path):
+    top, features, mask = random_top(units=(2,) * 12)
     values = TopValues.from_weights(top.get_weights(), 12)
     values.save(tmp_path / "top.npz")
     np.testing.assert_array_equal(
@@ -52,8 +52,8 @@ def test_many_values_of_one_kind_keep_their_order(tmp_path):
 
 
 @pytest.mark.parametrize("chunks", [[7], [1] * 7, [3, 4]])
-def test_frames_in_chunks_of_any_size_give_the_whole_clips_answer(chunks):
-    top, features, _ = made()
+def test_chunks_of_any_size_give_the_output_of_the_whole_clip(chunks):
+    top, features, _ = random_top()
     values = TopValues.from_weights(top.get_weights(), 2)
     served, start = RecurrentTop(values), 0
     states = served.start(CLIPS)
@@ -64,8 +64,8 @@ def test_frames_in_chunks_of_any_size_give_the_whole_clips_answer(chunks):
     np.testing.assert_allclose(tf.nn.softmax(served.logits(states)), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_an_unknown_number_of_frames_gives_the_same():
-    top, features, _ = made()
+def test_a_graph_for_any_number_of_frames_gives_the_same_output():
+    top, features, _ = random_top()
     served = RecurrentTop(TopValues.from_weights(top.get_weights(), 2))
     spec = tf.TensorSpec([CLIPS, None, WIDTH], tf.float32)
     loop = tf.function(lambda given: served.logits(served.run(given, served.start(CLIPS))), input_signature=[spec])

@@ -1,4 +1,4 @@
-"""A MoViNet of two blocks and a few channels, which builds and saves in seconds and names its variables as every variant does."""
+"""A MoViNet of two blocks and a few channels, which builds and saves in seconds. Its variables are named as in all variants."""
 
 import tarfile
 from pathlib import Path
@@ -14,7 +14,7 @@ WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=Fal
 
 
 def small_movinet(monkeypatch, variant: str = "a0", classes: int = 600) -> movinet_model.MovinetClassifier:
-    """Built as `variant` is, with other sizes, and with random values everywhere."""
+    """A small network built with the arguments of `variant`. All its values are random."""
     specs = (
         movinet.StemSpec(filters=4, kernel_size=(1, 3, 3), strides=(1, 2, 2)),
         movinet.MovinetBlockSpec(
@@ -32,7 +32,7 @@ def small_movinet(monkeypatch, variant: str = "a0", classes: int = 600) -> movin
 
 
 class HubLayer(tf_keras.layers.Layer):
-    """Holds a loaded SavedModel as tensorflow_hub.KerasLayer 0.16 does, which takes its variables for its own, by their names."""
+    """Wraps a loaded SavedModel like tensorflow_hub.KerasLayer 0.16, which adds the variables to its own under their names."""
 
     def __init__(self, loaded):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What users name as weights: tarballs of any kind, unpacked SavedModels, prefixes, single files; and what is none of these."""
+"""Paths of weights: tarballs, unpacked SavedModels, prefixes and single files; and the errors for all other files."""
 
 import io
 import shutil
@@ -19,7 +19,7 @@ KEYS = {f"model/layer-{number}/kernel{VALUE}": (2, 3) for number in range(3)}
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    """A folder with `ckpt-1.*` as TensorFlow writes them."""
+    """A folder with files `ckpt-1.*` that TensorFlow has written."""
     import tensorflow as tf
 
     folder = tmp_path_factory.mktemp("saved")
@@ -53,7 +53,7 @@ def tarball(path: Path, folder: Path, mode: str = "w", arcname: str = ".") -> Pa
     return path
 
 
-def test_every_way_to_name_a_saved_model(saved, tmp_path):
+def test_all_paths_of_a_saved_model_are_accepted(saved, tmp_path):
     folder = as_saved_model(saved, tmp_path / "models" / "google" / "movinet" / "3")
     variables = folder / "variables"
     named = [tmp_path / "models", folder, folder / "saved_model.pb", variables, variables / "variables"]
@@ -63,14 +63,14 @@ def test_every_way_to_name_a_saved_model(saved, tmp_path):
         assert set(read_checkpoint(path).index.tensors) == set(KEYS)
 
 
-def test_every_way_to_name_a_checkpoint(saved, tmp_path):
+def test_all_paths_of_a_checkpoint_are_accepted(saved, tmp_path):
     folder = as_checkpoints(saved, tmp_path / "w", 1, 2, state="/elsewhere/ckpt-1")
     for path in (folder, tmp_path, folder / "checkpoint", folder / "ckpt-1", folder / "ckpt-1.index"):
         assert local_prefix(path) == folder / "ckpt-1", path
     assert local_prefix(folder / "ckpt-2.data-00000-of-00001") == folder / "ckpt-2"
 
 
-def test_of_numbered_versions_the_highest_is_taken(saved, tmp_path):
+def test_the_highest_numbered_version_is_chosen(saved, tmp_path):
     for version in ("2", "10", "9"):
         as_saved_model(saved, tmp_path / "model" / version)
     assert prefix_in(tmp_path / "model") == tmp_path / "model/10/variables/variables"
@@ -78,7 +78,7 @@ def test_of_numbered_versions_the_highest_is_taken(saved, tmp_path):
     assert read_checkpoint(archive).where == f"{archive}: 10/variables/variables"
 
 
-def test_several_with_nothing_to_choose_by_are_listed(saved, tmp_path):
+def test_ambiguous_checkpoints_are_listed(saved, tmp_path):
     as_checkpoints(saved, tmp_path / "w", 1, 2)
     with pytest.raises(UserError, match=r"w should hold one checkpoint .*found ckpt-1\.index, ckpt-2\.index; name one of them"):
         prefix_in(tmp_path / "w")
@@ -90,7 +90,7 @@ def test_several_with_nothing_to_choose_by_are_listed(saved, tmp_path):
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize("name", ["w.tar.gz", "movinet weights"])
-def test_tarballs_whatever_their_compression_and_name(saved, tmp_path, mode, name):
+def test_tarballs_of_any_compression_and_name_are_read(saved, tmp_path, mode, name):
     for arcname in (".", "movinet_a0_base", ""):
         path = tarball(tmp_path / name, as_checkpoints(saved, tmp_path / "w", 3, 4, state="ckpt-3"), mode, arcname)
         assert read_checkpoint(path).where.endswith("ckpt-3")
@@ -98,13 +98,13 @@ def test_tarballs_whatever_their_compression_and_name(saved, tmp_path, mode, nam
         shutil.rmtree(tmp_path / "w")
 
 
-def test_what_a_mac_adds_to_an_archive_is_no_checkpoint(saved, tmp_path):
+def test_macos_metadata_in_an_archive_are_ignored(saved, tmp_path):
     folder = as_checkpoints(saved, tmp_path / "w", 1)
     (folder / "._ckpt-1.index").write_bytes(b"\0\5\x16\7")
     assert prefix_in(folder) == folder / "ckpt-1"
 
 
-def test_a_classifier_of_this_pipeline_is_named_as_such(saved, tmp_path):
+def test_a_classifier_of_this_pipeline_is_refused(saved, tmp_path):
     folder = as_checkpoints(saved, tmp_path / "models" / "classifier", 1)
     as_saved_model(saved, folder / "saved_model")
     (folder / "classifier.json").write_text("{}")
@@ -114,7 +114,7 @@ def test_a_classifier_of_this_pipeline_is_named_as_such(saved, tmp_path):
             read_checkpoint(path)
 
 
-def test_missing_parts_are_named(saved, tmp_path):
+def test_missing_files_are_reported(saved, tmp_path):
     folder = as_checkpoints(saved, tmp_path / "w", 1)
     (folder / "ckpt-1.index").rename(tmp_path / "kept.index")
     with pytest.raises(UserError, match=r"holds the values of a checkpoint, and its index \(ckpt-1\.index\) is not next to it"):
@@ -129,7 +129,7 @@ def test_missing_parts_are_named(saved, tmp_path):
 
 
 @pytest.mark.parametrize("cut", [0, 10, 60])
-def test_a_cut_index_is_refused(saved, tmp_path, cut):
+def test_a_truncated_index_is_refused(saved, tmp_path, cut):
     content = (saved / "ckpt-1.index").read_bytes()
     with pytest.raises(NotAnIndexError):
         read_shapes(content[:cut])
@@ -139,7 +139,7 @@ def test_a_cut_index_is_refused(saved, tmp_path, cut):
         read_checkpoint(folder)
 
 
-def keras_file(path: Path, *names: str) -> None:
+def zip_file(path: Path, *names: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in names:
             archive.writestr(name, "x")
@@ -150,10 +150,10 @@ def keras_file(path: Path, *names: str) -> None:
     [
         (lambda path: path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(60)), "a TensorFlow Lite model.*; .*predict --model"),
         (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(60)), r"an HDF5 file \(\.h5\)"),
-        (lambda path: keras_file(path, "config.json", "model.weights.h5"), r"a Keras model \(\.keras\)"),
-        (lambda path: keras_file(path, "archive/data.pkl", "archive/data/0"), "a PyTorch file that cannot be read"),
+        (lambda path: zip_file(path, "config.json", "model.weights.h5"), r"a Keras model \(\.keras\)"),
+        (lambda path: zip_file(path, "archive/data.pkl", "archive/data/0"), "a PyTorch file that cannot be read"),
         (lambda path: path.write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"), "a PyTorch file of the format before"),
-        (lambda path: keras_file(path, "ckpt-1.index"), "a zip archive.*; unpack it and name the folder"),
+        (lambda path: zip_file(path, "ckpt-1.index"), "a zip archive.*; unpack it and name the folder"),
         (lambda path: path.write_bytes(b"PK\x03\x04cut"), "a zip archive that is cut short.*; fetch it again"),
         (lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "a Git LFS pointer.*; run git lfs pull"),
         (lambda path: path.write_text("<!DOCTYPE html><html>Access denied</html>"), "a web page.*; fetch it again"),
@@ -163,7 +163,7 @@ def keras_file(path: Path, *names: str) -> None:
         (lambda path: path.write_bytes(b"\x1f\x8b\x08" + bytes(100)), r"not a whole tar archive \(.+\); fetch it again$"),
     ],
 )  # fmt: skip
-def test_what_is_no_archive_is_called_by_its_name(tmp_path, make, message):
+def test_files_of_other_kinds_are_identified(tmp_path, make, message):
     path = tmp_path / "weights.tar.gz"
     make(path)
     with pytest.raises(UserError, match=rf"weights\.tar\.gz is {message}") as caught:
@@ -172,7 +172,7 @@ def test_what_is_no_archive_is_called_by_its_name(tmp_path, make, message):
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-def test_an_archive_cut_short_is_told(saved, tmp_path, mode):
+def test_a_truncated_archive_is_refused(saved, tmp_path, mode):
     whole = tarball(tmp_path / "whole", saved, mode).read_bytes()
     (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="cut is not a whole tar archive"):
@@ -197,12 +197,12 @@ def archive_of(path: Path, name: str, kind: bytes = tarfile.REGTYPE, size: int =
         ("ckpt-1.index", tarfile.FIFOTYPE, "neither a file nor a folder"),
     ],
 )
-def test_an_archive_that_cannot_be_trusted_is_refused(tmp_path, name, kind, message):
+def test_an_unsafe_archive_is_refused(tmp_path, name, kind, message):
     with pytest.raises(UserError, match=message):
         read_checkpoint(archive_of(tmp_path / "w.tar", name, kind))
 
 
-def test_an_archive_that_unpacks_to_too_much_is_refused(saved, tmp_path, monkeypatch):
+def test_an_archive_with_too_many_files_or_bytes_is_refused(saved, tmp_path, monkeypatch):
     path = tarball(tmp_path / "w.tar.gz", saved, "w:gz")
     monkeypatch.setattr(checkpoint_files, "MOST_FILES", 2)
     with pytest.raises(UserError, match="unpacks to more than 4 GB or 2 files; not unpacked"):

@@ -1,4 +1,4 @@
-"""Restoring weights completely or not at all, and refusing what does not fit or cannot be trusted."""
+"""Weights are restored completely or not at all; weights that do not fit and unsafe archives are refused."""
 
 import io
 import os
@@ -40,12 +40,12 @@ def test_a_tarball_a_folder_and_a_prefix_are_the_same_weights(tmp_path):
     assert find_weights("random", A0) is None
 
 
-def test_a_relative_path_is_under_the_repository(tmp_path):
+def test_a_relative_path_is_relative_to_the_repository(tmp_path):
     saved(tmp_path / "w", small_model())
     assert find_weights("w", A0) == tmp_path / "w" / "ckpt-1"
 
 
-def test_everything_is_restored():
+def test_all_variables_are_restored():
     folder = saved(Path(os.environ["DVC_ROOT"]) / "w", model := small_model())
     other = small_model()
     for variable in other.variables:
@@ -55,7 +55,7 @@ def test_everything_is_restored():
         np.testing.assert_array_equal(one, two)
 
 
-def test_keys_are_those_tensorflow_writes(tmp_path):
+def test_keys_are_those_that_tensorflow_writes(tmp_path):
     model = small_model()
     folder = saved(tmp_path / "w", model)
     written = tf.train.load_checkpoint(str(folder / "ckpt-1")).get_variable_to_shape_map()
@@ -73,7 +73,7 @@ def test_keys_are_those_tensorflow_writes(tmp_path):
         (tf_keras.Sequential([small_model(), tf_keras.layers.Dense(2)]), "missing"),
     ],
 )
-def test_another_network_is_an_error_that_says_what_differs(tmp_path, model, message):
+def test_the_error_for_another_network_lists_the_differences(tmp_path, model, message):
     folder = saved(tmp_path / "w", small_model())
     with pytest.raises(UserError, match="this model") as caught:
         restore(model, find_weights(str(folder), A0), "my weights")
@@ -87,8 +87,8 @@ def same_values(one: tf_keras.Model, other: tf_keras.Model) -> bool:
 
 
 @pytest.mark.slow
-def test_saved_models_restore_as_exported_saved_again_and_wrapped(tmp_path, monkeypatch, capsys):
-    """As the official export makes them, with compile()'s metrics; after loading and saving; inside another Keras model."""
+def test_exported_copied_and_wrapped_saved_models_are_restored(tmp_path, monkeypatch, capsys):
+    """As the official export writes them, with the metrics of compile(); loaded and saved; inside another Keras model."""
     model = small_movinet(monkeypatch)
     model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     model({"image": tf.zeros([1, 2, 16, 16, 3])})
@@ -123,7 +123,7 @@ def test_saved_models_restore_as_exported_saved_again_and_wrapped(tmp_path, monk
 
 
 def saved_by_name(folder: Path, model: tf_keras.Model, names: dict[int, str], order: list[int]) -> Path:
-    """A SavedModel's variables as the hub's A2 base has them: `trainable_variables/N`, and `variables/N` for the rest."""
+    """A SavedModel's variables with keys as in TensorFlow Hub's A2 base: `trainable_variables/N` or `variables/N`."""
     copies = [tf.Variable(model.variables[number], name=names[number]) for number in order]
     trainable = {id(variable) for variable in model.trainable_variables}
     first = [copy for copy, number in zip(copies, order, strict=True) if id(model.variables[number]) in trainable]
@@ -131,7 +131,7 @@ def saved_by_name(folder: Path, model: tf_keras.Model, names: dict[int, str], or
     return folder
 
 
-def test_variables_of_saved_models_are_told_by_name_never_by_order(tmp_path, monkeypatch):
+def test_variables_of_saved_models_are_identified_by_name_not_by_order(tmp_path, monkeypatch):
     model = small_movinet(monkeypatch)
     order = np.random.default_rng(1).permutation(len(model.variables)).tolist()
     old = {
@@ -151,13 +151,13 @@ def test_variables_of_saved_models_are_told_by_name_never_by_order(tmp_path, mon
     twin = next(number for number, variable in enumerate(model.variables) if "bn/beta" in variable.name)
     saved_by_name(tmp_path / "twins", model, old | {twin: old[first]}, order)
     with pytest.raises(
-        UserError, match="the shapes are those of this model, but not the names, which tell what is what: 1 missing"
+        UserError, match="the shapes are those of this model, but not the names, which identify the variables: 1 missing"
     ):
         restore(other, find_weights("twins", A0), "twins")
 
 
 @pytest.mark.parametrize("counter", ["save_counter", "_save_counter"])
-def test_counters_and_what_else_a_training_keeps_are_left_out(tmp_path, counter, capsys):
+def test_counters_and_other_training_state_are_ignored(tmp_path, counter, capsys):
     model = small_model()
     checkpoint = (
         tf.train.Checkpoint(
@@ -173,11 +173,11 @@ def test_counters_and_what_else_a_training_keeps_are_left_out(tmp_path, counter,
     other.set_weights([np.zeros_like(value) for value in other.get_weights()])
     assert restore(other, find_weights("w", A0), "w") == 4
     assert same_values(model, other)
-    said = capsys.readouterr().err
-    assert ("global_step" in said) == (counter == "_save_counter")
+    messages = capsys.readouterr().err
+    assert ("global_step" in messages) == (counter == "_save_counter")
 
 
-def test_a_flipped_byte_is_an_error_that_restores_nothing(tmp_path):
+def test_if_a_byte_has_changed_nothing_is_restored(tmp_path):
     folder = saved(tmp_path / "w", small_model())
     data = folder / "ckpt-1.data-00000-of-00001"
     index = read_prefix(folder / "ckpt-1").index
@@ -206,7 +206,7 @@ def test_values_of_another_type_are_refused(tmp_path):
         restore(model, find_weights("w", A0), "w")
 
 
-def test_replaced_values_are_all_that_changes(tmp_path):
+def test_replacing_values_changes_only_these(tmp_path):
     model = small_model()
     folder = saved(tmp_path / "w", model)
     key = next(key for key, variable in variable_keys(model=model).items() if variable is model.layers[0].kernel)

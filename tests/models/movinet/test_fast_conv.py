@@ -1,4 +1,4 @@
-"""The fast convolutions give what the Model Garden's own give: values, gradients, odd sizes, short clips, buffers."""
+"""The fast convolutions equal the Model Garden's: values, gradients, odd sizes, short clips, buffers."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from pipeline.models.movinet.network.build import build_backbone, freeze, set_re
 from pipeline.models.movinet.network.fast_conv import use_fast_convolutions
 from pipeline.models.movinet.network.variants import BASE_IDS, VARIANTS
 
-TOLERANCE = 1e-3  # of a tensor's largest value: float32 sums in another order, through up to 100 layers
+TOLERANCE = 1e-3  # relative to a tensor's largest value: float32 sums in another order, through up to 100 layers
 
 LAYERS = {
     "pointwise": {"filters": 6, "kernel_size": 1, "use_bias": True},
@@ -54,7 +54,7 @@ def test_a_layer_gives_the_same_values_and_gradients(name, shape):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_a_clip_shorter_than_the_kernel_reaches():
+def test_a_clip_shorter_than_the_kernel():
     layer = nn_layers.Conv3D(4, (5, 3, 3), padding="same", groups=4)
     x = tf.constant(np.random.default_rng(0).normal(size=(1, 1, 6, 6, 4)), tf.float32)
     stock = layer(x)
@@ -62,7 +62,7 @@ def test_a_clip_shorter_than_the_kernel_reaches():
     np.testing.assert_allclose(layer(x), stock, rtol=1e-5, atol=1e-5)
 
 
-def test_unknown_numbers_of_frames_and_sizes_are_traced():
+def test_frames_and_sizes_may_be_unknown_when_tracing():
     layer = nn_layers.Conv3D(4, (3, 3, 3), padding="same", groups=4)
     x = tf.constant(np.random.default_rng(0).normal(size=(1, 5, 6, 6, 4)), tf.float32)
     stock = layer(x)
@@ -71,7 +71,7 @@ def test_unknown_numbers_of_frames_and_sizes_are_traced():
     np.testing.assert_allclose(traced(x), stock, rtol=1e-5, atol=1e-5)
 
 
-def test_a_kind_it_does_not_know_is_refused():
+def test_unsupported_convolutions_are_refused():
     layer = nn_layers.Conv3D(4, (3, 3, 3), padding="same")
     layer(tf.zeros([1, 2, 4, 4, 4]))
     with pytest.raises(ValueError, match="no fast form"):
@@ -79,9 +79,9 @@ def test_a_kind_it_does_not_know_is_refused():
 
 
 def results(backbone: tf_keras.Model, *, eager: bool) -> dict[str, list]:
-    """Features as in testing; features, statistics and gradients of a training step; gradients with batch norm frozen.
+    """Features in inference; features, gradients and statistics of training steps with trained and with frozen batch norm.
 
-    `eager`: without building graphs, which for such small frames takes ten times as long as what they compute.
+    eager: do not trace graphs, which for such small frames takes ten times as long as running them.
     """
     x = tf.constant(np.random.default_rng(0).random((2, 3, 32, 32, 3)), tf.float32)
     before = [(variable, variable.numpy()) for variable in backbone.variables]
@@ -105,7 +105,7 @@ def results(backbone: tf_keras.Model, *, eager: bool) -> dict[str, list]:
 
 
 def by_definition(layer: nn_layers.Conv3D, x: tf.Tensor) -> tf.Tensor:
-    """A convolution with SAME padding as TensorFlow's own conv3d; a depthwise one with a kernel of zeros off the diagonal."""
+    """A convolution with SAME padding by TensorFlow's conv3d; a depthwise one as a full one with zeros off the diagonal."""
     kernel = layer.kernel
     if layer.groups > 1:
         kernel = kernel * tf.eye(layer.groups, dtype=kernel.dtype)
@@ -121,8 +121,8 @@ def convolve_by_definition(backbone: tf_keras.Model) -> None:
             layer.call = lambda x, layer=layer: by_definition(layer, x)
 
 
-def with_scalars_together(values: list) -> list[np.ndarray]:
-    """Arrays, the scalars as one: the gradient of a ReZero gain sums over a whole feature map and may cancel to nothing."""
+def stack_scalars(values: list) -> list[np.ndarray]:
+    """Converts to arrays, with all scalars in one, because a single gradient of a residual scale may cancel to almost zero."""
     arrays = [np.asarray(value) for value in values]
     scalars = [array for array in arrays if array.ndim == 0]
     return [array for array in arrays if array.ndim] + ([np.stack(scalars)] if scalars else [])
@@ -131,8 +131,8 @@ def with_scalars_together(values: list) -> list[np.ndarray]:
 def assert_equal(expected: dict[str, list], found: dict[str, list]) -> None:
     for name, values in expected.items():
         assert len(values) == len(found[name]) > 0
-        values, others = with_scalars_together(values), with_scalars_together(found[name])
-        # Each tensor against its own largest value, or where all of it is far smaller than the others, and so rounding, theirs.
+        values, others = stack_scalars(values), stack_scalars(found[name])
+        # Relative to the tensor's own largest value, but at least to a hundredth of the largest of all: below is only rounding.
         floor = 1e-2 * max(np.abs(value).max() for value in values)
         for one, other in zip(values, others, strict=True):
             scale = max(np.abs(one).max(), floor)
@@ -141,7 +141,7 @@ def assert_equal(expected: dict[str, list], found: dict[str, list]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("causal", [False, True])
-def test_a0_gives_the_features_gradients_and_statistics_of_the_stock_network(causal):
+def test_a0_equals_the_stock_network(causal):
     tf_keras.utils.set_random_seed(1)
     kind = {"causal": True, "conv_type": "3d_2plus1d", "se_type": "2plus3d"} if causal else {}
     backbone = movinet.Movinet(model_id="a0", **kind)
@@ -153,7 +153,7 @@ def test_a0_gives_the_features_gradients_and_statistics_of_the_stock_network(cau
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BASE_IDS)
-def test_a_network_gives_the_features_gradients_and_statistics_of_its_definition(name):
+def test_a_network_equals_its_definition(name):
     found = []
     for convolutions in ("stock", "fast"):
         tf_keras.utils.set_random_seed(1)

@@ -1,4 +1,4 @@
-"""Where weights are found: a URL, the cache, and the published sources in order."""
+"""Finding weights: URLs, the cache, and the published sources in order."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ def root(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_a_url_is_fetched_once_and_a_changed_copy_is_noticed(tmp_path):
+def test_a_url_is_fetched_once_and_a_changed_copy_is_refused(tmp_path):
     archive = tarball(tmp_path / "w.tar.gz", saved(tmp_path / "w", small_model()))
     with RangeServer({"w.tar.gz": archive.read_bytes()}) as server:
         url = server.url("w.tar.gz")
@@ -42,7 +42,7 @@ def test_a_url_is_fetched_once_and_a_changed_copy_is_noticed(tmp_path):
         find_weights(url, A0)
 
 
-def test_what_a_url_gives_and_is_no_tarball_is_not_kept(tmp_path):
+def test_a_download_that_is_not_a_tarball_is_removed(tmp_path):
     with RangeServer({"w.tar.gz": b"<html>log in</html>"}) as server:
         for _ in range(2):
             with pytest.raises(UserError, match=r"w\.tar\.gz is a web page .*; fetch it again"):
@@ -52,16 +52,16 @@ def test_what_a_url_gives_and_is_no_tarball_is_not_kept(tmp_path):
 
 @pytest.fixture
 def kaggle(tmp_path, monkeypatch):
-    """kagglehub as version 1.0.2 lays its cache out: `models/<handle>/<version>/`, and `<version>.complete` next to it."""
-    monkeypatch.setenv("KAGGLEHUB_CACHE", "")  # so that what the code sets is unset again
+    """A fake kagglehub with the cache layout of version 1.0.2: `models/<handle>/<version>/`, and `<version>.complete`."""
+    monkeypatch.setenv("KAGGLEHUB_CACHE", "")  # so that a value that the code sets is removed at the end
     monkeypatch.delenv("KAGGLEHUB_CACHE")
     monkeypatch.setattr(checkpoints, "WAITS", (0.0, 0.0))
-    stand_in = SimpleNamespace(asked=[], failures=[])
+    fake = SimpleNamespace(requests=[], failures=[])
 
     def model_download(handle: str) -> str:
-        stand_in.asked.append(handle)
-        if stand_in.failures:
-            raise stand_in.failures.pop(0)
+        fake.requests.append(handle)
+        if fake.failures:
+            raise fake.failures.pop(0)
         folder = Path(os.environ["KAGGLEHUB_CACHE"]) / "models" / handle
         if folder.with_name(f"{folder.name}.complete").exists():
             return str(folder)
@@ -73,9 +73,9 @@ def kaggle(tmp_path, monkeypatch):
         folder.with_name(f"{folder.name}.complete").touch()
         return str(folder)
 
-    stand_in.model_download = model_download
-    monkeypatch.setitem(sys.modules, "kagglehub", stand_in)
-    return stand_in
+    fake.model_download = model_download
+    monkeypatch.setitem(sys.modules, "kagglehub", fake)
+    return fake
 
 
 def test_published_sources_are_tried_in_order(tmp_path, monkeypatch, capsys, kaggle):
@@ -84,43 +84,43 @@ def test_published_sources_are_tried_in_order(tmp_path, monkeypatch, capsys, kag
     with RangeServer({A0.checkpoint: archive.read_bytes()}) as server:
         monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", server.url("").rstrip("/"))
         find_weights("pretrained", A0)
-        assert kaggle.asked == []
+        assert kaggle.requests == []
         kaggle.failures = [requests.ConnectionError("reset")]
         prefix = find_weights("pretrained", a1)
         assert prefix == tmp_path / ".cache/weights/kaggle/models" / a1.kaggle / "variables" / "variables"
-        assert kaggle.asked == [a1.kaggle] * 2
+        assert kaggle.requests == [a1.kaggle] * 2
         assert re.search(r"weights of a1: published checkpoint: \S+: the server answers 404", capsys.readouterr().err)
         before = server.requests
-        find_weights("pretrained", a1)  # what Kaggle gave is there: the published place is not asked again
+        find_weights("pretrained", a1)  # Kaggle's copy is in the cache: the server is not asked again
         assert server.requests == before
     assert capsys.readouterr().err == ""
 
 
-def test_kaggles_versions_are_pinned():
+def test_versions_on_kaggle_are_pinned():
     versions = {(variant.stream, variant.kaggle.rpartition("/")[2]) for variant in VARIANTS.values() if variant.kaggle}
     assert versions == {(False, "3"), (True, "2")}
     assert A0.kaggle == "google/movinet/tensorFlow2/a0-base-kinetics-600-classification/3"
 
 
-def test_a_published_file_that_is_another_is_refused_and_the_next_source_tried(tmp_path, monkeypatch, capsys, kaggle):
+def test_if_a_published_file_has_changed_the_next_source_is_used(tmp_path, monkeypatch, capsys, kaggle):
     archive = tarball(tmp_path / "w.tar.gz", saved(tmp_path / "w", small_model())).read_bytes()
     known = {A0.checkpoint: (len(archive), hashlib.sha256(archive).hexdigest())}
     monkeypatch.setattr("pipeline.models.movinet.network.weights.published.PUBLISHED_FILES", known)
     with RangeServer({A0.checkpoint: archive[:-1] + b"x"}) as server:
         monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", server.url("").rstrip("/"))
         assert "kaggle" in str(find_weights("pretrained", A0))
-        assert "what arrived is not the published file" in capsys.readouterr().err
+        assert "the content is not the published file" in capsys.readouterr().err
         assert not list((tmp_path / ".cache/weights").glob("*/*.tar.gz"))
     mine = tmp_path / A0.checkpoint
     mine.write_bytes(archive)
     find_weights(str(mine), A0)
     assert "not the published" not in capsys.readouterr().err
     tarball(mine, saved(tmp_path / "other", small_model(5)))
-    find_weights(str(mine), A0)  # the user's own file is taken
+    find_weights(str(mine), A0)  # a user's own file is used anyway
     assert f"{mine}: not the published {A0.checkpoint}: its size or SHA-256 is another" in capsys.readouterr().err
 
 
-def test_all_sources_failing_says_why_each_did(monkeypatch, kaggle):
+def test_if_all_sources_fail_each_reason_is_reported(monkeypatch, kaggle):
     kaggle.failures = [OSError("no route to Kaggle")]
     monkeypatch.setattr("pipeline.models.movinet.network.weights.fetching.WAITS", ())
     monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", "http://127.0.0.1:9")

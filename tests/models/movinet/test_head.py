@@ -1,4 +1,4 @@
-"""The head in NumPy gives what the head in TensorFlow gives, and survives its file."""
+"""The head: NumPy, TensorFlow and Keras give equal probabilities, also after saving and loading."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_large_values_do_not_overflow():
             assert np.isfinite(head_probabilities(np.ones((1, 2), np.float32), values, activation)).all()
 
 
-def test_the_trained_head_is_what_is_kept(tmp_path):
+def test_the_weights_of_a_keras_head_give_its_probabilities(tmp_path):
     head = build_head(24, 5, activation="hard_swish", dropout=0.5, seed=1)
     features = np.random.default_rng(0).normal(size=(3, 24)).astype(np.float32)
     logits = head(features, training=False).numpy()

@@ -1,4 +1,4 @@
-"""The Kinetics-600 names: fetched once and checked, or the user's own."""
+"""The Kinetics-600 names: fetched once and verified, or from the user's file."""
 
 import hashlib
 import os
@@ -25,26 +25,26 @@ def root(tmp_path, monkeypatch):
 
 @pytest.fixture
 def serve(monkeypatch):
-    asked = []
+    urls = []
 
     def serve(status=200, content=CONTENT, error=None):
         def get(url, timeout):
-            asked.append(url)
+            urls.append(url)
             if error is not None:
                 raise error
             return SimpleNamespace(status_code=status, reason="Not Found", content=content)
 
         monkeypatch.setattr(requests, "get", get)
-        return asked
+        return urls
 
     return serve
 
 
 def test_the_names_are_fetched_once(serve):
-    asked = serve()
+    urls = serve()
     assert kinetics_labels() == NAMES
     assert kinetics_labels() == NAMES
-    assert asked == [labels.LABELS_URL]
+    assert urls == [labels.LABELS_URL]
     assert labels_cache().read_bytes() == CONTENT
 
 
@@ -53,10 +53,10 @@ def test_the_names_are_fetched_once(serve):
     [
         ({"error": requests.ConnectionError("no route")}, r"cannot be fetched from https://raw\S+ \(ConnectionError\)"),
         ({"status": 404}, "the server answers 404 Not Found"),
-        ({"content": CONTENT[:-1]}, "what arrived is not the published list"),
+        ({"content": CONTENT[:-1]}, "the content is not the published list"),
     ],
 )
-def test_names_that_cannot_be_had_leave_nothing_and_say_what_to_do(serve, answer, message):
+def test_a_failed_download_is_an_error_with_advice_and_leaves_no_file(serve, answer, message):
     serve(**answer)
     with pytest.raises(UserError, match=message) as caught:
         kinetics_labels()
@@ -72,7 +72,7 @@ def test_a_changed_copy_is_refused(serve):
         kinetics_labels()
 
 
-def test_the_users_own_file_needs_no_network(tmp_path, serve):
+def test_a_users_file_is_read_without_the_network(tmp_path, serve):
     serve(error=requests.ConnectionError())
     (tmp_path / "mine.txt").write_text("\n".join(NAMES) + "\n\n")
     assert kinetics_labels(tmp_path / "mine.txt") == NAMES
@@ -81,7 +81,7 @@ def test_the_users_own_file_needs_no_network(tmp_path, serve):
         kinetics_labels(tmp_path / "mine.txt")
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+def test_a_byte_order_mark_is_not_part_of_a_name(tmp_path):
     (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
     assert read_labels(tmp_path / "l.txt") == ["one", "two"]
 
@@ -90,7 +90,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
     ("content", "message"),
     [(b"", "is empty"), (b"a\n\nb\n", "line 2 is blank"), (b"\xff\xfe", "not UTF-8 text"), (None, "No such file")],
 )
-def test_files_that_are_no_lists_are_refused(tmp_path, content, message):
+def test_invalid_files_are_refused(tmp_path, content, message):
     if content is not None:
         (tmp_path / "l.txt").write_bytes(content)
     with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""Files that the Model Garden's own code of 2021 wrote: every value arrives where it belongs."""
+"""Every value is restored correctly from files that the Model Garden's code of 2021 wrote."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ def test_a_saved_model_of_a0_stream_restores_value_by_value(published, capsys):
     assert {key: written[number]["sha256"] for key, number in numbers.items()} == {
         key: digest(variable) for key, variable in variables.items()
     }
-    # Their order is not ours: whoever goes by it gives values to other variables.
+    # The orders differ, so restoring by order would assign values to other variables.
     assert [digest(variable) for variable in classifier.variables] != [entry["sha256"] for entry in written]
 
 

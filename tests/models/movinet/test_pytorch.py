@@ -1,4 +1,4 @@
-"""State dicts of MoViNet-pytorch, written here as torch.save writes them, by a pickle of our own making."""
+"""Reading state dicts of MoViNet-pytorch. The tests write them in the format of torch.save, without PyTorch."""
 
 import pickle
 import re
@@ -26,7 +26,7 @@ NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "movin
 
 
 def parameter(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
-    """What PyTorch's network calls a variable of TensorFlow's, and the order of its axes there."""
+    """Converts a TensorFlow variable to the name and the order of axes that it has in MoViNet-pytorch."""
     name = re.sub(r"classifier_head_\d+", "classifier_head", name.removesuffix(":0"))
     block = re.match(r"block(\d+)_layer(\d+)/(?:bneck/)?", name)
     prefix = f"blocks.b{block[1]}_l{block[2]}." if block else ""
@@ -45,14 +45,14 @@ def parameter(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
 
 @pytest.fixture
 def save(monkeypatch, tmp_path):
-    """save(state dict) -> the path of a file as torch.save writes it; objects other than arrays are pickled as they are."""
+    """save(state dict) -> path of a file in the format of torch.save. Arrays are written as tensors, other objects pickled."""
     torch, utils = ModuleType("torch"), ModuleType("torch._utils")
 
     class FloatStorage:
         __module__, __qualname__ = "torch", "FloatStorage"
 
     def _rebuild_tensor_v2(*arguments):
-        raise AssertionError("this stands for a name only")
+        raise AssertionError("only the name of this function is pickled")
 
     _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
     torch.FloatStorage, torch._utils, utils._rebuild_tensor_v2 = FloatStorage, utils, _rebuild_tensor_v2
@@ -94,7 +94,7 @@ def save(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("variant", ["a0", "a0_stream"])
-def test_a_state_dict_restores_completely(save, tmp_path, monkeypatch, variant):
+def test_a_state_dict_is_restored_completely(save, tmp_path, monkeypatch, variant):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     model = small_movinet(monkeypatch, variant)
     state = dict(parameter(variable.name, np.asarray(variable.numpy())) for variable in model.variables)
@@ -115,7 +115,7 @@ def test_a_pickle_that_would_run_code_is_refused(save, tmp_path):
             return Path.touch, (tmp_path / "ran",)
 
     path = save({"conv1.conv_1.norm.weight": Evil()})
-    with pytest.raises(UserError, match=r"is a PyTorch file that cannot be read: it asks for \S+, which no state dict"):
+    with pytest.raises(UserError, match=r"is a PyTorch file that cannot be read: it uses \S+, which no state dict"):
         read_pytorch(path)
     assert not (tmp_path / "ran").exists()
 
@@ -127,7 +127,7 @@ def test_a_tensor_beyond_its_storage_is_refused(save, shape):
         read_pytorch(path)
 
 
-def test_other_networks_and_other_things_are_told(save):
+def test_other_networks_and_other_objects_are_refused(save):
     with pytest.raises(UserError, match=r"parameters that are not of MoViNet-pytorch: layer1\.0\.weight; give the state dict of"):
         read_pytorch(save({"conv1.conv_1.norm.weight": np.zeros(4), "layer1.0.weight": np.zeros(4)}))
     with pytest.raises(UserError, match="is a PyTorch file, but no state dict"):

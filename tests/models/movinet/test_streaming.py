@@ -1,4 +1,4 @@
-"""Frame by frame, and in chunks, a stream network says what the Model Garden's whole-clip network says."""
+"""A stream network, run frame by frame or in chunks, gives the logits of the Model Garden's whole-clip network."""
 
 import functools
 
@@ -20,7 +20,7 @@ CLASSES = ["one", "two", "three"]
 
 
 def lively(variant_id: str, seed: int = 3):
-    """A classifier whose residual branches, batch norms and positional encodings all do something."""
+    """A random classifier in which all residual branches, batch norms and positional encodings have an effect."""
     tf_keras.utils.set_random_seed(seed)
     variant = VARIANTS[variant_id]
     backbone = build_backbone(variant)
@@ -48,41 +48,41 @@ def clip(frames: int = FRAMES, size: int = SIZE) -> tf.Tensor:
 
 def streamed(network: StreamingClassifier, image: tf.Tensor, chunks: list[int]) -> np.ndarray:
     """The logits after each chunk."""
-    states, found, start = network.init_states(image.shape[2]), [], 0
+    states, outputs, start = network.init_states(image.shape[2]), [], 0
     for count in chunks:
         logits, states = network.call(image[:, start : start + count], states)
-        found.append(logits[0].numpy())
+        outputs.append(logits[0].numpy())
         start += count
-    return np.stack(found)
+    return np.stack(outputs)
 
 
 @functools.cache
 def whole(variant_id: str) -> tuple:
-    """A lively classifier, a clip, and what the Model Garden's whole-clip network says of the clip's first 1, 2, ... frames."""
+    """A random classifier, a clip, and the logits of the Model Garden's whole-clip network for its first 1, 2, ... frames."""
     classifier, image = lively(variant_id), clip()
     spec = tf.TensorSpec([1, None, SIZE, SIZE, 3])
     call = tf.function(lambda frames: classifier({"image": frames}, training=False), input_signature=[spec], autograph=False)
-    said = np.concatenate([call(image[:, :end]).numpy() for end in range(1, FRAMES + 1)])
-    assert np.ptp(said, axis=0).max() > 1e-2 * np.abs(said).max()  # later frames matter
-    return classifier, image, said
+    expected = np.concatenate([call(image[:, :end]).numpy() for end in range(1, FRAMES + 1)])
+    assert np.ptp(expected, axis=0).max() > 1e-2 * np.abs(expected).max()  # later frames matter
+    return classifier, image, expected
 
 
 def check(variant_id: str, chunks: list[int]) -> None:
-    classifier, image, said = whole(variant_id)
+    classifier, image, expected = whole(variant_id)
     network = StreamingClassifier(classifier, VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE)
-    found = streamed(network, image, chunks)
-    np.testing.assert_allclose(found, said[np.cumsum(chunks) - 1], rtol=1e-3, atol=1e-4 * np.abs(said).max())
+    logits = streamed(network, image, chunks)
+    np.testing.assert_allclose(logits, expected[np.cumsum(chunks) - 1], rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("chunks", [pytest.param([1] * FRAMES, marks=pytest.mark.slow), [1, 4, 1]], ids=["frames", "chunks"])
 @pytest.mark.parametrize("variant_id", ["a0_stream", pytest.param("a0_stream_relu6", marks=pytest.mark.slow)])
-def test_a_stream_says_what_the_whole_clip_network_says(variant_id, chunks):
+def test_a_stream_gives_the_logits_of_the_whole_clip_network(variant_id, chunks):
     check(variant_id, chunks)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant_id", ["a1_stream", "a2_stream", "a3_stream"])
-def test_the_same_of_larger_networks_and_positional_encoding(variant_id):
+def test_so_do_larger_networks_and_positional_encodings(variant_id):
     check(variant_id, [1, 1, 3, 1])
 
 
@@ -111,17 +111,17 @@ def described(model: str, **changes) -> ClassifierDescription:
     return ClassifierDescription(**known | changes)
 
 
-def test_a_finetuned_classifier_is_restored_with_its_description(relu6, tmp_path):
+def test_a_trained_classifier_is_opened_with_its_description(relu6, tmp_path):
     tf.train.Checkpoint(model=relu6).write(str(tmp_path / "ckpt-1"))
     write_checkpoint_state(tmp_path / "ckpt-1")
     network = open_stream(tmp_path, described("a0_stream_relu6", fps=7.5))
     assert (network.classes, network.fps, network.size, network.model) == (CLASSES, 7.5, SIZE, "a0_stream_relu6")
     assert (network.sampling, network.views) == (Sampling(3, SIZE), 2)
-    _, image, said = whole("a0_stream_relu6")
-    np.testing.assert_allclose(streamed(network, image, [1] * FRAMES), said, rtol=1e-3, atol=1e-4)
+    _, image, expected = whole("a0_stream_relu6")
+    np.testing.assert_allclose(streamed(network, image, [1] * FRAMES), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_base_network_is_refused_before_anything_is_built(tmp_path):
+def test_a_base_network_is_refused_before_a_network_is_built(tmp_path):
     with pytest.raises(UserError, match="model=a2_stream"):
         open_stream(tmp_path, described("a2"))
     with pytest.raises(UserError, match="model=a1_stream"):
@@ -130,11 +130,11 @@ def test_a_base_network_is_refused_before_anything_is_built(tmp_path):
         open_stream(tmp_path / "absent", described("a2_stream"))
 
 
-def test_a_classifier_of_a_network_that_computed_otherwise_is_refused(tmp_path):
+def test_a_classifier_with_another_activation_is_refused(tmp_path):
     with pytest.raises(UserError, match="trained when a0_stream had hard_swish in its head, not swish; train it again"):
         open_stream(tmp_path, described("a0_stream", activation="hard_swish"))
 
 
-def test_names_that_are_not_the_pretrained_classes_are_refused():
+def test_another_number_of_names_than_pretrained_classes_is_refused():
     with pytest.raises(UserError, match="3 names of classes given"):
         pretrained_streaming("a0_stream", "pretrained", CLASSES)

@@ -1,4 +1,4 @@
-"""Each variant, at full size: builds, restores a checkpoint in the published layout completely, trains a step and predicts."""
+"""Each variant at full size: it can be built, restored from a checkpoint in the published layout, trained and evaluated."""
 
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS
 from pipeline.models.movinet.network.weights.bundle import VALUE, read_shapes
 from pipeline.models.movinet.network.weights.checkpoints import restore, variable_keys
 from pipeline.models.movinet.network.weights.layouts import LAYOUTS, contents_of, layout_of
+from pipeline.video.sampling import Sampling
 
 # Kondratyuk et al. 2021 and the Model Garden's results tables, Kinetics-600: top-1, top-5, frames, resolution.
 PUBLISHED = {
@@ -39,7 +40,7 @@ PUBLISHED = {
 }
 
 
-def test_the_table_states_the_published_figures():
+def test_the_table_has_the_published_figures():
     stated = {name: (v.top1, v.top5, v.frames, v.resolution) for name, v in VARIANTS.items() if v.top1 is not None}
     assert stated == PUBLISHED
     for variant in VARIANTS.values():
@@ -47,8 +48,8 @@ def test_the_table_states_the_published_figures():
         assert variant.stream == variant.builder["causal"]
 
 
-def test_stream_networks_compute_as_the_published_ones_were_trained():
-    """A logit-by-logit comparison with MoViNet-pytorch, whose tests hold it to the hub's models, found both differences."""
+def test_stream_networks_have_the_activations_of_the_published_ones():
+    """MoViNet-pytorch, whose tests compare its logits with those of TensorFlow Hub's models, has these activations."""
     x = tf.linspace(-4.0, 4.0, 33)
     np.testing.assert_allclose(hard_sigmoid(x), np.clip(0.2 * x.numpy() + 0.5, 0, 1), atol=1e-6)
     np.testing.assert_allclose(hard_sigmoid(x), tf_keras.activations.hard_sigmoid(x), atol=1e-6)
@@ -69,7 +70,7 @@ def randomise(model: tf_keras.Model, seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(VARIANTS))
-def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
+def test_a_variant_can_be_built_restored_and_trained(name, tmp_path):
     variant = VARIANTS[name]
     tf_keras.utils.set_random_seed(1)
     backbone = build_backbone(variant)
@@ -80,7 +81,7 @@ def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
     blocks = sum(layer.name.startswith("block") for layer in backbone.layers)
     shapes = read_shapes(Path(f"{prefix}.index").read_bytes())
     assert layout_of(contents_of(shapes), blocks) == LAYOUTS[name]
-    # The names that the variables have here lead to the same keys, whatever their order.
+    # The names of the variables are mapped to the same keys, in any order.
     keys = {f"variables/{number}{VALUE}": variable for number, variable in enumerate(classifier.variables)}
     named = contents_of(
         {key: tuple(variable.shape) for key, variable in keys.items()},
@@ -95,7 +96,7 @@ def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
 
     tf_keras.utils.set_random_seed(1)
     for variable in classifier.trainable_variables:
-        if variable.shape.rank > 1:  # kernels small enough that nothing saturates
+        if variable.shape.rank > 1:  # small kernels, so that no activation saturates
             variable.assign(tf.random.normal(variable.shape, stddev=0.05))
     set_rezero(backbone, 0.5)
     freeze(backbone, trainable_blocks=None, batch_norm=False)
@@ -108,7 +109,7 @@ def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
     assert logits.shape == (1, KINETICS_CLASSES)
     unused = [variable.name for variable, gradient in zip(variables, gradients, strict=True) if gradient is None]
     assert unused == []
-    # A step against the gradient, small enough to be in its linear range, must lower the loss by about its squared norm.
+    # A small step along the negative gradient must lower the loss by its length times the gradient's squared norm.
     norm = tf.linalg.global_norm(gradients)
     rate = 0.01 * loss / norm**2
     for variable, gradient in zip(variables, gradients, strict=True):
@@ -119,7 +120,7 @@ def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
     features = backbone({"image": x}, training=False)[0]["head"]
     assert features.shape == (1, 1, 1, 1, variant.features)
 
-    # The plain head on the backbone's features is the classifier.
+    # The Keras head on the backbone's features equals the classifier.
     prefix = tf.train.Checkpoint(model=classifier).write(str(tmp_path / "mine"))
     values = read_head(tmp_path / "mine")
     head = build_head(variant.features, KINETICS_CLASSES, activation=variant.activation, dropout=0.0, seed=0)
@@ -129,7 +130,7 @@ def test_a_variant_builds_restores_trains_and_predicts(name, tmp_path):
     assert set(head_keys(tf.train.load_checkpoint(prefix).get_variable_to_shape_map())) == set(vars(values))
 
 
-def test_freezing_leaves_the_last_blocks_to_train():
+def test_freezing_keeps_the_last_blocks_trainable():
     backbone = build_backbone(VARIANTS["a0_stream"])
     total = len(backbone.trainable_variables)
     freeze(backbone, trainable_blocks=2, batch_norm=False)
@@ -144,14 +145,14 @@ def test_freezing_leaves_the_last_blocks_to_train():
 
 
 @pytest.mark.slow
-def test_a_backbone_gives_the_same_features_after_saving(tmp_path):
+def test_a_saved_backbone_gives_the_same_features(tmp_path):
     from pipeline.models.movinet.network.serving import save_backbone
 
     variant = VARIANTS["a0_stream_relu6"]
     tf_keras.utils.set_random_seed(1)
     backbone = build_backbone(variant)
     set_rezero(backbone, 0.5)
-    backbone = FrozenBackbone(backbone, variant.features, count=3, size=32)
+    backbone = FrozenBackbone(backbone, variant.features, Sampling(3, 32))
     save_backbone(backbone, tmp_path / "backbone")
     x = tf.random.uniform([2, 3, 32, 32, 3], seed=3)
     loaded = tf.saved_model.load(str(tmp_path / "backbone"))

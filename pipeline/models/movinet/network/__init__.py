@@ -1,1 +1,1 @@
-"""The network: how it is built, restored and served, with everything that decides its numbers."""
+"""Builds, restores and serves the networks: all modules that influence their outputs."""

@@ -1,4 +1,4 @@
-"""Builds MoViNets through the Model Garden. Importing this module takes seconds and 0.75 GB: only embed and finetune need it."""
+"""Builds MoViNets with the Model Garden. Importing this module takes seconds and 0.75 GB of memory."""
 
 import logging
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from pipeline.models.movinet.network.variants import KINETICS_CLASSES, Variant
 
 logging.getLogger("absl").setLevel(logging.ERROR)
 
-KERAS_BATCH_NORM_MOMENTUM = 0.99  # the Model Garden's, and that of the published weights
+KERAS_BATCH_NORM_MOMENTUM = 0.99  # the Model Garden's default, also used for the published weights
 
 
 def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
-    """clip(0.2 x + 0.5, 0, 1), as Keras 2 defines it, written so that TensorFlow Lite makes of it what it has kernels for.
+    """clip(0.2 x + 0.5, 0, 1), the definition of Keras 2, written with operations that TensorFlow Lite has kernels for.
 
-    Published stream networks were trained with this one, by its name. Later the Model Garden gave the name to relu6(x + 3) / 6,
-    with which their logits differ.
+    The published stream networks were trained with it. In newer versions of the Model Garden the name means relu6(x + 3) / 6,
+    which gives other logits.
     """
     return tf.nn.relu6(1.2 * x + 3.0) / 6.0
 
@@ -32,20 +32,20 @@ def _choose_convolutions(model: tf_keras.Model, convolutions: str) -> None:
 
 
 def _without_autograph(model: tf_keras.Model) -> tf_keras.Model:
-    """Traces the model's Python as it stands. It has nothing to convert, and converting takes longer than tracing."""
+    """Disables AutoGraph for the model, which has no Python control flow to convert; converting takes longer than tracing."""
     model.call = tf.autograph.experimental.do_not_convert(model.call)
     return model
 
 
 @contextmanager
-def _known_outputs(backbone: movinet.Movinet) -> Iterator[None]:
-    """Has Keras take the backbone's outputs to be of the kind they were found to be, in place of tracing all of it once more."""
+def _without_tracing(backbone: movinet.Movinet) -> Iterator[None]:
+    """Makes Keras use the known specs of the backbone's outputs while a model is built on it, instead of tracing it again."""
     call = backbone.call
 
-    def outputs(inputs, training=None, mask=None):
+    def placeholders(inputs, training=None, mask=None):
         return tf.nest.map_structure(lambda one: tf.raw_ops.Placeholder(dtype=one.dtype, shape=one.shape), backbone.output)
 
-    backbone.call = outputs
+    backbone.call = placeholders
     try:
         yield
     finally:
@@ -60,15 +60,15 @@ def build_backbone(
     batch_norm_momentum: float = KERAS_BATCH_NORM_MOMENTUM,
     convolutions: str = "auto",
 ) -> movinet.Movinet:
-    """The backbone of `variant`, with random weights.
+    """Builds the backbone of `variant` with random weights.
 
-    Called with {"image": float32 (B, T, H, W, 3) in [0, 1]} it gives (endpoints, states), endpoints["head"] being
-    (B, 1, 1, 1, features). T, H and W are free.
+    Its input is {"image": float32 (B, T, H, W, 3) in [0, 1]} with any T, H and W. It returns (endpoints, states);
+    endpoints["head"] is (B, 1, 1, 1, features).
 
     Args:
-      stochastic_depth: drop rate of the last block; earlier blocks' rates rise to it linearly.
-      batch_norm_momentum: of the moving statistics, when batch norm trains.
-      convolutions: "auto" (fast unless there is a GPU), "fast" or "stock"; see `fast_conv`.
+      stochastic_depth: drop rate of the last block; the rates of earlier blocks increase linearly up to it.
+      batch_norm_momentum: of the moving statistics, if batch norm is trained.
+      convolutions: "fast" (see `fast_conv`), "stock" (the Model Garden's), or "auto": fast unless there is a GPU.
     """
     builder = dict(variant.builder)
     if builder["gating_activation"] == "hard_sigmoid":
@@ -92,13 +92,13 @@ def build_classifier(
     dropout: float | None = None,
     convolutions: str = "auto",
 ) -> movinet_model.MovinetClassifier:
-    """A classifier on `backbone`, which it shares; float32 (B, num_classes) logits of {"image": (B, T, H, W, 3)}.
+    """Builds a classifier on `backbone`, without copying it: {"image": (B, T, H, W, 3)} -> logits float32 (B, num_classes).
 
     Args:
-      dropout: before the last layer; None = as published.
-      convolutions: of the head; the backbone keeps its own.
+      dropout: rate before the last layer; None is the published one.
+      convolutions: of the head; those of the backbone are not changed.
     """
-    with _known_outputs(backbone):
+    with _without_tracing(backbone):
         classifier = movinet_model.MovinetClassifier(
             backbone,
             num_classes=num_classes,
@@ -110,7 +110,7 @@ def build_classifier(
 
 
 def set_rezero(backbone: movinet.Movinet, value: float) -> None:
-    """Sets the learnt scale of every residual branch. The Model Garden starts them at 0, where each block is an identity."""
+    """Sets the learned scale of every residual branch. The Model Garden initializes them to 0, where a block is the identity."""
     for layer in backbone.submodules:
         if isinstance(layer, nn_layers.Scale):
             layer.trainable_weights[0].assign(value)
@@ -121,9 +121,11 @@ def batch_norm_layers(model: tf_keras.Model) -> list[tf_keras.layers.Layer]:
 
 
 def freeze(backbone: movinet.Movinet, *, trainable_blocks: int | None, batch_norm: bool) -> None:
-    """Chooses what trains: the last `trainable_blocks` blocks and what follows them (None = everything), batch norm or not.
+    """Freezes layers of the backbone.
 
-    A frozen batch norm uses its moving statistics in training too.
+    Args:
+      trainable_blocks: number of last blocks that are trained, with the layers after them; None trains all.
+      batch_norm: whether batch norm is trained. If not, it uses its moving statistics in training, too.
 
     Raises:
       ValueError: the backbone has fewer blocks.

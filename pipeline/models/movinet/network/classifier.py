@@ -1,4 +1,4 @@
-"""A classifier ready for training: a pretrained or random backbone, and a new last layer for the classes at hand."""
+"""Builds the classifier from which training starts: a pretrained or random backbone with a new last layer."""
 
 from pathlib import Path
 
@@ -24,16 +24,16 @@ def initial_classifier(
     dropout: float | None = None,
     rezero: float | None = None,
 ) -> tuple[MovinetClassifier, Path | None]:
-    """Builds and restores; returns the classifier and the checkpoint's prefix (None when random).
+    """Builds and restores a classifier; returns it and the prefix of its checkpoint (None if the weights are random).
 
     Args:
       weights: as `model.weights`.
-      seed: of the random values: all of them, or the new head's.
-      reuse_projection: start the head's first layer from the checkpoint's.
-      rezero: the residual scales of a random backbone; None leaves the Model Garden's 0.
+      seed: of random weights: those of the new head, or all.
+      reuse_projection: initialize the head's first layer from the checkpoint.
+      rezero: initial residual scales of a random backbone; None keeps the Model Garden's 0.
 
     Raises:
-      UserError: weights that cannot be had, or do not fit completely.
+      UserError: the weights are not found, cannot be fetched, or do not fit completely.
     """
     prefix = find_weights(weights, variant)
     tf_keras.utils.set_random_seed(seed)

@@ -1,16 +1,16 @@
-"""The Model Garden's 3D convolutions computed with 2D ones: the same layers, the same variables, far less time on a CPU.
+"""Computes the Model Garden's 3D convolutions with 2D operations, which are far faster on a CPU.
 
 `nn_layers.Conv3D` wraps every call in an XLA-compiled function, because TensorFlow has no grouped 3D convolution for CPUs, and
-XLA's own is naive. But each 3D convolution of a MoViNet is one of two kinds that 2D operations compute exactly:
+XLA's implementation is slow. But each 3D convolution of a MoViNet is of one of two kinds, which 2D operations compute exactly:
 
-- no extent in time (1 x k x k, pointwise): a conv2d over frames, batch and time merged;
-- depthwise (kt x k x k): a depthwise conv2d for each of the kt taps in time, shifted in time and summed.
+- no temporal extent (1 x k x k, pointwise): a conv2d over frames, with batch and time merged;
+- depthwise (kt x k x k): a depthwise conv2d for each of the kt temporal taps, shifted in time and summed.
 
-What is left is bound by memory, not by arithmetic: every pass over a feature map counts. So a tap is computed only on the frames
-that it reaches, and where batch norm is frozen its scale goes into the kernel and its shift into the bias.
+These operations are limited by memory bandwidth, so each pass over a feature map matters. A tap is therefore computed only for
+the frames that it reaches, and a frozen batch norm is folded into kernel and bias.
 
-Only the order of the operations differs. Variables, names and checkpoints are untouched, so published weights restore and what is
-saved opens anywhere. Nothing global is changed: a model's own layers are given another `call`, one by one.
+Invariants: the result differs from the Model Garden's only by the order of operations. Variables, their names and checkpoints do
+not change. Nothing global is changed: `use_fast_convolutions` replaces `call` of the layers of one model.
 """
 
 import functools
@@ -25,7 +25,7 @@ __all__ = ["use_fast_convolutions"]
 
 
 def _merge_time(x: tf.Tensor) -> tf.Tensor:
-    """(B, T, H, W, C) -> (B * T, H, W, C), keeping what is known of H, W and C."""
+    """(B, T, H, W, C) -> (B * T, H, W, C), keeping the static values of H, W and C."""
     if None not in x.shape[2:]:
         return tf.reshape(x, [-1, *x.shape[2:]])
     merged = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], axis=0))
@@ -69,7 +69,7 @@ def _is_linear(layer: nn_layers.Conv3D) -> bool:
 
 
 def _spatial(layer: nn_layers.Conv3D, inputs: tf.Tensor, scale: tf.Tensor | None, shift: tf.Tensor | None) -> tf.Tensor:
-    """A convolution without extent in time, as conv2d over merged batch and time."""
+    """A convolution without temporal extent, as a conv2d with batch and time merged."""
     kernel = tf.cast(layer.kernel[0], inputs.dtype)
     kernel = kernel if scale is None else kernel * scale
     x = tf.nn.conv2d(_merge_time(inputs), kernel, strides=layer.strides[1:], padding="SAME")
@@ -78,44 +78,44 @@ def _spatial(layer: nn_layers.Conv3D, inputs: tf.Tensor, scale: tf.Tensor | None
 
 
 def _depthwise(layer: nn_layers.Conv3D, inputs: tf.Tensor, scale: tf.Tensor | None, shift: tf.Tensor | None) -> tf.Tensor:
-    """A depthwise convolution, one depthwise conv2d for each tap in time.
+    """A depthwise convolution, as one depthwise conv2d for each temporal tap.
 
-    SAME in space pads as causal padding does there: k - 1 in all at stride 1; at stride 2 both put the extra pixel at the end.
+    In space, SAME equals the padding of causal layers: k - 1 in total at stride 1; at stride 2 the extra pixel is at the end.
     """
     taps = layer.kernel_size[0]
-    first = 1 - taps if layer.padding == "causal" else -((taps - 1) // 2)  # the frame, from the current one, that tap 0 sees
+    first = 1 - taps if layer.padding == "causal" else -((taps - 1) // 2)  # offset in frames of tap 0 from the current frame
     padded = layer.padding == "causal" and layer.use_buffered_input
     if not padded and inputs.shape[1] is None:
         inputs = tf.pad(inputs, [[0, 0], [-first, taps - 1 + first], [0, 0], [0, 0], [0, 0]])
         padded = True
-    given = _frames_of(inputs)
-    frames = given - (taps - 1) if padded else given
+    input_frames = _frames_of(inputs)
+    frames = input_frames - (taps - 1) if padded else input_frames
     kernels = tf.cast(tf.transpose(layer.kernel, [0, 1, 2, 4, 3]), inputs.dtype)  # (kt, kh, kw, 1, C) -> (kt, kh, kw, C, 1)
     kernels = kernels if scale is None else kernels * scale[:, tf.newaxis]
 
     def convolve(x: tf.Tensor, tap: int, count: tf.Tensor | int) -> tf.Tensor:
         y = tf.nn.depthwise_conv2d(_merge_time(x), kernels[tap], strides=(1, *layer.strides[1:], 1), padding="SAME")
         if shift is not None and tap == -first:
-            y = tf.nn.bias_add(y, shift)  # this tap, and maybe no other, reaches every frame
+            y = tf.nn.bias_add(y, shift)  # only this tap is certain to reach every frame
         return _split_time(y, count)
 
-    def reach(tap: int, start: int, count: tf.Tensor | int) -> tf.Tensor:
-        """What `tap` makes of `count` frames from `start` on; strided, they are cut out after the convolution made them small."""
+    def convolve_range(tap: int, start: int, count: tf.Tensor | int) -> tf.Tensor:
+        """Applies `tap` to `count` frames from `start`. With strides the slice is taken of the output, which is smaller."""
         if layer.strides[1] > 1:
-            return convolve(inputs, tap, given)[:, start : start + count]
+            return convolve(inputs, tap, input_frames)[:, start : start + count]
         return convolve(inputs[:, start : start + count], tap, count)
 
     if padded:
-        return tf.add_n([reach(tap, tap, frames) for tap in range(taps)])
+        return tf.add_n([convolve_range(tap, tap, frames) for tap in range(taps)])
     parts = []
     for tap in range(taps):
-        early, late = max(-first - tap, 0), max(first + tap, 0)  # frames at the start and at the end that it does not reach
+        early, late = max(-first - tap, 0), max(first + tap, 0)  # numbers of first and last frames that the tap does not reach
         if early + late >= frames:
             continue
         if early + late == 0:
             parts.append(convolve(inputs, tap, frames))
             continue
-        part = reach(tap, late, frames - early - late)
+        part = convolve_range(tap, late, frames - early - late)
         shape = tf.shape(part)
         gap = tf.zeros(tf.concat([shape[:1], [early + late], shape[2:]], axis=0), part.dtype)
         parts.append(tf.concat([gap, part] if early else [part, gap], axis=1))
@@ -123,7 +123,7 @@ def _depthwise(layer: nn_layers.Conv3D, inputs: tf.Tensor, scale: tf.Tensor | No
 
 
 def _convolve(layer: nn_layers.Conv3D, inputs: tf.Tensor, scale: tf.Tensor | None, shift: tf.Tensor | None) -> tf.Tensor:
-    """The convolution without bias and activation, its outputs multiplied by `scale` and moved by `shift`, both (C,)."""
+    """The convolution without bias and activation, times `scale`, plus `shift`, both (C,) or None."""
     return (_spatial if _is_pointwise_in_time(layer) else _depthwise)(layer, inputs, scale, shift)
 
 
@@ -140,9 +140,9 @@ def _norm_call(norm: tf_keras.layers.BatchNormalization, stock, inputs: tf.Tenso
 
 
 def _is_folded(norm: tf_keras.layers.BatchNormalization | None, x: tf.Tensor) -> bool:
-    """Whether the convolution before `norm` does its work in the call that is being made: it uses its moving statistics.
+    """Whether `norm` is folded into the convolution before it: in the current call it uses its moving statistics.
 
-    In less precision than float32 a kernel with the scale in it would be rounded otherwise than the Model Garden's.
+    Not in lower precision than float32, where rounding the scaled kernel would give other results than the Model Garden's.
     """
     if norm is None or x.dtype != tf.float32:
         return False
@@ -151,24 +151,24 @@ def _is_folded(norm: tf_keras.layers.BatchNormalization | None, x: tf.Tensor) ->
 
 
 def _norms(model: tf.Module) -> dict[nn_layers.Conv3D, tf_keras.layers.BatchNormalization]:
-    """The batch norm that follows each convolution at once."""
-    found = {}
+    """The batch norm that directly follows a convolution, by convolution."""
+    norms = {}
     for block in model.submodules:
         if isinstance(block, ConvBlock):
             for conv, norm in ((block._conv, block._batch_norm), (block._conv_temporal, block._batch_norm_temporal)):
                 if isinstance(conv, nn_layers.Conv3D) and norm is not None and not conv.use_bias and _is_linear(conv):
-                    found[conv] = norm
-    return found
+                    norms[conv] = norm
+    return norms
 
 
 def use_fast_convolutions(model: tf.Module) -> int:
-    """Makes every 3D convolution of a built model compute with 2D operations; returns how many there were.
+    """Makes every 3D convolution of a built model use 2D operations; returns their number.
 
-    Works on any tf_keras model with Model Garden `Conv3D` layers. A model of 2D convolutions (conv_type `2plus1d`) has none and
-    is left as it is, as is one that is fast already. Call it before the model is first traced.
+    It accepts any tf_keras model with Model Garden `Conv3D` layers. Models without such layers (conv_type `2plus1d`) and layers
+    that are already fast are not changed. Call it before the model is first traced.
 
     Raises:
-      ValueError: a 3D convolution of a kind that MoViNets do not have; the model is left partly changed.
+      ValueError: a 3D convolution of a kind that MoViNets do not have. Layers before it have been changed.
     """
     norms, count = _norms(model), 0
     for layer in model.submodules:

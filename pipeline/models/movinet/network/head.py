@@ -1,7 +1,7 @@
-"""The classifier's head as plain Keras: it trains on cached features in seconds, without importing the Model Garden.
+"""The classifier's head as a Keras model, to train it on cached features without importing the Model Garden.
 
-It is the Model Garden's `ClassifierHead`: a dense layer, an activation, dropout, a dense layer. Its values live in the checkpoint
-of the classifier under the published keys, where pointwise convolutions hold them: it is read from there and written back there.
+It is the Model Garden's `ClassifierHead`: a dense layer, an activation, dropout, a dense layer. Its weights are read from and
+written to the checkpoint of the classifier, under the published keys, as kernels of pointwise convolutions.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from pipeline.models.movinet.apply import HeadValues
 from pipeline.models.movinet.network.variants import HEAD_FILTERS
 from pipeline.models.movinet.network.weights.checkpoints import VALUE
 
-CLASSIFIER_STDDEV = 0.01  # of the last layer's initial values, as in the Model Garden
+CLASSIFIER_STDDEV = 0.01  # of the last layer's initial weights, as in the Model Garden
 
 
 def hard_swish(x: tf.Tensor) -> tf.Tensor:
@@ -27,7 +27,7 @@ ACTIVATIONS: dict[str, Callable] = {"swish": tf.nn.silu, "hard_swish": hard_swis
 
 
 def head_keys(keys) -> dict[str, str]:
-    """Which of a classifier's checkpoint keys hold the head's four values, by field of HeadValues."""
+    """Finds the keys of the head's four variables among a checkpoint's keys; returns them by field of HeadValues."""
     found = {}
     for field, layer, variable in (
         ("projection", "_head", "kernel"),
@@ -37,13 +37,13 @@ def head_keys(keys) -> dict[str, str]:
     ):
         matches = [key for key in keys if f"/{layer}/" in key and key.endswith(f"/{variable}{VALUE}")]
         if len(matches) != 1:
-            raise ValueError(f"expected one {layer} {variable} among the checkpoint's keys, found {len(matches)}")
+            raise ValueError(f"the checkpoint should have one key of {layer} {variable}, but it has {len(matches)}")
         found[field] = matches[0]
     return found
 
 
 def read_head(prefix: Path) -> HeadValues:
-    """The head's values out of a classifier's checkpoint."""
+    """Reads the head's weights from a classifier's checkpoint."""
     reader = tf.train.load_checkpoint(str(prefix))
     keys = head_keys(reader.get_variable_to_shape_map())
     arrays = {field: reader.get_tensor(key) for field, key in keys.items()}
@@ -51,7 +51,7 @@ def read_head(prefix: Path) -> HeadValues:
 
 
 def head_checkpoint_values(prefix: Path, values: HeadValues) -> dict[str, np.ndarray]:
-    """The same values by checkpoint key, in the shapes of the checkpoint's own kernels (1, 1[, 1], in, out)."""
+    """The weights by key of the checkpoint at `prefix`, in the shapes of its kernels (1, 1[, 1], in, out)."""
     reader = tf.train.load_checkpoint(str(prefix))
     shapes = reader.get_variable_to_shape_map()
     result = {}
@@ -63,7 +63,7 @@ def head_checkpoint_values(prefix: Path, values: HeadValues) -> dict[str, np.nda
 
 
 def build_head(features: int, classes: int, *, activation: str, dropout: float, seed: int) -> tf_keras.Model:
-    """A head with fresh values: float32 (B, features) -> logits float32 (B, classes)."""
+    """A new head: float32 (B, features) -> logits float32 (B, classes)."""
     return tf_keras.Sequential(
         [
             tf_keras.layers.InputLayer([features]),

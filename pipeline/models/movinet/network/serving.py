@@ -1,7 +1,7 @@
-"""The backbone and the finished classifier as SavedModels that need neither Keras nor the Model Garden to run.
+"""Saves the backbone and the classifier as SavedModels that run without Keras and without the Model Garden.
 
-The backbone's values are constants of its graph. The head's values are variables, so that one SavedModel serves every head on a
-backbone: `replace_head` writes another one's values into a copy.
+The backbone's weights are constants of its graph. The head's weights are variables, so that `replace_head` can write another head
+into a copy of the SavedModel.
 """
 
 import shutil
@@ -18,20 +18,19 @@ from pipeline.models.movinet.network.weights.checkpoints import VALUE, replace_v
 from pipeline.video.sampling import Sampling
 from pipeline.video.views import test_views
 
-_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # it is only ever run forwards
+_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # for inference only
 HEAD_FIELDS = tuple(HeadValues.__dataclass_fields__)
 
 
 class FrozenBackbone(tf.Module):
-    """`features`: views float32 (N, count, size, size, 3) in [0, 1] -> float32 (N, P), with frozen batch norm and no dropout.
+    """The backbone in inference mode, with its current weights as constants.
 
-    It holds the values that the backbone had when it was made, and computes with fast convolutions on every machine.
+    `features`: views float32 (N, count, size, size, 3) in [0, 1] -> float32 (N, P). It uses fast convolutions on every machine.
     """
 
     def __init__(self, backbone: tf_keras.Model, features: int, sampling: Sampling):
-        from pipeline.models.movinet.network.fast_conv import (
-            use_fast_convolutions,  # imports the Model Garden, which a backbone's user may not need
-        )
+        # Here, because it imports the Model Garden, which other users of this module do not need.
+        from pipeline.models.movinet.network.fast_conv import use_fast_convolutions
 
         super().__init__()
         use_fast_convolutions(backbone)
@@ -48,11 +47,13 @@ class FrozenBackbone(tf.Module):
 
 
 class Classifier(tf.Module):
-    """What is registered and served.
+    """The module that is saved, registered and served.
 
-    - `serving_default`: `frames` uint8 (B, T, H, W, 3), whole clips at the model's frame rate, any T, H and W -> `probabilities`
-      float32 (B, classes), averaged over the evenly spaced views that evaluation uses too.
-    - `probabilities`: views float32 (N, count, size, size, 3) -> float32 (N, classes).
+    - `serving_default`: `frames` uint8 (B, T, H, W, 3), whole clips at the model's frame rate, with any T, H and W ->
+      `probabilities` float32 (B, classes), the mean over the same views as in evaluation.
+    - `probabilities`: views float32 (N, count, size, size, 3) in [0, 1] -> float32 (N, classes).
+
+    backbone: a module with the function `features`, built or loaded.
     """
 
     def __init__(self, backbone, head: HeadValues, sampling: Sampling, *, activation: str, views: int):
@@ -87,9 +88,9 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
 
 
 def replace_head(source: Path, values: HeadValues, folder: Path) -> None:
-    """Writes a copy of the SavedModel in `source` with another head of the same shapes to `folder`, without loading it."""
+    """Copies the SavedModel in `source` to `folder`, with the head replaced by one of the same shapes, without loading it."""
     with atomic_folder(folder) as part:
         shutil.copytree(source, part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("variables", "fingerprint.pb"))
-        new = {f"head_variables/{place}{VALUE}": getattr(values, field) for place, field in enumerate(HEAD_FIELDS)}
+        new = {f"head_variables/{index}{VALUE}": getattr(values, field) for index, field in enumerate(HEAD_FIELDS)}
         replace_values(source / "variables" / "variables", part / "variables" / "variables", new)
         (part / "variables" / "checkpoint").unlink()

@@ -1,13 +1,13 @@
-"""The one table of MoViNet variants: what each was pretrained at, how it is built, and its published accuracy.
+"""The table of MoViNet variants: frame rate and resolution of pretraining, arguments to build them, and published accuracy.
 
 Sources: Kondratyuk et al. 2021, "MoViNets: Mobile Video Networks for Efficient Video Recognition", and the results tables of
-the Model Garden's MoViNet project (Kinetics-600, single clip). Pure data: nothing here imports TensorFlow.
+the Model Garden's MoViNet project (Kinetics-600, single clip). Does not import TensorFlow.
 """
 
 from dataclasses import dataclass
 
 PUBLISHED_ROOT = "https://storage.googleapis.com/tf_model_garden/vision/movinet"
-# Bytes and SHA-256 of tarballs there, as downloaded in April 2026. The others have not been seen since the bucket refused access.
+# Bytes and SHA-256 of tarballs there, downloaded in April 2026. Those of the others are unknown: the bucket now refuses access.
 PUBLISHED_FILES = {
     "movinet_a1_base.tar.gz": (18_995_200, "4c80bd477321d2483279358049191e151cb071a762efbe4efc9afa953e29920f"),
     "movinet_a2_base.tar.gz": (21_258_240, "478f2ac53744ec81309c37c8ed9fae627dccb382bab181569d7943fe81ca775e"),
@@ -17,7 +17,7 @@ PUBLISHED_FILES = {
 KINETICS_CLASSES = 600
 BASE_IDS = ("a0", "a1", "a2", "a3", "a4", "a5")
 MODEL_IDS = (*BASE_IDS, *(f"{name}_stream" for name in BASE_IDS), "a0_stream_relu6")
-HEAD_FILTERS = 2048  # of the head's first layer, in every variant
+HEAD_FILTERS = 2048  # width of the head's first layer in every variant
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,19 @@ class Variant:
     """One network.
 
     Attributes:
-      id: the name in `model.id`.
+      id: the value of `model.id`.
       family: the Model Garden's model id, a0 to a5.
-      stream: causal, so that it can run frame by frame.
-      fps: frames a second of its training clips.
-      resolution: pixels of a side of its training frames.
-      frames: frames of its evaluation clips, which last 10 s.
+      stream: whether it is causal, so that it can run frame by frame.
+      fps: frames per second of its training clips.
+      resolution: side of its training frames in pixels.
+      frames: number of frames of its evaluation clips, which last 10 s.
       features: channels of the backbone's pooled output.
-      dropout: before the last layer, as published.
+      dropout: published rate before the last layer.
       builder: arguments of `movinet.Movinet`, besides `model_id`.
       activation: of the head's first layer.
       top1, top5: published accuracy on Kinetics-600 in percent; None where nothing is published.
       checkpoint: file name of the published tarball; None where none is published.
-      kaggle: handle, with its version, of the same weights as a SavedModel on Kaggle Models.
+      kaggle: handle with version of the same weights on Kaggle Models, a SavedModel; None where none is published.
     """
 
     id: str
@@ -120,11 +120,11 @@ def _stream(family: str) -> Variant:
             "se_type": "2plus3d",
             "activation": "hard_swish",
             "gating_activation": "hard_sigmoid",
-            # Published stream weights of A0 to A2 have no positional encoding, those of A3 to A5 do.
+            # The published stream weights of A3 to A5 have a positional encoding; those of A0 to A2 do not.
             "use_positional_encoding": family in ("a3", "a4", "a5"),
         },
-        # Published stream networks have hard swish in the backbone only: the configs that trained them and the export of the
-        # Model Garden leave the head's activation at its default (movinet_a*_stream_k600_8x8.yaml, `MovinetModel.activation`).
+        # Only the backbone of published stream networks has hard swish: the Model Garden's training configs and export leave the
+        # head's activation at its default (movinet_a*_stream_k600_8x8.yaml, `MovinetModel.activation`).
         activation="swish",
         top1=_STREAM_ACCURACY[family][0],
         top5=_STREAM_ACCURACY[family][1],
@@ -133,7 +133,8 @@ def _stream(family: str) -> Variant:
     )
 
 
-# The network of the published int8 A0: no squeeze-excitation, every activation bounded. Its float weights are not published.
+# The network of the published int8 A0, without squeeze-and-excitation and with bounded activations. Its float weights are not
+# published.
 _A0_STREAM_RELU6 = Variant(
     id="a0_stream_relu6",
     family="a0",

@@ -1,1 +1,1 @@
-"""Published weights and those of others: found, fetched, recognised, verified, restored."""
+"""Finds, fetches, recognises, verifies and restores pretrained weights."""

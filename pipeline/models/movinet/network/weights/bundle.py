@@ -1,31 +1,34 @@
 """Reads a TensorFlow checkpoint's index and object graph without TensorFlow, whose import takes as long as all checks together.
 
-`<prefix>.index` is a LevelDB table: its keys are the tensors', its values `BundleEntryProto` messages
-(tensorflow/core/lib/io/table_format.txt, tensorflow/core/protobuf/tensor_bundle.proto). TensorFlow writes it uncompressed. One of
-the tensors, `_CHECKPOINTABLE_OBJECT_GRAPH`, is a serialized `TrackableObjectGraph` (trackable_object_graph.proto), which holds
-the name that each variable had in the program that saved it.
+`<prefix>.index` is a LevelDB table, which TensorFlow writes uncompressed. It maps tensor keys to `BundleEntryProto` messages
+(tensorflow/core/lib/io/table_format.txt, tensorflow/core/protobuf/tensor_bundle.proto). The tensor
+`_CHECKPOINTABLE_OBJECT_GRAPH` is a serialized `TrackableObjectGraph` (trackable_object_graph.proto), which contains the name that
+each variable had in the program that saved it.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # how the keys of variables end
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # the suffix of the keys of variables
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-MAGIC = 0xDB4775248B80FB57
-FOOTER = 48
-FLOAT32 = 1  # of `Tensor.dtype`
-TRAILER = 5  # bytes after a block: its compression and its checksum
+MAGIC = 0xDB4775248B80FB57  # the last 8 bytes of a table
+FOOTER = 48  # bytes
+FLOAT32 = 1  # a value of `Tensor.dtype`
+TRAILER = 5  # bytes after a block: compression type and checksum
 
 
 class NotAnIndexError(ValueError):
-    """The bytes are not the index of a checkpoint, or they are damaged."""
+    """The content is not the index of a checkpoint, or it is damaged. The message starts with "it"."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Where a tensor's value is: `size` bytes at `offset` of shard number `shard`; `crc32c` is the masked CRC32C of these.
+    """An entry of the index.
 
-    dtype: the number of a `tf.DType` (`as_datatype_enum`).
+    Attributes:
+      dtype: number of a `tf.DType` (`as_datatype_enum`).
+      shard, offset, size: the value is `size` bytes at `offset` of data file number `shard`.
+      crc32c: masked CRC32C of the value.
     """
 
     dtype: int
@@ -38,7 +41,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Index:
-    """The tensors of a checkpoint by key, and the number of data files that hold their values."""
+    """The tensors of a checkpoint by key, and the number of its data files."""
 
     tensors: dict[str, Tensor]
     shards: int
@@ -48,7 +51,7 @@ class Index:
         return {key: tensor.shape for key, tensor in self.tensors.items()}
 
     def data_files(self, stem: str) -> list[str]:
-        """The names of the data files of the checkpoint whose prefix is called `stem`."""
+        """The names of the data files, if `stem` is the last part of the checkpoint's prefix."""
         return [f"{stem}.data-{shard:05}-of-{self.shards:05}" for shard in range(self.shards)]
 
 
@@ -65,7 +68,7 @@ _CRC_TABLE = _crc_table()
 
 
 def masked_crc32c(data: bytes) -> int:
-    """CRC32C (Castagnoli), rotated and offset as LevelDB and TensorFlow store it. About 10 MB/s: not for tensors' values."""
+    """CRC32C (Castagnoli), masked as LevelDB and TensorFlow store it. About 10 MB/s: too slow for the values of tensors."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = crc >> 8 ^ _CRC_TABLE[(crc ^ byte) & 0xFF]
@@ -74,7 +77,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at offset `at`, and the offset after it."""
+    """Decodes the number at offset `at`; returns it and the offset after it."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -86,31 +89,31 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of the block that `handle` (offset and size) points at."""
+    """Yields the keys and values of a block. handle: its encoded offset and size."""
     offset, at = _varint(handle, 0)
     size, _ = _varint(handle, at)
     end = offset + size
     if end + TRAILER > len(data):
         raise NotAnIndexError("it is cut short")
     if data[end] != 0:
-        raise NotAnIndexError("it is compressed, as TensorFlow does not write it")
+        raise NotAnIndexError("it is compressed, which TensorFlow's are not")
     if masked_crc32c(data[offset : end + 1]) != int.from_bytes(data[end + 1 : end + TRAILER], "little"):
         raise NotAnIndexError("it is damaged (a block's checksum does not match)")
     block = data[offset:end]
     restarts = int.from_bytes(block[-4:], "little")
     end, at, key = size - 4 * (restarts + 1), 0, b""
     while at < end:
-        shared, at = _varint(block, at)
-        fresh, at = _varint(block, at)
+        shared, at = _varint(block, at)  # keys are prefix-compressed
+        unshared, at = _varint(block, at)
         length, at = _varint(block, at)
-        key = key[:shared] + block[at : at + fresh]
-        at += fresh
+        key = key[:shared] + block[at : at + unshared]
+        at += unshared
         yield key, block[at : at + length]
         at += length
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values of a protocol buffer: numbers as they are, the rest as bytes."""
+    """Yields the field numbers and values of a protocol buffer message; varints as int, all others as bytes."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -124,26 +127,26 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _shape(message: bytes) -> tuple[int, ...]:
-    """Of a `TensorShapeProto`: `dim` (field 2), each with a `size` (field 1)."""
+    """Decodes a `TensorShapeProto`: `dim` (field 2), each with a `size` (field 1)."""
     dimensions = [dim for number, dim in _fields(message) if number == 2]
     return tuple(next((size for number, size in _fields(dim) if number == 1), 0) for dim in dimensions)
 
 
 def _tensor(entry: bytes) -> Tensor:
-    """Of a `BundleEntryProto`: dtype 1, shape 2, shard_id 3, offset 4, size 5, crc32c 6; protocol buffers leave zeros out."""
+    """Decodes a `BundleEntryProto`: dtype 1, shape 2, shard_id 3, offset 4, size 5, crc32c 6. Zeros are not encoded."""
     fields = dict(_fields(entry))
     crc = int.from_bytes(fields.get(6, b""), "little")
     return Tensor(fields.get(1, 0), _shape(fields.get(2, b"")), fields.get(3, 0), fields.get(4, 0), fields.get(5, 0), crc)
 
 
 def read_index(content: bytes) -> Index:
-    """The tensors that an index file lists.
+    """Decodes the content of an index file.
 
     Raises:
-      NotAnIndexError: `content` is not that of a checkpoint's index file, not all of it, or damaged.
+      NotAnIndexError: the content is not that of a checkpoint's index file, or it is truncated or damaged.
     """
     if len(content) < FOOTER or int.from_bytes(content[-8:], "little") != MAGIC:
-        raise NotAnIndexError("it does not end as an index does")
+        raise NotAnIndexError("it does not end with the magic number of an index")
     footer = content[-FOOTER:]
     try:
         _, at = _varint(footer, 0)
@@ -157,7 +160,7 @@ def read_index(content: bytes) -> Index:
 
 
 def read_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor by its key, as `tf.train.load_checkpoint(...).get_variable_to_shape_map()` gives them.
+    """The shapes of all tensors by key, equal to `tf.train.load_checkpoint(...).get_variable_to_shape_map()`.
 
     Raises:
       NotAnIndexError: see `read_index`.
@@ -166,10 +169,10 @@ def read_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
 
 
 def read_names(index: Index, read: Callable[[int, int, int], bytes]) -> dict[str, str]:
-    """The name that each variable had where it was saved, by its key; empty for a checkpoint without an object graph.
+    """The names that the variables had in the program that saved them, by key; empty if there is no object graph.
 
     Args:
-      read: (shard, offset, size) -> these bytes of that data file.
+      read: (shard, offset, size) -> `size` bytes at `offset` of data file number `shard`.
 
     Raises:
       NotAnIndexError: the object graph is damaged, or the data file is shorter than the index says.
@@ -179,7 +182,7 @@ def read_names(index: Index, read: Callable[[int, int, int], bytes]) -> dict[str
         return {}
     content = read(tensor.shard, tensor.offset, tensor.size)
     try:
-        # A string tensor of one element: its length, a checksum of the length, the string.
+        # The encoding of a string tensor with one element: length, checksum of the length, string.
         length, at = _varint(content, 0)
         graph = content[at + 4 :]
         if len(content) != tensor.size or len(graph) != length:

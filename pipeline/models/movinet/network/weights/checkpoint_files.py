@@ -1,7 +1,7 @@
-"""Where the checkpoint is in what a user names: a folder, a tarball, a prefix, or one of a checkpoint's files.
+"""Finds the checkpoint that a user's path stands for: a folder, a tarball, a prefix, or one of a checkpoint's files.
 
-The doctor reads the index in place; `checkpoints.py` unpacks and restores. Both choose by these rules, and nothing
-here imports TensorFlow.
+The doctor reads a checkpoint's index in place; `checkpoints.py` unpacks and restores it. Both use these rules. Does not import
+TensorFlow.
 """
 
 import gzip
@@ -21,7 +21,7 @@ from pipeline.models.movinet.network.weights.bundle import FLOAT32, Index, NotAn
 from pipeline.models.movinet.network.weights.file_kinds import ADVICE, not_weights
 from pipeline.models.movinet.network.weights.pytorch import is_pytorch, read_pytorch
 
-MOST_BYTES = 4 << 30  # unpacked; the largest published weights are 130 MB, and a training's optimizer triples that
+MOST_BYTES = 4 << 30  # unpacked; the largest published weights are 130 MB, three times that with the state of an optimizer
 MOST_FILES = 10_000
 _TAR_ERRORS = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 _DATA_FILE = re.compile(r"(.+)\.data-\d{5}-of-\d{5}")
@@ -30,7 +30,13 @@ _VERSION = re.compile(r"(?:^|(?<=/))(\d+)(?=/)")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's index, and the names of its variables by key. where: for messages. prefix: relative to what was named."""
+    """A checkpoint that has been read in place.
+
+    Attributes:
+      where: description for messages.
+      prefix: relative to the folder or tarball.
+      names: of the variables, by key; see `read_names`.
+    """
 
     where: str
     prefix: str
@@ -39,15 +45,17 @@ class Checkpoint:
 
 
 def choose_index(names: list[str], read_text: Callable[[str], str | None], where: str) -> str:
-    """The index that stands for a folder: the latest by its folder's `checkpoint` file, and of numbered versions the highest.
+    """Chooses the index file in a folder: the one that the `checkpoint` file names, or the highest numbered version.
 
     Args:
-      names: of all files, relative, with "/".
-      read_text: a file's content by name; None where there is no such file.
+      names: relative paths of all files, with "/".
+      read_text: name -> content of the file; None if there is no such file.
+      where: description for messages.
 
     Raises:
-      UserError: there is none, or several and nothing says which.
+      UserError: there is no index file, or several and no rule to choose one.
     """
+    # Files named ._* are metadata that macOS adds to archives.
     found = sorted(name for name in names if name.endswith(".index") and not PurePosixPath(name).name.startswith("._"))
     by_folder: dict[str, list[str]] = {}
     for name in found:
@@ -70,16 +78,17 @@ def choose_index(names: list[str], read_text: Callable[[str], str | None], where
 
 
 def _refuse_own_classifier(names: list[str], where: str) -> None:
-    """finetune's output holds a checkpoint too, of a network whose last layer is the user's."""
-    own = [name for name in names if PurePosixPath(name).name == "classifier.json"]
-    if own:
+    """Raises UserError for finetune's output, which also contains a checkpoint, but with another last layer."""
+    descriptions = [name for name in names if PurePosixPath(name).name == "classifier.json"]
+    if descriptions:
+        folder = Path(where, PurePosixPath(descriptions[0]).parent)
         raise UserError(
             f"{where} is a classifier that this pipeline trained, not pretrained weights",
-            advice=f"to classify with it: python -m commands.predict --model {Path(where, PurePosixPath(own[0]).parent)}",
+            advice=f"to classify with it: python -m commands.predict --model {folder}",
         )
 
 
-def _need_data(names: list[str], prefix: str, index: Index, where: str) -> None:
+def _check_data_files(names: list[str], prefix: str, index: Index, where: str) -> None:
     missing = [file for file in index.data_files(prefix) if file not in names]
     if missing:
         raise UserError(f"{where}: {prefix}.index is there, but not the values next to it ({missing[0]})", advice=ADVICE)
@@ -88,10 +97,16 @@ def _need_data(names: list[str], prefix: str, index: Index, where: str) -> None:
 def _read(
     where: str, prefix: str, names: list[str], read: Callable[[str, int, int], bytes], name: str | None = None
 ) -> Checkpoint:
-    """Reads the checkpoint at `prefix`; `read` gives a file's bytes by name, offset and size (-1: to the end)."""
+    """Reads the checkpoint at `prefix`.
+
+    Args:
+      where: the folder or tarball, for messages. name: `Checkpoint.where`; None is `where`.
+      names: of all files.
+      read: (file name, offset, size) -> bytes; size -1 reads to the end.
+    """
     try:
         index = read_index(read(f"{prefix}.index", 0, -1))
-        _need_data(names, prefix, index, where)
+        _check_data_files(names, prefix, index, where)
         data = index.data_files(prefix)
         return Checkpoint(
             name or where, prefix, index, read_names(index, lambda shard, offset, size: read(data[shard], offset, size))
@@ -107,14 +122,14 @@ def _read_part(path: Path, offset: int, size: int) -> bytes:
 
 
 def read_prefix(prefix: Path) -> Checkpoint:
-    """The checkpoint at a prefix, whose index is there."""
+    """Reads the checkpoint at a prefix, whose index file exists."""
     folder = prefix.parent
     names = [path.name for path in folder.iterdir()]
     return _read(str(folder), prefix.name, names, lambda name, *part: _read_part(folder / name, *part), str(prefix))
 
 
 def prefix_in(folder: Path) -> Path:
-    """The prefix of the checkpoint in a folder, or below it. Raises UserError as `choose_index` does."""
+    """The prefix of the checkpoint in a folder or its subfolders. Raises UserError; see `choose_index`."""
 
     def text(name: str) -> str | None:
         file = folder / name
@@ -126,10 +141,10 @@ def prefix_in(folder: Path) -> Path:
 
 
 def local_prefix(path: Path) -> Path | None:
-    """The prefix that a folder, a prefix or a checkpoint's file stands for; None for what may be a tarball or a PyTorch file.
+    """The prefix that a folder, a prefix or a file of a checkpoint stands for; None for other files.
 
     Raises:
-      UserError: there is no such thing, or it is a file of another kind.
+      UserError: the path does not exist, or the checkpoint is incomplete or ambiguous.
     """
     if path.is_dir():
         return prefix_in(path)
@@ -144,18 +159,17 @@ def local_prefix(path: Path) -> Path | None:
     if match := _DATA_FILE.fullmatch(path.name):
         if path.with_name(f"{match[1]}.index").is_file():
             return path.with_name(match[1])
-        raise UserError(
-            f"{path} holds the values of a checkpoint, and its index ({match[1]}.index) is not next to it", advice=ADVICE
-        )
+        message = f"{path} holds the values of a checkpoint, and its index ({match[1]}.index) is not next to it"
+        raise UserError(message, advice=ADVICE)
     return None
 
 
 @contextmanager
 def opened_tarball(path: Path) -> Iterator[tuple[tarfile.TarFile, list[tarfile.TarInfo]]]:
-    """The tar archive at `path`, compressed or not, and its members: plain files and folders, all inside, of bounded size.
+    """Opens a tar archive, compressed or not, and checks its members: only files and folders, safe paths, bounded size.
 
     Raises:
-      UserError: it is no tar archive, not all of one, or has members that a checkpoint does not need.
+      UserError: it is not a complete tar archive, or a member fails the check.
     """
     try:
         with tarfile.open(path) as archive:
@@ -163,9 +177,7 @@ def opened_tarball(path: Path) -> Iterator[tuple[tarfile.TarFile, list[tarfile.T
             for member in archive:
                 if not (member.isfile() or member.isdir()):
                     raise UserError(f"{path}: {member.name} is neither a file nor a folder; not unpacked")
-                tarfile.data_filter(
-                    member, "/nowhere"
-                )  # raises where it would be written outside of the folder it is unpacked in
+                tarfile.data_filter(member, "/nowhere")  # raises FilterError for a path outside the target folder
                 size += member.size
                 if size > MOST_BYTES or len(members) >= MOST_FILES:
                     raise UserError(f"{path}: unpacks to more than {MOST_BYTES >> 30} GB or {MOST_FILES} files; not unpacked")
@@ -176,13 +188,13 @@ def opened_tarball(path: Path) -> Iterator[tuple[tarfile.TarFile, list[tarfile.T
     except _TAR_ERRORS as error:
         raise not_weights(path, error) from error
     except OSError as error:
-        if error.errno is None:  # of bz2, about the content; what the system says of files is no fault of the archive's
+        if error.errno is None:  # raised by bz2 about the content, not by the operating system
             raise not_weights(path, error) from error
         raise
 
 
 def read_tarball(path: Path) -> Checkpoint:
-    """The checkpoint in a tarball, which is not unpacked. Raises UserError as `opened_tarball` and `choose_index` do."""
+    """Reads the checkpoint in a tarball without unpacking it. Raises UserError; see `opened_tarball` and `choose_index`."""
     with opened_tarball(path) as (archive, members):
         files = {str(PurePosixPath(member.name)): member for member in members if member.isfile()}
 
@@ -200,11 +212,7 @@ def read_tarball(path: Path) -> Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint that `path` stands for, read in place.
-
-    Raises:
-      UserError: says what `path` was understood to be, and what to do.
-    """
+    """Reads the checkpoint that `path` stands for, in place. Raises UserError if it is none, or incomplete or damaged."""
     prefix = local_prefix(path)
     if prefix is None and is_pytorch(path):
         values = read_pytorch(path)

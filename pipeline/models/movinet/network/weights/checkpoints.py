@@ -1,7 +1,7 @@
 """Finds pretrained weights, verifies them, and restores them completely or not at all.
 
-`model.weights` names a tarball, a folder, a checkpoint prefix or a URL, or is `pretrained`: then the published sources are tried
-in order, and what is fetched is kept in `.cache/weights`.
+`model.weights` is the path of a tarball, folder, checkpoint prefix or PyTorch state dict, a URL, or `pretrained`, which tries the
+published sources in order. Downloads are cached in `.cache/weights`.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from pipeline.models.movinet.network.weights.pytorch import is_pytorch, read_pyt
 
 
 def _fetch(url: str) -> Path:
-    """The file at `url`, from the cache when it is there and unchanged since it was fetched."""
+    """Fetches the file at `url` into the cache, unless it is there. Raises UserError if the cached file has changed."""
     file = cached_file(url)
     record = file.with_name(f"{file.name}.sha256")
     if not file.exists():
@@ -45,7 +45,7 @@ def _fetch(url: str) -> Path:
 
 
 def _unpack(tarball: Path) -> Path:
-    """Unpacks a tarball of plain files and folders into the cache; refuses links, devices and paths that leave the folder."""
+    """Unpacks a tarball into the cache, unless it is there; returns the folder. Raises UserError; see `opened_tarball`."""
     folder = weights_cache() / f"unpacked-{sha256(tarball)[:16]}"
     if folder.exists():
         return folder
@@ -59,12 +59,12 @@ def _fetch_folder(url: str) -> Path:
     try:
         return _unpack(file)
     except UserError:
-        file.unlink()  # or it would be taken from the cache the next time too
+        file.unlink()  # so that the next run does not take it from the cache
         raise
 
 
 def _convert_pytorch(path: Path) -> Path:
-    """The folder with a TensorFlow checkpoint of the values of a PyTorch state dict, in the cache."""
+    """Converts a PyTorch state dict to a TensorFlow checkpoint in the cache, unless it is there; returns the folder."""
     folder = weights_cache() / f"converted-{sha256(path)[:16]}"
     if not folder.exists():
         values = read_pytorch(path)
@@ -79,7 +79,7 @@ def _convert_pytorch(path: Path) -> Path:
 
 
 def _fetch_from_kaggle(handle: str) -> Path:
-    """The folder of a model on Kaggle Models, fetched by kagglehub into the cache; it resumes a download that was cut."""
+    """Fetches a model from Kaggle Models into the cache with kagglehub, which resumes downloads; returns the folder."""
     os.environ.setdefault("KAGGLEHUB_CACHE", str(kaggle_cache()))
     import kagglehub
 
@@ -104,22 +104,26 @@ def _published_prefix(variant: Variant) -> Path:
         "Kaggle Models": lambda: _fetch_from_kaggle(variant.kaggle),
     }
     if cached_kaggle_folder(variant.kaggle) and not cached_file(url).exists():
-        sources = dict(reversed(sources.items()))  # what is there already comes first
+        sources = dict(reversed(sources.items()))  # the cached one first
     failures = []
     for name, fetch in sources.items():
         try:
             return prefix_in(fetch())
-        except Exception as error:  # kagglehub raises many types; whatever it is, the next source is tried and all are reported
+        except Exception as error:  # kagglehub raises many types; all are reported if every source fails
             failures.append(f"{name}: {' '.join(getattr(error, 'message', str(error)).split())[:200]}")
             say(f"weights of {variant.id}: {failures[-1]}")
     raise UserError(
-        f"the published weights of {variant.id} cannot be had ({'; '.join(failures)})",
+        f"the published weights of {variant.id} cannot be fetched ({'; '.join(failures)})",
         advice=f"fetch {variant.checkpoint} by other means and set model.weights to its path",
     )
 
 
 def find_weights(weights: str, variant: Variant) -> Path | None:
-    """The checkpoint prefix that `model.weights` stands for; None for random weights. Raises UserError when it cannot be had."""
+    """Returns the checkpoint prefix of `model.weights`, fetching or converting it if needed; None for random weights.
+
+    Raises:
+      UserError: the weights are not found, cannot be fetched, or are of another format.
+    """
     if weights == "random":
         return None
     if weights == "pretrained":
@@ -129,7 +133,7 @@ def find_weights(weights: str, variant: Variant) -> Path | None:
     path = Path(weights).expanduser()
     path = path if path.is_absolute() else repository_root() / path
     if is_published_file(path) is False:
-        say(f"{path}: not the published {path.name}: its size or SHA-256 is another; taken as it is")
+        say(f"{path}: not the published {path.name}: its size or SHA-256 is another; it is used anyway")
     try:
         return local_prefix(path) or prefix_in(_convert_pytorch(path) if is_pytorch(path) else _unpack(path))
     except UserError as error:
@@ -137,7 +141,7 @@ def find_weights(weights: str, variant: Variant) -> Path | None:
 
 
 def weights_digest(prefix: Path | None) -> str | None:
-    """A SHA-256 over a checkpoint's files: what "the same weights" means in caches. None for random weights."""
+    """SHA-256 over a checkpoint's files, the key of weights in caches. None for random weights."""
     if prefix is None:
         return None
     digest = hashlib.sha256()
@@ -147,7 +151,7 @@ def weights_digest(prefix: Path | None) -> str | None:
 
 
 def variable_keys(**roots: tf.Module) -> dict[str, tf.Variable]:
-    """The key of every variable that `tf.train.Checkpoint(**roots)` saves: the shortest path to it, as TensorFlow names it."""
+    """The variables that `tf.train.Checkpoint(**roots)` saves, by key: the shortest path to a variable in TensorFlow's syntax."""
     checkpoint = tf.train.Checkpoint(**roots)
     view = tf.train.TrackableView(checkpoint)
     keys: dict[str, tf.Variable] = {}
@@ -171,36 +175,37 @@ def _listed(names: list[str]) -> str:
 
 
 def _differences(contents: Contents, expected: dict[str, tuple[int, ...]]) -> list[str]:
-    """What is missing, left over or of another shape, a clause each."""
+    """Descriptions of the variables that are missing, left over or of another shape."""
     missing = sorted(set(expected) - set(contents.shapes))
     left = sorted((set(contents.shapes) - set(expected)) | set(contents.unknown))
-    found = [f"{len(names)} {word} ({_listed(names)})" for names, word in ((missing, "missing"), (left, "left over")) if names]
+    counts = [f"{len(names)} {word} ({_listed(names)})" for names, word in ((missing, "missing"), (left, "left over")) if names]
     other = [key for key in sorted(set(expected) & set(contents.shapes)) if contents.shapes[key] != expected[key]]
-    return found + [f"{key.removesuffix(VALUE)} is {contents.shapes[key]}, not {expected[key]}" for key in other[:3]]
+    return counts + [f"{key.removesuffix(VALUE)} is {contents.shapes[key]}, not {expected[key]}" for key in other[:3]]
 
 
 def _values(prefix: Path, contents: Contents, source: str) -> dict[str, np.ndarray]:
-    """The values of the network's variables. TensorFlow holds each to the checksum that the index has of it."""
+    """Reads the values of the network's variables. TensorFlow verifies the checksum of each."""
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-        return {key: reader.get_tensor(own) for key, own in contents.variables.items()}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:  # the reader's own exceptions are of many kinds
+        return {key: reader.get_tensor(stored_key) for key, stored_key in contents.variables.items()}
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:  # the reader raises many types
         message = f"{source}: damaged: {' '.join(str(error).split())[:200]}"
         raise UserError(message, advice="fetch it again") from error
 
 
 def restore(classifier: tf.Module, prefix: Path, source: str) -> int:
-    """Restores every variable of `classifier`, or none; returns how many.
+    """Restores all variables of `classifier`, or none; returns their number.
 
-    Variables are matched by the keys of a training checkpoint, `tf.train.Checkpoint(model=classifier)`; those of a SavedModel by
-    the names that they had where it was saved, never by their order, which changed between versions.
+    Variables are matched by their keys in `tf.train.Checkpoint(model=classifier)`. Those of a SavedModel are matched by the names
+    that they had when it was saved, never by their order, which differs between versions.
 
     Args:
-      prefix: of such a checkpoint, or of the variables of a SavedModel: the hub's, one saved again, or one inside another model.
-      source: what the user called it, for messages.
+      prefix: of such a checkpoint, or of the variables of a SavedModel: TensorFlow Hub's, a copy of it, or one inside another
+        model.
+      source: the user's name of the weights, for messages.
 
     Raises:
-      UserError: not a checkpoint, damaged, or of another network; says what is missing, left over or of another shape.
+      UserError: not a checkpoint, damaged, or of another network. The message lists differences.
     """
     try:
         checkpoint = read_prefix(Path(prefix))
@@ -218,41 +223,42 @@ def restore(classifier: tf.Module, prefix: Path, source: str) -> int:
         raise UserError(f"{source}: {_listed(other)}: not float32", advice="give float32 weights")
     covered = {id(variable) for variable in variables.values()}
     if any(id(variable) not in covered for variable in classifier.variables):
-        raise ValueError("a variable of the model is not reachable from it by a key")
+        raise ValueError("the model has a variable that tf.train.Checkpoint does not save")
     values = _values(prefix, contents, source)
     for key, value in values.items():
         variables[key].assign(value)
-    left_out = [key for key in contents.ignored if "save_counter" not in key]
-    if left_out:
-        say(f"{source}: left out {len(left_out)} values that are not of the network ({_listed(left_out)})")
+    ignored = [key for key in contents.ignored if "save_counter" not in key]
+    if ignored:
+        say(f"{source}: left out {len(ignored)} values that are not of the network ({_listed(ignored)})")
     return len(values)
 
 
-STATISTICS = ("moving_mean", "moving_variance")  # of batch norm: not learnt by gradients, and folded away where it is served
+STATISTICS = ("moving_mean", "moving_variance")  # of batch norm: not trained by gradients, and folded into kernels in serving
 
 
 def count_parameters(prefix: Path) -> int:
-    """Weights in a checkpoint of the published layout, without the moving statistics of batch norm."""
+    """The number of weights in a checkpoint of the published layout, without the moving statistics of batch norm."""
     shapes = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
     kept = [key for key in shapes if key.endswith(VALUE) and key.removesuffix(VALUE).rsplit("/", 1)[-1] not in STATISTICS]
     return sum(math.prod(shapes[key]) for key in kept if not key.startswith(("save_counter", "_CHECKPOINTABLE")))
 
 
 def write_checkpoint_state(prefix: Path) -> None:
-    """Writes the file `checkpoint` next to a checkpoint, which names it as the latest one."""
+    """Writes the file `checkpoint` that names the checkpoint at `prefix` as the latest one of its folder."""
     line = f'model_checkpoint_path: "{prefix.name}"\nall_model_checkpoint_paths: "{prefix.name}"\n'
     (prefix.parent / "checkpoint").write_text(line)
 
 
 def replace_values(prefix: Path, target: Path, values: dict[str, "tf.Tensor"]) -> None:
-    """Writes a copy of a checkpoint with some variables' values replaced, without building the model it belongs to.
+    """Copies a checkpoint with some values replaced, without building its model.
 
     Args:
-      prefix: the checkpoint to copy; target: the prefix to write, with a `checkpoint` file beside it.
-      values: checkpoint key -> new value, of the same dtype; the shape may differ.
+      prefix: the checkpoint to copy.
+      target: prefix of the copy. A `checkpoint` file is written next to it.
+      values: new values by checkpoint key, of the same dtype; shapes may differ.
 
     Raises:
-      KeyError: a key the checkpoint does not have.
+      KeyError: the checkpoint has no such key.
     """
     reader = tf.train.load_checkpoint(str(prefix))
     names = sorted(reader.get_variable_to_shape_map())

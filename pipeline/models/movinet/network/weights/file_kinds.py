@@ -1,4 +1,4 @@
-"""What a file is that was named as weights and is none: told by its content, whatever its name."""
+"""Identifies files that are not weights by their content, for error messages."""
 
 import zipfile
 from pathlib import Path
@@ -7,7 +7,7 @@ from pipeline.console import UserError
 
 ADVICE = "name a tarball, folder or checkpoint prefix of MoViNet weights"
 DAMAGED = "not a whole tar archive"
-_START = 1 << 12  # bytes that tell
+_START = 1 << 12  # bytes to read
 
 
 def _in_zip(path: Path) -> tuple[str, str]:
@@ -22,7 +22,7 @@ def _in_zip(path: Path) -> tuple[str, str]:
 
 
 def kind_of(path: Path) -> tuple[str, str]:
-    """What the file at `path` is, and what to do with it. It is known not to be a whole tar archive."""
+    """The kind of a file that is not a complete tar archive, and advice for the user."""
     with path.open("rb") as file:
         start = file.read(_START)
     predict = f"it is an exported model: to classify with it, python -m commands.predict --model {path}"
@@ -50,7 +50,7 @@ def kind_of(path: Path) -> tuple[str, str]:
 
 
 def not_weights(path: Path, error: Exception) -> UserError:
-    """The error for a file that `tarfile` refused with `error`."""
+    """The UserError for a file that `tarfile` cannot open. error: the exception of `tarfile`."""
     kind, advice = kind_of(path)
     if kind == DAMAGED:
         return UserError(f"{path} is {kind} ({' '.join(str(error).split())[:120]})", advice=advice)

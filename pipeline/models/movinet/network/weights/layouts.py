@@ -1,7 +1,7 @@
-"""What a checkpoint of each variant holds, and which of its tensors count: the same rules for the doctor and for restoring.
+"""The layout of each variant's checkpoint, and which tensors of a checkpoint belong to the network.
 
-The table tells one variant from another without building the networks, which takes minutes; `test_variants.py` holds it to
-the networks as they are built. Nothing here imports TensorFlow.
+The doctor and `checkpoints.restore` use the same rules. The table identifies variants without building the networks, which takes
+minutes; `test_variants.py` compares it with the built networks. Does not import TensorFlow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +12,8 @@ from math import prod
 from pipeline.models.movinet.network.weights.bundle import FLOAT32, VALUE, Index
 from pipeline.models.movinet.network.weights.saved_model_names import checkpoint_keys, name_in_key
 
-LAST_LAYER = "/_classifier/"  # in the keys of what depends on the number of classes
-# Parts of keys of what a training program keeps next to a network: compile()'s metrics, optimizers, counters.
+LAST_LAYER = "/_classifier/"  # in the keys of the variables whose shape depends on the number of classes
+# Parts of the keys of other training state: the metrics of compile(), optimizers, counters.
 _NOT_OF_THE_NETWORK = {"keras_api", "optimizer", ".OPTIMIZER_SLOT", "save_counter", "_save_counter", "global_step"}
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -21,14 +21,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Layout:
-    """What the checkpoint of a variant looks like.
+    """A summary of the variables in the checkpoint of a classifier.
 
     Attributes:
-      blocks: of the backbone, for `finetune.blocks`.
-      variables, parameters: of the whole classifier with 600 classes.
-      fingerprint: of the keys and shapes of all variables, whatever the number of classes.
-      shapes: of the shapes alone, with 600 classes: for an index whose keys are numbers and whose data file is not there.
-      classes: the number of classes; None where the keys do not say.
+      blocks: number of blocks of the backbone, for `finetune.blocks`.
+      variables, parameters: their numbers, in the table with 600 classes.
+      fingerprint: of the keys and shapes of all variables, independent of the number of classes.
+      shapes: fingerprint of the shapes alone, in the table with 600 classes. It identifies an index whose keys are only numbers.
+      classes: number of classes; None if the keys do not determine it.
     """
 
     blocks: int
@@ -41,14 +41,14 @@ class Layout:
 
 @dataclass(frozen=True)
 class Contents:
-    """The tensors of a checkpoint, sorted.
+    """The variables of a checkpoint, classified.
 
     Attributes:
-      variables: of the network: the key of a training checkpoint (`model/...`) -> the key in this one.
-      shapes: of `variables`, by the same keys.
-      unknown: what is neither of a MoViNet classifier nor known to be harmless, as it is called.
-      ignored: keys of what is known to be harmless: metrics, optimizers, counters, and what is not under `model/` where that is.
-      saved_model: told by names, not by keys.
+      variables: those of the network: key in a training checkpoint (`model/...`) -> key in this checkpoint.
+      shapes: of `variables`, by key in a training checkpoint.
+      unknown: shapes of other variables that are not known to be irrelevant, by description.
+      ignored: keys of irrelevant variables: metrics, optimizers, counters, and in a training checkpoint all outside `model/`.
+      saved_model: whether it is of a SavedModel, whose variables are identified by name instead of key.
     """
 
     variables: dict[str, str]
@@ -59,34 +59,36 @@ class Contents:
 
 
 def contents_of(shapes: Shapes, names: Mapping[str, str] | None = None) -> Contents:
-    """Sorts a checkpoint's tensors into those of the network, harmless ones, and unknown ones.
+    """Classifies the variables of a checkpoint.
 
     Args:
       shapes: of all tensors, by key.
-      names: that the variables had where they were saved, by key (`bundle.read_names`). Without them, a SavedModel's variables
-        are known only where a wrapper put the names into the keys.
+      names: of the variables when they were saved, by key (`bundle.read_names`). Without names, a SavedModel's variables can only
+        be identified if a wrapper has put the names into the keys.
     """
-    keys = [key for key in shapes if key.endswith(VALUE)]
-    own = [key for key in keys if _NOT_OF_THE_NETWORK.isdisjoint(key.split("/"))]
-    saved_model = not any(key.startswith("model/") for key in own)
+    all_keys = [key for key in shapes if key.endswith(VALUE)]
+    keys = [key for key in all_keys if _NOT_OF_THE_NETWORK.isdisjoint(key.split("/"))]
+    saved_model = not any(key.startswith("model/") for key in keys)
     if not saved_model:
-        own = [key for key in own if key.startswith("model/")]
-        translated = {key: key for key in own}
-        called = {}
+        keys = [key for key in keys if key.startswith("model/")]
+        training_keys = {key: key for key in keys}
+        variable_names = {}
     else:
-        saved = {key: (names or {}).get(key, "").removesuffix(":0") for key in own}
-        called = max((saved, {key: name_in_key(key) for key in own}), key=lambda names: len(checkpoint_keys(names)))
-        translated = checkpoint_keys(called)
+        saved_names = {key: (names or {}).get(key, "").removesuffix(":0") for key in keys}
+        names_in_keys = {key: name_in_key(key) for key in keys}
+        variable_names = max((saved_names, names_in_keys), key=lambda names: len(checkpoint_keys(names)))
+        training_keys = checkpoint_keys(variable_names)
     variables: dict[str, str] = {}
     unknown = {}
-    for key in own:
-        wanted = translated.get(key)
-        if wanted is None or wanted in variables:  # twice under one name: which of the two is it?
-            unknown[" = ".join(filter(None, (key.removesuffix(VALUE), called[key])))] = tuple(shapes[key])
+    for key in keys:
+        training_key = training_keys.get(key)
+        if training_key is None or training_key in variables:  # of two variables with the same name neither can be preferred
+            unknown[" = ".join(filter(None, (key.removesuffix(VALUE), variable_names[key])))] = tuple(shapes[key])
         else:
-            variables[wanted] = key
-    ignored = sorted(set(keys) - set(own))
-    return Contents(variables, {key: tuple(shapes[own]) for key, own in variables.items()}, unknown, ignored, saved_model)
+            variables[training_key] = key
+    ignored = sorted(set(all_keys) - set(keys))
+    found_shapes = {training_key: tuple(shapes[key]) for training_key, key in variables.items()}
+    return Contents(variables, found_shapes, unknown, ignored, saved_model)
 
 
 def _fingerprint(lines: Iterable[str]) -> str:
@@ -94,38 +96,40 @@ def _fingerprint(lines: Iterable[str]) -> str:
 
 
 def layout_of(contents: Contents, blocks: int = 0) -> Layout:
-    """The layout of a checkpoint's network; `blocks` is taken over."""
-    saved = contents.shapes | contents.unknown
-    last = [shape[-1] for key, shape in saved.items() if LAST_LAYER in key and key.endswith(f"/bias{VALUE}")]
+    """The layout of a checkpoint. blocks: `Layout.blocks`, which the checkpoint does not determine."""
+    shapes = contents.shapes | contents.unknown
+    class_counts = [shape[-1] for key, shape in shapes.items() if LAST_LAYER in key and key.endswith(f"/bias{VALUE}")]
     lines = (
         f"{key.removesuffix(VALUE)} {','.join(map(str, (*shape[:-1], 'classes') if LAST_LAYER in key else shape))}"
-        for key, shape in saved.items()
+        for key, shape in shapes.items()
     )
     return Layout(
         blocks,
-        variables=len(saved),
-        parameters=sum(map(prod, saved.values())),
+        variables=len(shapes),
+        parameters=sum(map(prod, shapes.values())),
         fingerprint=_fingerprint(lines),
-        shapes=_fingerprint(",".join(map(str, shape)) for shape in saved.values()),
-        classes=last[0] if len(last) == 1 else None,
+        shapes=_fingerprint(",".join(map(str, shape)) for shape in shapes.values()),
+        classes=class_counts[0] if len(class_counts) == 1 else None,
     )
 
 
 def matching_variants(layout: Layout) -> list[str]:
-    """The variants whose checkpoint looks like `layout`: by keys and shapes, else by the shapes alone."""
+    """The variants whose layout has the same keys and shapes; if there is none, those with the same shapes."""
     same = [name for name, known in LAYOUTS.items() if known.fingerprint == layout.fingerprint]
     return same or [name for name, known in LAYOUTS.items() if known.shapes == layout.shapes]
 
 
 def find_mismatch(found: Layout, wanted: Layout, differences: Sequence[str] = ()) -> tuple[str, str] | None:
-    """Why a checkpoint that looks like `found` is not one of a network that looks like `wanted`, and what to do; None: it may be.
+    """Explains why a checkpoint does not fit a network. Returns a message and advice; None if it fits.
 
-    Says which variant's weights these are, where they are known, else the `differences`.
+    Args:
+      found: layout of the checkpoint. wanted: layout of the network.
+      differences: descriptions for the message, if the checkpoint is not of another known variant.
     """
     if found.fingerprint == wanted.fingerprint and found.classes == wanted.classes:
         return None
-    ours, theirs = matching_variants(wanted), matching_variants(found)
-    model = ours[0] if ours else "this model"
+    wanted_variants, found_variants = matching_variants(wanted), matching_variants(found)
+    model = wanted_variants[0] if wanted_variants else "this model"
     listed = f": {'; '.join(differences)}" if differences else ""
     if found.fingerprint == wanted.fingerprint:
         message = f"these are weights of {model} with {found.classes} classes, not {wanted.classes}"
@@ -133,29 +137,29 @@ def find_mismatch(found: Layout, wanted: Layout, differences: Sequence[str] = ()
             return message, "pretrained weights have 600; to classify with a fine-tuned classifier, use --model models/classifier"
         return message, "give the checkpoint that belongs to it"
     if found.shapes == wanted.shapes:
-        message = f"the shapes are those of {model}, but not the names, which tell what is what{listed}"
+        message = f"the shapes are those of {model}, but not the names, which identify the variables{listed}"
         return message, "give the weights as they were published, or saved as tf.train.Checkpoint(model=...)"
-    if theirs:
-        message = f"these are weights of {' or '.join(theirs)}, not of {model}"
-        return message, f"set model={theirs[0]}, or give the weights of {model}"
+    if found_variants:
+        message = f"these are weights of {' or '.join(found_variants)}, not of {model}"
+        return message, f"set model={found_variants[0]}, or give the weights of {model}"
     counts = f" ({found.variables} variables, not {wanted.variables})" if found.variables != wanted.variables else ""
     return (
         f"does not fit {model}{counts}{listed}",
-        f"give the weights of {model}" if ours else "is it the checkpoint of another variant?",
+        f"give the weights of {model}" if wanted_variants else "is it the checkpoint of another variant?",
     )
 
 
 def find_other_types(contents: Contents, index: Index) -> list[str]:
-    """The keys of variables whose values are not float32, which no variant has."""
-    return [own.removesuffix(VALUE) for own in contents.variables.values() if index.tensors[own].dtype != FLOAT32]
+    """The keys of the variables that are not float32. In every variant all are float32."""
+    return [key.removesuffix(VALUE) for key in contents.variables.values() if index.tensors[key].dtype != FLOAT32]
 
 
 def are_published_values(contents: Contents, index: Index) -> bool:
-    """Whether these are the values of the published weights, by the checksum that the index has of each.
+    """Whether the values are those of the published weights, by the checksums in the index.
 
-    False where these are not known: they are for A2 only.
+    The published checksums are known only for A2; for other variants it returns False.
     """
-    lines = (f"{key.removesuffix(VALUE)} {index.tensors[own].crc32c}" for key, own in contents.variables.items())
+    lines = (f"{key.removesuffix(VALUE)} {index.tensors[stored].crc32c}" for key, stored in contents.variables.items())
     return _fingerprint(lines) in PUBLISHED_VALUES.values()
 
 

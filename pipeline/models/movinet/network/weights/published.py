@@ -1,4 +1,4 @@
-"""Where published weights are kept once fetched, and which files are known to be the published ones. No TensorFlow."""
+"""The cache of fetched weights, and checksums of published files. Does not import TensorFlow."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from pipeline.models.movinet.network.weights.fetching import Expected
 
 
 def is_url(weights: str) -> bool:
-    """Whether `model.weights` is an address. Raises UserError where it is one that cannot be read."""
+    """Whether `model.weights` is a URL. Raises UserError for an invalid one."""
     try:
         return urlparse(weights).scheme in ("http", "https")
     except ValueError as error:
@@ -24,14 +24,14 @@ def weights_cache() -> Path:
 
 
 def cached_file(url: str) -> Path:
-    """Where what is fetched from `url` is kept."""
+    """The path in the cache of the file at `url`."""
     return weights_cache() / hashlib.sha256(url.encode()).hexdigest()[:16] / (Path(urlparse(url).path).name or "weights")
 
 
 def expected(url: str, root: str = PUBLISHED_ROOT) -> Expected | None:
-    """What is known of the file at `url`, if it is one of those published at `root`."""
-    known = PUBLISHED_FILES.get(url.removeprefix(f"{root}/"))
-    return None if known is None else Expected(*known)
+    """Size and SHA-256 of the file at `url`; None unless it is published at `root` and they are known."""
+    entry = PUBLISHED_FILES.get(url.removeprefix(f"{root}/"))
+    return None if entry is None else Expected(*entry)
 
 
 def kaggle_cache() -> Path:
@@ -39,13 +39,13 @@ def kaggle_cache() -> Path:
 
 
 def cached_kaggle_folder(handle: str) -> Path | None:
-    """Where kagglehub has a model, whole, of `handle` (with its version); None where it has not."""
+    """kagglehub's folder of a completely fetched model; None if there is none. handle: with its version."""
     folder = kaggle_cache() / "models" / handle
     return folder if folder.is_dir() and folder.with_name(f"{folder.name}.complete").exists() else None
 
 
 def is_published_file(path: Path) -> bool | None:
-    """Whether a file with a published tarball's name is that tarball; None where nothing is known of such a name."""
+    """Whether a file with the name of a published tarball has its content; None if no such name or content is known."""
     if path.name not in PUBLISHED_FILES or not path.is_file():
         return None
     size, digest = PUBLISHED_FILES[path.name]

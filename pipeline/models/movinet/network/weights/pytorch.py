@@ -1,8 +1,7 @@
-"""Reads the state dicts of MoViNet-pytorch (github.com/Atze00/MoViNet-pytorch), which hold the hub's weights, without PyTorch.
+"""Reads state dicts of MoViNet-pytorch (github.com/Atze00/MoViNet-pytorch), which contain TensorFlow Hub's weights.
 
-A file of `torch.save` is a zip archive: a pickle of the tensors' names and shapes, and a file of bytes for each storage. A pickle
-can run any code, so that this one may build nothing but tensors, storages and an ordered dictionary. Nothing here imports
-TensorFlow or PyTorch.
+A file of `torch.save` is a zip archive with a pickle of the tensors' names and shapes, and a binary file for each storage. A
+pickle can run any code, so only tensors, storages and ordered dictionaries are unpickled. Does not import TensorFlow or PyTorch.
 """
 
 import io
@@ -20,7 +19,7 @@ from pipeline.console import UserError
 from pipeline.models.movinet.network.weights.saved_model_names import checkpoint_keys
 
 _STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
-_MOST_BYTES = 1 << 30  # of a storage; the largest published network has 0.13 GB in all
+_MOST_BYTES = 1 << 30  # of a storage; the largest published network has 0.13 GB in total
 _SCOPES = {
     "conv1": "stem/stem",
     "conv7": "head/project",
@@ -38,7 +37,7 @@ _PARAMETER = re.compile(r"(.+)\.conv_([12])\.(?:(conv[23]d)\.(weight|bias)|norm\
 
 
 def is_pytorch(path: Path) -> bool:
-    """Whether a file is one of `torch.save`, by its content."""
+    """Whether the content of a file is that of `torch.save`."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -46,7 +45,7 @@ def is_pytorch(path: Path) -> bool:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds arrays of a state dict; refuses whatever else a pickle asks for."""
+    """Unpickles a state dict with arrays as tensors; refuses all other types."""
 
     def __init__(self, content: bytes, read: Callable[[str], bytes]):
         super().__init__(io.BytesIO(content))
@@ -59,15 +58,15 @@ class _Unpickler(pickle.Unpickler):
             return _tensor
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no state dict of float32 tensors needs")
+        raise pickle.UnpicklingError(f"it uses {module}.{name}, which no state dict of float32 tensors needs")
 
     def persistent_load(self, identity: tuple) -> np.ndarray:
-        _, kind, key, _, _ = identity  # "storage", its type, the name of its file, the device, the number of elements
-        return np.frombuffer(self._read(f"data/{key}"), kind)
+        _, dtype, key, _, _ = identity  # "storage", its type, the name of its file, the device, the number of elements
+        return np.frombuffer(self._read(f"data/{key}"), dtype)
 
 
 def _tensor(storage: np.ndarray, offset: int, shape: tuple, stride: tuple, *_: object) -> np.ndarray:
-    """A copy of the tensor at `offset` of a storage; `stride` in elements. Raises IndexError where it reaches beyond it."""
+    """A copy of the tensor at `offset` of a storage. stride: in elements. Raises IndexError if it exceeds the storage."""
     last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     if min((offset, *stride, *(size - 1 for size in shape))) < 0 or last >= storage.size or prod(shape) > storage.size:
         raise IndexError(f"a tensor of shape {tuple(shape)} does not fit its storage of {storage.size}")
@@ -97,16 +96,15 @@ def _state_dict(path: Path) -> dict[str, np.ndarray]:
         AttributeError,
         EOFError,
     ) as error:
-        raise UserError(
-            f"{path} is a PyTorch file that cannot be read: {error}", advice="give a state dict of MoViNet-pytorch"
-        ) from error
+        message = f"{path} is a PyTorch file that cannot be read: {error}"
+        raise UserError(message, advice="give a state dict of MoViNet-pytorch") from error
     if not isinstance(found, dict) or not all(isinstance(value, np.ndarray) for value in found.values()):
         raise UserError(f"{path} is a PyTorch file, but no state dict", advice="save model.state_dict()")
     return {str(key): value for key, value in found.items()}
 
 
-def _named(key: str, value: np.ndarray) -> tuple[str, np.ndarray] | None:
-    """The hub's name of a parameter, and its value in TensorFlow's order of axes; None for what is not of a MoViNet."""
+def _convert(key: str, value: np.ndarray) -> tuple[str, np.ndarray] | None:
+    """TensorFlow's name of a parameter, and its value with TensorFlow's order of axes; None if it is not of a MoViNet."""
     block = _BLOCK.fullmatch(key)
     prefix, rest = (f"b{block[1]}/l{block[2]}/", block[3]) if block else ("", key)
     if block and rest == "alpha":
@@ -131,15 +129,15 @@ def _named(key: str, value: np.ndarray) -> tuple[str, np.ndarray] | None:
 
 
 def read_pytorch(path: Path) -> dict[str, np.ndarray]:
-    """The values of a state dict by the keys of a training checkpoint, in TensorFlow's shapes.
+    """The values of a state dict in TensorFlow's shapes, by the keys of a training checkpoint.
 
     Raises:
-      UserError: not a state dict, one that would run code, or one of another network.
+      UserError: not a state dict, one with other types than tensors, or one of another network.
     """
     names, values = {}, {}
     for key, value in _state_dict(path).items():
         if not key.endswith(".num_batches_tracked"):  # a counter of PyTorch's batch norm
-            names[key], values[key] = _named(key, value) or (key, value)
+            names[key], values[key] = _convert(key, value) or (key, value)
     keys = checkpoint_keys(names)
     unknown = [key for key in values if key not in keys]
     if unknown:

@@ -1,10 +1,11 @@
-"""Which variable of a MoViNet classifier each variable of a SavedModel is, told by its name.
+"""Maps the names of a SavedModel's variables to the keys of a training checkpoint.
 
-A training checkpoint holds each variable under its path in the object (`model/layer_with_weights-0/layer_with_weights-3/
-_expansion/_conv/kernel`). The hub's SavedModels, and what others made of them, hold numbered lists (`variables/17`), whose order
-changed between the versions of Keras and the Model Garden; only names such as `b0/l2/bneck/expansion/conv3d/kernel` tell which
-is which. They too changed: blocks were `b0/l2`, then `block0_layer2`; convolutions are numbered as often as a program built them
-(`conv2d_3`); batch norms of stream networks lie inside the convolution's scope or beside it.
+A training checkpoint has each variable under its path in the object (`model/layer_with_weights-0/layer_with_weights-3/
+_expansion/_conv/kernel`). TensorFlow Hub's SavedModels, and models derived from them, have numbered lists (`variables/17`), whose
+order depends on the versions of Keras and the Model Garden. There only the names identify the variables, for example
+`b0/l2/bneck/expansion/conv3d/kernel`. The names depend on the version, too: blocks are `b0/l2` or `block0_layer2`; convolutions
+are numbered if a program built several (`conv2d_3`); batch norms of stream networks are inside the convolution's scope or next to
+it.
 """
 
 import re
@@ -16,7 +17,7 @@ _BACKBONE, _HEAD = "model/layer_with_weights-0", "model/layer_with_weights-1"
 _BLOCK = re.compile(r"(?:b(\d+)/l(\d+)|block(\d+)_layer(\d+))/(.+)")
 _CONVOLUTION = re.compile(r"(?:depthwise_)?conv[23]d(_temporal)?(?:_\d+)?")
 _NUMBERED = re.compile(r"(.*?)(\d+)")
-_ATTRIBUTES = {  # name -> attribute of the object that holds it; what a scope adds to the name alone is empty
+_ATTRIBUTES = {  # name scope -> attribute of the object; empty if the scope has no object of its own
     "bneck": "",
     "stem": "_stem",
     "expansion": "_expansion",
@@ -37,13 +38,13 @@ _REZERO, _POSITION = "_mobile_bottleneck/_rezero/scale", "_attention/_pos_encodi
 
 
 def name_in_key(key: str) -> str:
-    """The variable's name where a wrapper has made it an attribute: `.../b0.Sl0.Sscale:0/.ATTRIBUTES/...` is `b0/l0/scale`."""
+    """The variable's name if a wrapper has used it as an attribute: `.../b0.Sl0.Sscale:0/.ATTRIBUTES/...` is `b0/l0/scale`."""
     last = key.removesuffix(VALUE).rpartition("/")[2]
     return last.replace(".S", "/").replace("..", ".").removesuffix(":0")
 
 
 def _attributes(name: str) -> str | None:
-    """The path below a layer, of a name below that layer's; None where it is not one of MoViNet's."""
+    """Converts a variable's name within a layer to its path in the layer; None if it is not of a MoViNet."""
     if name == "scale":
         return _REZERO
     *scopes, variable = name.split("/")
@@ -68,10 +69,10 @@ def _order(key: str) -> tuple[str, int]:
 
 
 def checkpoint_keys(names: Mapping[str, str]) -> dict[str, str]:
-    """The key in a training checkpoint for each variable of a SavedModel, by its key there; unknown names are left out.
+    """The keys of a training checkpoint, by key in the SavedModel, of all variables whose names are known.
 
     Args:
-      names: of all variables, by their keys in the SavedModel.
+      names: of all variables, by key in the SavedModel.
     """
     blocks = {}  # SavedModel's key -> (block, layer)
     for key, name in names.items():
@@ -79,27 +80,27 @@ def checkpoint_keys(names: Mapping[str, str]) -> dict[str, str]:
             blocks[key] = (int(match[1] or match[3]), int(match[2] or match[4]))
     layers = {block: number for number, block in enumerate(sorted(set(blocks.values())), start=1)}  # 0 is the stem
     ordered = sorted(names, key=_order)
-    found = {}
-    for place, key in enumerate(ordered):
+    training_keys = {}
+    for index, key in enumerate(ordered):
         name = names[key]
         if key in blocks:
-            layer, below = f"{_BACKBONE}/layer_with_weights-{layers[blocks[key]]}", _BLOCK.fullmatch(name)[5]
+            layer, within = f"{_BACKBONE}/layer_with_weights-{layers[blocks[key]]}", _BLOCK.fullmatch(name)[5]
         elif name.startswith("stem/"):
-            layer, below = f"{_BACKBONE}/layer_with_weights-0", name.removeprefix("stem/")
+            layer, within = f"{_BACKBONE}/layer_with_weights-0", name.removeprefix("stem/")
         elif name.startswith("head/"):
-            layer, below = f"{_BACKBONE}/layer_with_weights-{len(layers) + 1}", name.removeprefix("head/")
+            layer, within = f"{_BACKBONE}/layer_with_weights-{len(layers) + 1}", name.removeprefix("head/")
         elif match := re.fullmatch(r"classifier_head(?:_\d+)?/(.+)", name):
-            layer, below = _HEAD, match[1]
-        elif re.fullmatch(r"scale(_\d+)?", name) and 0 < place < len(ordered) - 1:
-            # A positional encoding's scale is built outside of its block's scope. Lists hold each layer's variables together, and
-            # this one in their midst, so that those before and after it are of the same block.
-            before, after = blocks.get(ordered[place - 1]), blocks.get(ordered[place + 1])
+            layer, within = _HEAD, match[1]
+        elif re.fullmatch(r"scale(_\d+)?", name) and 0 < index < len(ordered) - 1:
+            # A positional encoding's scale is built outside of its block's name scope. But lists keep the variables of a layer
+            # together, so its neighbours are of the same block.
+            before, after = blocks.get(ordered[index - 1]), blocks.get(ordered[index + 1])
             if before is not None and before == after:
-                found[key] = f"{_BACKBONE}/layer_with_weights-{layers[before]}/{_POSITION}{VALUE}"
+                training_keys[key] = f"{_BACKBONE}/layer_with_weights-{layers[before]}/{_POSITION}{VALUE}"
             continue
         else:
             continue
-        path = _attributes(below)
+        path = _attributes(within)
         if path is not None:
-            found[key] = f"{layer}/{path}{VALUE}"
-    return found
+            training_keys[key] = f"{layer}/{path}{VALUE}"
+    return training_keys
