@@ -87,14 +87,14 @@ def _step(load: Load, convolutions: str, settings: Finetune | None) -> Callable[
     import tf_keras
 
     from pipeline.training.optimizer import build_optimizer
-    from pipeline.training.runtime import start_training_sooner
+    from pipeline.training.runtime import disable_grappler_on_cpu
 
     labels = tf.range(load.batch)
     if settings is None:
         optimizer = tf_keras.optimizers.Adam()
         loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
-        start_training_sooner()
+        disable_grappler_on_cpu()
         optimizer = build_optimizer(settings, steps=1000)
         loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
         labels = tf.one_hot(labels, KINETICS_CLASSES)

@@ -88,7 +88,7 @@ def _clip_rows(description: ClassifierDescription, classifier: Path, test: Score
     shutil.copytree(classifier / "saved_model", part / SAVED_MODEL)
     note = (
         f"{description.model} needs whole clips, so only this SavedModel of whole clips was exported; for TensorFlow Lite and "
-        f"frame by frame {settings_of(description).to_stream}"
+        f"frame by frame {settings_of(description).streaming_advice}"
     )
     say(note)
     return [_row(SAVED_MODEL, part / SAVED_MODEL, test, agreement=1.0, accuracy_drop=0.0, note=note)]

@@ -90,10 +90,10 @@ def run(
     """
     from pipeline.training.loop import Training
     from pipeline.training.replicas import convert_worker_errors, open_replicas
-    from pipeline.training.runtime import enable_determinism, start_training_sooner
+    from pipeline.training.runtime import disable_grappler_on_cpu, enable_determinism
 
     enable_determinism()
-    start_training_sooner()
+    disable_grappler_on_cpu()
     replicas = open_replicas(params.finetune)
     _check_precision(params.finetune)
     head_only = params.finetune.trainable == "head"

@@ -116,7 +116,8 @@ def test_embedding_gives_the_same_rows_and_resumes(records, tmp_path, workers, m
     import tensorflow as tf
 
     from pipeline.embedding import chunks
-    from pipeline.embedding.rows import EmbeddingJob, embed_split
+    from pipeline.embedding.rows import EmbeddingJob
+    from pipeline.embedding.splits import embed_split
     from pipeline.files import read_json, write_json
     from pipeline.training.datasets import ViewRecipe
     from pipeline.video.sampling import Sampling

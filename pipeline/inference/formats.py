@@ -162,7 +162,7 @@ def _open_published(name: str, weights: str, labels: Path | None) -> Predictor:
         return StreamingPredictor(stepper, found.about, found.classes, **expected_input)
 
     def stream() -> Stepper:
-        raise UserError(f"{name} takes whole clips", advice=f"to run frame by frame, use {found.to_stream}")
+        raise UserError(f"{name} takes whole clips", advice=f"to run frame by frame, use {found.streaming_advice}")
 
     return ClipPredictor(found.probabilities, stream, found.about, found.classes, **expected_input)
 

@@ -102,7 +102,7 @@ class ModelSettings(Section):
         raise NotImplementedError
 
     @property
-    def to_stream(self) -> str:
+    def streaming_advice(self) -> str:
         """Advice for the user of a classifier that does not stream: how to get one that does."""
         raise NotImplementedError
 
@@ -177,7 +177,7 @@ class Pretrained(NamedTuple):
       fps: frames per second. size: side of a frame in pixels.
       stream: None if it runs on views.
       probabilities: views float32 (V, T, size, size, 3) -> float32 (V, N); None if it runs frame by frame.
-      to_stream: options of predict that select a network that runs frame by frame; empty if this one does.
+      streaming_advice: options of predict that select a network that runs frame by frame; empty if this one does.
     """
 
     about: str
@@ -186,7 +186,7 @@ class Pretrained(NamedTuple):
     size: int
     stream: Stream | None
     probabilities: Callable[[np.ndarray], np.ndarray] | None
-    to_stream: str = ""
+    streaming_advice: str = ""
 
 
 def _module(family: str, name: str) -> ModuleType:

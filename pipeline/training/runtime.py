@@ -12,7 +12,7 @@ def enable_determinism() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def start_training_sooner() -> None:
+def disable_grappler_on_cpu() -> None:
     """Disables Grappler on a CPU. It takes 10 s for a MoViNet's training step and does not speed it up; inference needs it."""
     if not tf.config.list_physical_devices("GPU"):
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

@@ -47,9 +47,9 @@ def main() -> None:
     from pipeline.training.datasets import ViewRecipe, training_epoch, validation_views
     from pipeline.training.loop import Task, Training, train
     from pipeline.training.replicas import convert_worker_errors, open_replicas
-    from pipeline.training.runtime import start_training_sooner
+    from pipeline.training.runtime import disable_grappler_on_cpu
 
-    start_training_sooner()
+    disable_grappler_on_cpu()
     model_options, folder, records, fatal = (settings.pop(name) for name in ("network", "folder", "records", "fatal_epoch"))
     params = parse_params(settings)
     replicas = open_replicas(params.finetune)

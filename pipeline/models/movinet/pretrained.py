@@ -35,5 +35,5 @@ def open_pretrained(name: str, weights: str, labels: Path | None) -> Pretrained:
     def probabilities(views: np.ndarray) -> np.ndarray:
         return compute(tf.constant(views)).numpy()
 
-    to_stream = f"--pretrained {variant.family}_stream"
-    return Pretrained(about, classes, variant.fps, variant.resolution, None, probabilities, to_stream)
+    streaming_advice = f"--pretrained {variant.family}_stream"
+    return Pretrained(about, classes, variant.fps, variant.resolution, None, probabilities, streaming_advice)

@@ -62,7 +62,7 @@ class Settings(ModelSettings):
         return self.variant.stream
 
     @property
-    def to_stream(self) -> str:
+    def streaming_advice(self) -> str:
         return f"fine-tune a stream network (model={self.variant.family}_stream)"
 
     def check_training(self, finetune: Finetune) -> None:

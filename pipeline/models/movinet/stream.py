@@ -224,7 +224,7 @@ class StreamingClassifier(tf.Module):
 def _check_stream(variant: Variant) -> None:
     if not variant.stream:
         raise UserError(
-            f"{variant.id} sees whole clips and cannot run frame by frame", advice=Settings.of_id(variant.id).to_stream
+            f"{variant.id} sees whole clips and cannot run frame by frame", advice=Settings.of_id(variant.id).streaming_advice
         )
 
 
