@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hydra_plugins.local_path import UNCHANGING
 from pipeline.models.family import FAMILIES
 from pipeline.tracking.classifiers import DECODER
 from tests.imports import ROOT, closure, modules
@@ -102,6 +103,11 @@ def test_every_stage_that_computes_depends_on_the_versions_of_what_computes():
     assert numeric == [line for line in pinned if line.partition("==")[0] in {one.partition("==")[0] for one in numeric}]
     assert {one.partition("==")[0] for one in numeric} >= {"tensorflow", "tf-keras", "numpy", "av"}
     assert [stage for stage in STAGES if "numeric.lock" not in STAGES[stage]["deps"]] == ["download", "report"]
+
+
+def test_where_no_weights_can_be_watched_nothing_is_added_to_the_dependencies():
+    watching = [one["deps"] for one in STAGES.values() if "${model.watch}" in one["deps"]]
+    assert len(watching) == 2 and all(UNCHANGING in deps for deps in watching)
 
 
 @pytest.mark.parametrize("section", ["speed", "cluster"])

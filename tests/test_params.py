@@ -54,10 +54,10 @@ def test_local_weights_are_watched(tmp_path):
         (file, file),
         (tmp_path, tmp_path),
         (prefix, prefix.parent),
-        ("pretrained", "stages/embed.py"),
-        ("random", "stages/embed.py"),
-        ("https://example.org/w.tar.gz", "stages/embed.py"),
-        (tmp_path / "gone.tar.gz", "stages/embed.py"),
+        ("pretrained", "numeric.lock"),
+        ("random", "numeric.lock"),
+        ("https://example.org/w.tar.gz", "numeric.lock"),
+        (tmp_path / "gone.tar.gz", "numeric.lock"),
     ):
         assert composed("data=ucf101_subset", f"model.weights={weights}")["model"]["watch"] == str(watched)
 
