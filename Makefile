@@ -15,11 +15,12 @@ help:  ## list the commands
 
 env: $(VENV)/installed  ## create the environment in .venv from requirements.lock
 
+# PIP_USE_PEP517: pip before 23.1 would build some packages with setup.py, whose build requirements it does not install.
 $(VENV)/installed: requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: needs Python 3.11 or 3.12 (make $(MAKECMDGOALS) PYTHON=/path/to/python3.12)"; exit 1; }
 	@echo "installing into $(VENV) with $(PYTHON); about 4 GB, a few minutes"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@PIP_USE_PEP517=1 $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
 run: env  ## run the whole pipeline on the default data set; prints the report's path
