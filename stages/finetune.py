@@ -24,7 +24,7 @@ from pipeline.artifacts import (
     is_cached,
 )
 from pipeline.cluster import software
-from pipeline.console import RESUMES, UserError, run_command, say
+from pipeline.console import RESUMES, UserError, run_command, say, without_credentials
 from pipeline.files import atomic_file, content_key, resumable_scratch, scratch, sha256
 from pipeline.params import Params, load_params
 from pipeline.settings import Finetune
@@ -41,11 +41,7 @@ def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EM
     parts = [VERSION, tf.__version__, params.seed, params.data.flip, params.evaluate.views, params.finetune.model_dump()]
     parts += [vars(params.sampling), params.model.model_dump(), params.augment.model_dump()]
     if params.finetune.trainable == "head":
-        names = ["embed.json"]
-        if is_cached(embeddings):
-            names += [file.name for file in embeddings.glob("ckpt-1.*")]
-            names += [file.name for split in ("train", "validation") for file in embeddings.glob(f"{split}*.npy")]
-        return content_key(parts, [(name, sha256(embeddings / name)) for name in sorted(names)])
+        return content_key(parts, [(path.name, sha256(path)) for path in sorted(embeddings.iterdir()) if path.is_file()])
     summary = FramesSummary.of(frames)
     digests = [sha256(path) for split in ("train", "validation") for path in summary.files(frames, split)]
     return content_key(parts, initial_weights_digest(params.model), digests)
@@ -68,6 +64,25 @@ def _check_precision(settings: Finetune) -> None:
     if settings.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
         message = "finetune.precision = mixed_float16 needs a GPU, and TensorFlow finds none"
         raise UserError(message, advice="set finetune.precision=float32")
+
+
+def describe_classifier(params: Params, classes: list[str]) -> ClassifierDescription:
+    """What classifier.json states before training. Credentials in the URL of the weights are left out: the file is shared."""
+    weights = without_credentials(params.model.weights)
+    return ClassifierDescription(
+        classes=classes,
+        family=params.model.family,
+        model=params.model.id,
+        settings=params.model.model_dump() | {"weights": weights},
+        trainable=params.finetune.trainable,
+        fps=params.frames.fps,
+        size=params.frames.size,
+        count=params.frames.count,
+        views=params.evaluate.views,
+        sampling=params.frames.sampling,
+        short_clips=params.model.short_clips,
+        activation=params.model.activation,
+    )
 
 
 def run(
@@ -101,20 +116,7 @@ def run(
         message = f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}"
         raise UserError(message, advice="run `dvc repro`")
     classes = FramesSummary.of(frames).classes
-    description = ClassifierDescription(
-        classes=classes,
-        family=params.model.family,
-        model=params.model.id,
-        settings=params.model.model_dump(),
-        trainable=params.finetune.trainable,
-        fps=params.frames.fps,
-        size=params.frames.size,
-        count=params.frames.count,
-        views=params.evaluate.views,
-        sampling=params.frames.sampling,
-        short_clips=params.model.short_clips,
-        activation=params.model.activation,
-    )
+    description = describe_classifier(params, classes)
     training = Training(params.model, params.finetune, params.seed, folder, params.speed.checkpoint_minutes, on_epoch)
     if head_only:
         from pipeline.training.top import train_top
