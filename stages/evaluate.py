@@ -29,6 +29,7 @@ from pipeline.evaluation.metrics import score
 from pipeline.evaluation.predictions import predictions_frame, write_predictions
 from pipeline.models.family import predict
 from pipeline.params import Params, load_params
+from pipeline.training.cached_features import read_features
 
 SPLITS = ("test", "validation")
 
@@ -42,13 +43,12 @@ def predict_features(
       - A frame with the columns clip, group and label, a row per clip.
       - Probabilities float32 (clips, classes), the mean over the views.
     """
-    features = np.load(embeddings / f"{split}.npy")
-    clips, views = features.shape[:2]
-    mask_file = embeddings / f"{split}_mask.npy"
-    mask = np.load(mask_file).reshape(clips * views, -1) if mask_file.exists() else None
+    cached = read_features(embeddings, split)
+    clips, views = cached.labels.shape
     rows = pd.read_csv(embeddings / f"{split}.csv", dtype=str, keep_default_na=False)
-    rows["label"] = np.load(embeddings / f"{split}_labels.npy")[:, 0]
-    each = predict(classifier, description, features.reshape(-1, *features.shape[2:]), mask)
+    rows["label"] = cached.labels[:, 0]
+    flat = cached.flat()
+    each = predict(classifier, description, flat.features, flat.mask)
     return rows, each.reshape(clips, views, -1).mean(axis=1)
 
 
