@@ -143,12 +143,9 @@ def test_views(frames: tf.Tensor, sampling: Sampling, views: int) -> tf.Tensor:
     All clips have the same length and need no padding: if the model pads short clips, views are at most as long as the clips.
     """
     shape, size = tf.shape(frames), sampling.size
+    indices = uniform_clip_indices(shape[1], sampling, views)
     if sampling.pads:
-        count = tf.minimum(shape[1], sampling.count)
-        spare = shape[1] - count if sampling.where == "uniform" else 0
-        starts = (2 * tf.range(views) + 1) * spare // (2 * views)
-        indices = starts[:, None] + tf.range(count)[None, :]
-    else:
-        count, indices = sampling.count, uniform_clip_indices(shape[1], sampling, views)
+        indices = indices[:, : shape[1]]  # the rest is padding
     chosen = tf.reshape(tf.gather(frames, tf.reshape(indices, [-1]), axis=1), [-1, shape[2], shape[3], 3])
+    count = tf.shape(indices)[1] if sampling.pads else sampling.count
     return tf.reshape(centre_square(chosen, size), [-1, views, count, size, size, 3])
