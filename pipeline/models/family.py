@@ -72,7 +72,8 @@ class ModelSettings(Section):
       id: name of the model, also in MLflow.
       fps, resolution: frames per second and side of the frames, in pixels, with which the network was pretrained.
       weights: the initial weights; each family documents the values it accepts.
-      watch: `weights` if it is a local path, else empty. DVC runs embed and finetune again if this path changes.
+      watch: a path that DVC watches: embed and finetune run again if its content changes. It is that of `weights`, if that is a
+        local path; conf/ derives it (hydra_plugins/local_path.py).
       short_clips: see `Sampling.short_clips`.
       PRETRAINED: ids whose published weights classify videos.
     """
@@ -259,12 +260,7 @@ def open_stream(classifier: Path, description: ClassifierDescription) -> Stream:
 
 def pretrained_ids() -> dict[str, str]:
     """The ids of published classifiers, with their families."""
-    return {
-        name: family
-        for family in FAMILIES
-        if (_package(family) / "pretrained.py").exists()
-        for name in settings_class(family).PRETRAINED
-    }
+    return {name: family for family in FAMILIES for name in settings_class(family).PRETRAINED}
 
 
 def open_pretrained(name: str, weights: str, labels: Path | None) -> Pretrained:
@@ -287,7 +283,3 @@ def open_pretrained(name: str, weights: str, labels: Path | None) -> Pretrained:
 def check_weights(model: ModelSettings) -> CheckResult:
     """Checks that `model.weights` exists and fits the network, without TensorFlow and without fetching it."""
     return _module(model.family, "check").check_weights(model)
-
-
-def _package(family: str) -> Path:
-    return Path(models.__path__[0]) / family
