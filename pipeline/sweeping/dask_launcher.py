@@ -1,10 +1,10 @@
-"""Jobs of a Hydra application on a Dask cluster, each in a process of its own that a worker starts and supervises.
+"""Runs the jobs of a Hydra application on a Dask cluster, each in a separate process that a worker starts and supervises.
 
-A process of its own, because Hydra's state is global to a process and Dask runs calls in threads; and because a job may end its
-process, as a killed sweep's does, which must not take the worker with it.
+Separate processes, because Hydra's state is global to a process while Dask runs calls in threads, and because a job may end its
+process, which must not end the worker.
 
-Invariants: results come in the jobs' order; a job that fails, or whose process dies, takes no other with it; a job whose worker
-is lost runs again on another one; jobs of a sweep that is gone end, also on other machines, and so do those of a lost worker.
+Invariants: results are in the order of the jobs. A job that fails, or whose process dies, does not affect other jobs. A job whose
+worker is lost runs again on another worker. The jobs of a killed sweep or a lost worker are terminated, on every machine.
 """
 
 import functools
@@ -37,7 +37,7 @@ from pipeline.sweeping.plan import SWEEP_VARIABLE
 if TYPE_CHECKING:
     from distributed import Worker
 
-# Taken from the sweep's environment, or unset as there; all others, credentials among them, are each worker's own.
+# These variables are copied from the sweep's environment. All others, such as credentials, come from the worker's environment.
 CARRIED = (SWEEP_VARIABLE, "MLFLOW_TRACKING_URI", "DVC_ROOT")
 JOB, RESULT = "job", "result"  # files for a job's process: a pickled function, and its pickled result
 
@@ -53,7 +53,7 @@ def launch(
 ) -> list[JobReturn]:
     """Runs the jobs, numbered from `first`, on the cluster at `address` or on a new one of `n_jobs` workers on this machine.
 
-    A cluster that cannot be used or is lost ends the process with one line: Hydra would print an exception with its traceback.
+    If the cluster cannot be used or is lost, the process exits with a one-line error; Hydra would print a traceback.
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
@@ -79,13 +79,13 @@ def launch(
 
 
 def _cluster(address: str | None, n_jobs: int, config: DictConfig) -> Cluster:
-    """Raises UserError where trials would wait for themselves, or for no workers."""
+    """Raises UserError for settings with which trials would wait forever."""
     if n_jobs != -1 and n_jobs < 1:
-        raise UserError(f"hydra.launcher.n_jobs = {n_jobs}: must be 1 or more, or -1 for one a core")
+        raise UserError(f"hydra.launcher.n_jobs = {n_jobs}: must be 1 or more, or -1 for one per core")
     if address is not None and address == OmegaConf.select(config, "cluster.address"):
         raise UserError(
-            f"cluster.address = {address}: trials may have every worker there, and then decoding would wait for ever",
-            advice="leave cluster=local, or start a scheduler for each",
+            f"cluster.address = {address}: trials may occupy every worker there, and decoding would then wait forever",
+            advice="keep cluster=local, or start a second scheduler",
         )
     return Cluster(engine="dask", address=address, workers=None if address is not None or n_jobs == -1 else n_jobs)
 
@@ -111,7 +111,7 @@ def _run_on_worker(job: bytes, variables: dict[str, str | None], folder: str) ->
     with TemporaryDirectory() as exchange:
         (Path(exchange) / JOB).write_bytes(job)
         command = [sys.executable, "-m", "pipeline.sweeping.dask_launcher", exchange, str(os.getpid())]
-        # In a session of its own, so that a Ctrl-C that closes the worker is not the job's.
+        # In a new session, so that a Ctrl-C at the worker does not reach the job.
         process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
         while _is_wanted(worker, task):
             try:
@@ -121,15 +121,15 @@ def _run_on_worker(job: bytes, variables: dict[str, str | None], folder: str) ->
             return platform.node(), status, (Path(exchange) / RESULT).read_bytes() if status == 0 else b""
         process.terminate()
         try:
-            process.wait(GRACE + 5)  # its guard lets the stages keep their checkpoints
+            process.wait(GRACE + 5)  # the guard gives the stages GRACE seconds to save their checkpoints
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    raise Reschedule()  # to another worker, where this one is closing; a cancelled job is forgotten
+    raise Reschedule()  # on another worker if this one is closing; Dask drops a cancelled job
 
 
 def _is_wanted(worker: "Worker", task: str) -> bool:
-    """False where Dask has cancelled the job, as it does when the client that submitted it is gone, or the worker is closing."""
+    """Whether the job should continue: not if Dask cancelled it, because its client disconnected, or if the worker is closing."""
     from distributed.core import Status
 
     known, leaving = worker.state.tasks.get(task), (Status.closing, Status.closed, Status.failed)
@@ -137,15 +137,15 @@ def _is_wanted(worker: "Worker", task: str) -> bool:
 
 
 def main() -> None:
-    """The job's process: runs the job of a folder, and ends when the worker that started it does."""
+    """Runs the job in a folder, in a separate process that ends with the worker."""
     folder, worker = Path(sys.argv[1]), int(sys.argv[2])
 
-    def end_with_the_worker() -> None:
+    def exit_with_worker() -> None:
         while os.getppid() == worker:
             time.sleep(POLL)
         os._exit(1)
 
-    threading.Thread(target=end_with_the_worker, daemon=True).start()
+    threading.Thread(target=exit_with_worker, daemon=True).start()
     result = cloudpickle.loads((folder / JOB).read_bytes())()
     with atomic_file(folder / RESULT) as part:
         part.write_bytes(cloudpickle.dumps(result))

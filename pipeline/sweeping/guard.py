@@ -1,9 +1,9 @@
-"""Runs a trial's command and ends it, with all that it started, when the sweep that wanted it is gone.
+"""Runs a trial's command, and terminates it and its child processes when the sweep no longer runs.
 
-A killed sweep leaves nothing running: this process, in a session of its own, watches the sweep and the process that runs the
-trial, and interrupts the command's whole group when either ends. DVC then puts the working copy back, the stages keep their
-checkpoints, and the killed sweep's MLflow run is marked KILLED. The guard holds a lock of the trial for as long as it lives, so
-that whoever runs the trial again waits for it.
+Invariants: a killed sweep leaves no process running. The guard runs in a session of its own, monitors the sweep and the process
+that runs the trial, and interrupts the command's process group when either ends. DVC then restores the working copy, the stages keep
+their checkpoints, and the killed sweep's MLflow run is marked KILLED. The guard holds the trial's lock while it runs, so a second
+run of the trial waits for it.
 """
 
 import argparse
@@ -32,12 +32,12 @@ def guard_command(command: list[str], lock: Path, sweep: str) -> list[str]:
 
 
 def await_guard(lock: Path) -> None:
-    """Waits until a guard that was left behind, if any, has ended its trial."""
+    """Waits until the guard of an earlier, killed run has terminated the trial, if there is one."""
     with open(lock, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"waiting for {lock.stem} to end, whose process was killed")
+            say(f"waiting until {lock.stem} of a killed run has ended")
             fcntl.flock(file, fcntl.LOCK_EX)
 
 
@@ -45,42 +45,42 @@ def supervise(command: list[str], sweep: str, parent: int, lock: Path) -> int:
     """Runs `command` until it, the sweep or the parent of this process ends; returns its exit status.
 
     Args:
-      sweep: its identity (see pipeline.processes); one on another machine is not watched.
-      parent: the process id of what started this one, as it states itself: the system may have given this one another parent.
+      sweep: the identity of the sweep's process (see pipeline.processes). A process on another machine cannot be monitored.
+      parent: the process id that the parent passed. It differs from `os.getppid()` once the parent has ended.
     """
     stopped = []
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: stopped.append(number))
-    # A shell's background jobs ignore interrupts, and so would the child; what is handled here is reset for it.
+    # A shell's background jobs ignore SIGINT, and a child would inherit that. A handler is reset to the default in the child.
     signal.signal(signal.SIGINT, lambda number, frame: None)
 
-    def unwanted() -> bool:
+    def must_stop() -> bool:
         return bool(stopped) or is_running(sweep) is False or os.getppid() != parent
 
     with open(lock, "a+") as file:  # on NFS a shared lock needs a file that can be read
         fcntl.flock(file, fcntl.LOCK_SH)
-        status = 1 if unwanted() else None
+        status = 1 if must_stop() else None
         child = subprocess.Popen(command, start_new_session=True) if status is None else None
         while status is None:
             try:
                 status = child.wait(timeout=POLL)
             except subprocess.TimeoutExpired:
-                status = _end(child) if unwanted() else None
+                status = _end(child) if must_stop() else None
         if is_running(sweep) is False and PARENT_VARIABLE in os.environ:
             _mark_killed(os.environ[PARENT_VARIABLE])
         return status
 
 
 def _end(child: subprocess.Popen) -> int:
-    """Interrupts the child's group as Ctrl-C does; kills what is left of it when GRACE is over."""
+    """Interrupts the child's process group, as Ctrl-C does; kills the processes that still run after GRACE seconds."""
     deadline = time.monotonic() + GRACE
     try:
         family = psutil.Process(child.pid).children(recursive=True)
-    except psutil.NoSuchProcess:  # it has just ended
+    except psutil.NoSuchProcess:  # the child has ended
         family = []
     try:
         os.killpg(child.pid, signal.SIGINT)
-    except ProcessLookupError:  # so has what it started in its group
+    except ProcessLookupError:  # the whole group has ended
         pass
     try:
         child.wait(GRACE)
@@ -108,8 +108,8 @@ def _mark_killed(run_id: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.sweeping.guard", description=__doc__.splitlines()[0])
-    parser.add_argument("--watch", required=True, help="identity of the sweep (see pipeline/processes.py)")
-    parser.add_argument("--parent", type=int, required=True, help="process id of what starts this")
+    parser.add_argument("--watch", required=True, help="identity of the sweep's process (see pipeline/processes.py)")
+    parser.add_argument("--parent", type=int, required=True, help="process id of the process that starts the guard")
     parser.add_argument("--lock", type=Path, required=True)
     parser.add_argument("command", nargs="+", help="after --")
     options = parser.parse_args()

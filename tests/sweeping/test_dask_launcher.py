@@ -126,7 +126,7 @@ def test_jobs_of_a_killed_sweep_end_and_the_workers_stay(tmp_path, address):
     ("overrides", "reason"),
     [
         (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs = 0: must be 1 or more"),
-        (["hydra.launcher.address=tcp://x:1", "cluster=dask", "cluster.address=tcp://x:1"], "decoding would wait for ever"),
+        (["hydra.launcher.address=tcp://x:1", "cluster=dask", "cluster.address=tcp://x:1"], "decoding would then wait forever"),
         (["hydra.launcher.address=nonsense://x"], "no Dask scheduler answers there"),
     ],
 )
