@@ -1,9 +1,9 @@
 """Runs a trial's command, and terminates it and its child processes when the sweep no longer runs.
 
 Invariants: a killed sweep leaves no process running. The guard runs in a session of its own, monitors the sweep and the process
-that runs the trial, and interrupts the command's process group when either ends. DVC then restores the working copy, the stages keep
-their checkpoints, and the killed sweep's MLflow run is marked KILLED. The guard holds the trial's lock while it runs, so a second
-run of the trial waits for it.
+that runs the trial, and interrupts the command's process group when either ends. DVC then restores the working copy, the stages
+keep their checkpoints, and the killed sweep's MLflow run is marked KILLED. The guard holds the trial's lock while it runs, so a
+second run of the trial waits for it.
 """
 
 import argparse
