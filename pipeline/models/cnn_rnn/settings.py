@@ -10,8 +10,9 @@ from pipeline.models.cnn_rnn.network.image_networks import NETWORKS, ImageNetwor
 from pipeline.models.family import Cost, ModelSettings
 from pipeline.settings import Finetune, PositiveInt
 
-# Bytes of memory per pixel of a batch in embed, without the built network itself.
-_FORWARD_BYTES = 400
+# Measured on 2 cores of an AMD EPYC with TensorFlow 2.20: 8 views of 16 frames, which the image network sees one view at a time.
+_FORWARD_BYTES = 92  # per pixel of the batch, without the built network itself: 33 (Inception V3) to 92 (MobileNetV2)
+_START_SECONDS = 9  # to build and trace: 2 (MobileNet) to 9 (Inception V3)
 
 
 class Settings(ModelSettings):
@@ -60,7 +61,7 @@ class Settings(ModelSettings):
         return Cost(
             gflop=network.gflop,
             pixels=network.size,
-            start=10,
+            start=_START_SECONDS,
             forward=_FORWARD_BYTES,
             step=0,
             parameters=network.parameters + recurrent,
