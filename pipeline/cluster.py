@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 15  # for a scheduler to answer
 WORKERS_SECONDS = 60  # for a first worker to appear, or another one once all are gone (a nanny restarts its own in seconds)
 CHECK_SECONDS = 2  # between checks of a cluster while waiting for a result
-PACKAGES = ("numpy", "opencv-python-headless", "tensorflow", "tf-keras")  # what decides the results
+PACKAGES = ("av", "numpy", "opencv-python-headless", "tensorflow", "tf-keras")  # what decides the results of its calls
 START = "`python -m distributed.cli.dask_worker ADDRESS --nthreads 1` in this folder"
 KEPT = "run again: finished work is kept"
 
@@ -122,7 +122,7 @@ class Workers:
                 return sum(self.client.nthreads().values())
         except (OSError, CancelledError):
             pass
-        raise UserError(f"{self.name}: the scheduler has gone", advice=KEPT)
+        raise UserError(f"{self.name}: the scheduler is no longer reachable", advice=KEPT)
 
     def in_order(self, function: Callable, calls: Iterable[Call], *, ahead: int, most_bytes: int = sys.maxsize) -> Iterator[Any]:
         """Yields `function(*call.arguments)` for each call, in order.
@@ -169,7 +169,7 @@ class Workers:
                 message = f"{call.what}: each of the workers that had it died (no memory left, or the work crashes it)"
                 raise UserError(message, advice=f"{KEPT}; with more memory a worker, or without it") from None
             except CancelledError:
-                raise UserError(f"{self.name}: the scheduler has gone", advice=KEPT) from None
+                raise UserError(f"{self.name}: the scheduler is no longer reachable", advice=KEPT) from None
 
     def _check_workers(self) -> None:
         if self._threads_now():
@@ -178,7 +178,7 @@ class Workers:
         now = time.monotonic()
         self._without_workers_since = self._without_workers_since or now
         if now - self._without_workers_since > WORKERS_SECONDS:
-            raise UserError(f"{self.name}: all workers have gone", advice=f"start workers and {KEPT}")
+            raise UserError(f"{self.name}: all workers are lost", advice=f"start workers and {KEPT}")
 
 
 @contextmanager

@@ -221,10 +221,10 @@ def test_no_workers_and_a_scheduler_that_goes_away(monkeypatch):
         local.scale(1)
         with open_cluster(dask_at(local.scheduler_address)) as opened:
             local.scale(0)
-            with pytest.raises(UserError, match="all workers have gone; start workers and run again: finished work is kept"):
+            with pytest.raises(UserError, match="all workers are lost; start workers and run again: finished work is kept"):
                 list(opened.in_order(tasks.square, [Call((2,), 0, "-")], ahead=1))
             local.close()
-            with pytest.raises(UserError, match="the scheduler has gone"):
+            with pytest.raises(UserError, match="the scheduler is no longer reachable"):
                 list(opened.in_order(tasks.square, [Call((2,), 0, "-")], ahead=1))
 
 
