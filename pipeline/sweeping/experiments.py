@@ -1,7 +1,7 @@
-"""DVC experiments as a sweep uses them: run one in a copy of the repository, find it again, read its results.
+"""Runs DVC experiments in a copy of the repository, finds them, and reads their results.
 
-Invariants: an experiment that exists is complete (DVC makes it only when its last stage has succeeded), and reading one changes
-nothing in the working copy.
+Invariants: an experiment that exists is complete, because DVC creates it after its last stage has succeeded. Reading an
+experiment does not change the working copy.
 """
 
 import json
@@ -79,13 +79,13 @@ def run_experiment(
     """Runs the pipeline as the DVC experiment `name` in a copy of the repository; returns its commit.
 
     Args:
-      folder: of the sweep; what DVC and the stages print is added to `<name>.log` there.
+      folder: of the sweep; the output of DVC and the stages is appended to `<name>.log` there.
       sweep: identity of the sweep's process (see pipeline.processes): when it ends, the experiment is interrupted.
       parent_run: MLflow run under which the stages log theirs.
-      on_stage: called with `waiting`, `starting` and then each stage that DVC comes to.
+      on_stage: called with `waiting`, `starting` and then each stage that DVC starts.
 
     Raises:
-      TrialError: a stage or DVC failed; the message is what it printed.
+      TrialError: a stage or DVC failed; the message is the error that it printed.
     """
     settings = [part for key, value in overrides.items() for part in ("-S", f"{key}={value}")]
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name, *settings]
@@ -119,7 +119,7 @@ def run_experiment(
 
 @contextmanager
 def _started(command: list[str], parent_run: str, log: TextIO) -> Iterator[subprocess.Popen]:
-    """A process, ended at the end of the block; where the block raises, it is asked to end and its last output is logged."""
+    """Starts a process and waits for it at the end of the block. If the block raises, terminates it and logs its last output."""
     scripts = str(Path(sys.executable).parent)  # the stages' commands say `python`
     path = os.pathsep.join([scripts, os.environ.get("PATH", "")])
     environment = os.environ | {PARENT_VARIABLE: parent_run, "PATH": path, "PYTHONUNBUFFERED": "1"}
@@ -129,13 +129,13 @@ def _started(command: list[str], parent_run: str, log: TextIO) -> Iterator[subpr
         yield process
         process.wait()
     except BaseException:
-        process.terminate()  # the guard lets the stages keep their checkpoints
+        process.terminate()  # the guard gives the stages time to save their checkpoints
         log.write(process.communicate()[0] or "")
         raise
 
 
 def _reason(lines: list[str], status: int) -> str:
-    """What failed: the stage's own line, else DVC's, else the last one."""
+    """The reason of a failure: the last error line of a stage, else the first of DVC, else the last line."""
     errors = [(line.startswith("error"), found.group(1)) for line in lines if (found := ERROR_LINE.match(line))]
     stage_errors = [text for own, text in errors if own]
     found = stage_errors[-1:] or [text for _, text in errors[:1]] or [line for line in lines if line.strip()][-1:]

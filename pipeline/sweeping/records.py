@@ -1,6 +1,6 @@
-"""The record of each trial, a file: written by the process that runs it, read by the one that shows and compares all.
+"""A file per trial with its state. The process that runs the trial writes it; the sweep's process reads all of them.
 
-Files rather than memory, because launchers run trials in other processes and on other machines, and any of them may be killed.
+The records are files because launchers run trials in other processes and on other machines, which may be killed.
 """
 
 from pathlib import Path
@@ -17,17 +17,17 @@ class Trial(BaseModel):
 
     Attributes:
       name: of its DVC experiment.
-      overrides: what it was composed with, key to value.
+      overrides: of the configuration, by key.
       sweep: identity of the process of the sweep that last had this trial.
-      jobs: numbers of that sweep's Hydra jobs that are this trial; a sampler may propose one twice.
-      stage: where it is while it runs.
+      jobs: numbers of that sweep's Hydra jobs that ran this trial; a sampler may propose the same trial twice.
+      stage: the stage that runs; empty before and after.
       origin: computed by this sweep, or restored from DVC's cache.
-      error: why it failed, one line.
+      error: the reason of a failure, in one line.
       seconds: duration of its experiment when it last ran.
       commit: of the finished experiment.
       run_id: its MLflow run under the sweep's.
       model_run_id, evaluated_run_id: the runs that finetune and evaluate logged to.
-      objective: the score it is compared by.
+      objective: the score by which trials are compared.
     """
 
     name: str
@@ -48,13 +48,13 @@ class Trial(BaseModel):
 
 
 class Records:
-    """The records of one start of a sweep, in its folder: `<trial>.json`, and `<trial>.log` with what the stages print."""
+    """The records of a sweep's folder: `<trial>.json`, and `<trial>.log` with the output of the stages."""
 
     def __init__(self, folder: Path, sweep: str):
         self.folder, self.sweep = Path(folder), sweep
 
     def begin(self, name: str, overrides: dict[str, str], job: int) -> Trial:
-        """A trial that starts; where an earlier one of that name finished, it keeps what that came to."""
+        """A trial that starts. If a trial of that name exists, the new record keeps its results."""
         path = self._path(name)
         known = Trial(**read_json(path)) if path.exists() else Trial(name=name, overrides=overrides)
         jobs = [*known.jobs, job] if known.sweep == self.sweep else [job]
@@ -66,7 +66,7 @@ class Records:
         write_json(self._path(trial.name), trial.model_dump(mode="json"))
 
     def trials(self) -> list[Trial]:
-        """In the order of their first jobs."""
+        """The trials of this sweep, in the order of their first jobs."""
         known = [Trial(**read_json(path)) for path in self.folder.glob("*-*.json")]
         return sorted((trial for trial in known if trial.sweep == self.sweep), key=lambda trial: trial.jobs)
 

@@ -1,7 +1,7 @@
-"""Locks for what several trials must not do at the same time.
+"""Locks between trials that run at the same time.
 
-Two trials that share a stage which has not run yet would both run it; the second waits instead, and takes it from DVC's cache.
-And DVC composes and stashes each experiment in the working copy, which only one may do at a time.
+Two trials that share a stage would both run it. With the locks, the second waits, and DVC restores the stage from its cache.
+Another lock protects the working copy, in which DVC composes and stashes one experiment at a time.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ POLL = 0.5  # seconds between two attempts to take a lock
 
 
 class StageLocks:
-    """The locks of one trial, as a context: entering it waits, leaving it releases all. Its stages are then entered in order.
+    """The locks of one trial, as a context manager: it waits for them on entry and releases them on exit.
 
     keys: of each stage, in the order they run (see identity.stage_keys).
     """
@@ -28,13 +28,13 @@ class StageLocks:
         self.stage: str | None = None
 
     def __enter__(self) -> "StageLocks":
-        """Waits until no other trial runs a stage that this one needs and that has not finished; then owns such stages."""
+        """Waits until no other trial runs an unfinished stage that this trial needs; then locks these stages."""
         for stage, key in self.keys.items():
             if self._done(key).exists():
                 continue
             lock = FileLock(self.folder / f"{key}.lock", thread_local=False)
             lock.acquire(poll_interval=POLL)
-            if self._done(key).exists():  # its previous owner has run it
+            if self._done(key).exists():  # the trial that held the lock has run it
                 lock.release()
             else:
                 self.held[stage] = lock
@@ -43,7 +43,7 @@ class StageLocks:
         return self
 
     def enter_stage(self, stage: str | None) -> None:
-        """DVC has come to `stage`, or to the end: the experiment has started, and the stage before is done."""
+        """Releases the lock of the previous stage. Call it when DVC starts `stage`, or with None after the last one."""
         self._started()
         lock = self.held.pop(self.stage, None)
         if lock is not None:

@@ -1,7 +1,7 @@
-"""One trial: a DVC experiment, found again or run, and its MLflow run under the sweep's.
+"""One trial: a DVC experiment, which is run or found, and its MLflow run under the sweep's run.
 
-Hydra's launchers call `run_trial` in another process or on another machine; it takes what it needs from the configuration and
-from the environment (`plan.Sweep`). A trial that fails is recorded and raises nothing, so that it takes no other with it.
+Hydra's launchers call `run_trial`, possibly in another process or on another machine. Its inputs are the configuration and the
+environment (`plan.Sweep`). A trial that fails is recorded and raises no exception, so that other trials continue.
 """
 
 import os
@@ -31,7 +31,7 @@ STAGE_LOCKS = Path(".cache/sweeps/stage_locks")
 
 
 def run_trial(config: DictConfig) -> float | None:
-    """Runs the trial that a job's configuration describes; returns what a sweeper minimises, None where the trial failed."""
+    """Runs the trial of a job's configuration; returns the value that a sweeper minimises, None if the trial failed."""
     sweep = Sweep.of_environment()
     watch_sweep(sweep.process)
     job = HydraConfig.get()
@@ -61,7 +61,7 @@ def run_trial(config: DictConfig) -> float | None:
 
 
 def _run(trial: Trial, content: dict[str, Any], state: list, sweep: Sweep, records: Records) -> None:
-    """Fills the record of a trial that succeeds; raises TrialError or UserError where it does not."""
+    """Runs the trial and completes its record. Raises TrialError or UserError if it fails."""
     from pipeline.tracking.sweeps import nest_trial
 
     params = parse_params(content, "the trial's parameters")
@@ -93,7 +93,7 @@ def _run(trial: Trial, content: dict[str, Any], state: list, sweep: Sweep, recor
 
 @cache
 def watch_sweep(sweep: str) -> None:
-    """In a launcher's process: ends it when the sweep's process ends, also while it has no trial to run."""
+    """Ends a launcher's process when the sweep's process ends, even if no trial is running in it."""
 
     def watch() -> None:
         while True:
@@ -105,6 +105,6 @@ def watch_sweep(sweep: str) -> None:
 
 
 def _end_if_killed(sweep: str) -> None:
-    """Ends a launcher's process at once whose sweep was killed, so that it does not interfere with the next one."""
+    """Ends this process at once if its sweep was killed, so that it does not interfere with the next sweep."""
     if is_running(sweep) is False:  # None: it is on another machine
         os._exit(1)

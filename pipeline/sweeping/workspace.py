@@ -1,7 +1,7 @@
-"""Puts the working copy back where a kill caught DVC starting an experiment.
+"""Restores the working copy after DVC was killed while it started an experiment.
 
-For the second or two in which DVC composes an experiment, the branch is detached and the user's uncommitted changes are in git's
-stash. An interrupt lets DVC undo that; SIGKILL or a power cut does not. So the state is recorded beforehand.
+While DVC composes an experiment, for a second or two, HEAD is detached and the user's uncommitted changes are in git's stash. DVC
+undoes this after an interrupt, but not after SIGKILL or a power failure. So the state is recorded beforehand.
 """
 
 from pathlib import Path
@@ -14,17 +14,17 @@ RECORD = Path(".cache/sweeps/starting.json")
 
 
 def record() -> None:
-    """Records the state; called before DVC starts an experiment."""
+    """Records the state of the working copy. Call it before DVC starts an experiment."""
     write_json(RECORD, {"branch": _branch(), "commit": run_git("rev-parse", "HEAD"), "stash": _stash(), "changes": _changes()})
 
 
 def forget() -> None:
-    """The experiment has started, and DVC has put everything back."""
+    """Removes the record. Call it when the experiment has started and DVC has restored the working copy."""
     RECORD.unlink(missing_ok=True)
 
 
 def repair() -> None:
-    """Undoes what a killed start left. Nothing is lost: what the working copy holds now is put into git's stash first."""
+    """Restores the recorded state, if a start was killed. Current changes are stashed first, so none is lost."""
     if not RECORD.exists():
         return
     before = read_json(RECORD)
@@ -39,7 +39,7 @@ def repair() -> None:
             index = run_git("stash", "list", "--format=%H").splitlines().index(stashed)
             run_git("stash", "apply", "--index", stashed)
             run_git("stash", "drop", f"stash@{{{index}}}")
-        say("put the working copy back as it was before an experiment that was killed as it started")
+        say("restored the working copy to its state before an experiment that was killed while it started")
     forget()
 
 

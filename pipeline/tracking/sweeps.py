@@ -1,7 +1,7 @@
-"""A sweep in MLflow: one run for the whole, its trials nested under it, and the alias of the best.
+"""A sweep in MLflow: one parent run, a nested run for each trial, and the alias of the best model.
 
-Invariants: a trial has exactly one run under each sweep that contains it. Its stages log to runs there by themselves
-(provenance.PARENT_VARIABLE); one whose stages came from DVC's cache is restored there from its parameters and metrics.
+Invariants: a trial has exactly one run under each sweep that contains it. The stages of a trial log to that run
+(provenance.PARENT_VARIABLE). If DVC restores all its stages from the cache, the run is created from its parameters and metrics.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +21,7 @@ CHAMPION = "champion"
 
 
 def open_sweep(params: Params, name: str, key: str, tags: dict[str, str], values: dict[str, str]) -> Run:
-    """The sweep's run, running: the one that an earlier start with the same `key` made, else a new one.
+    """Starts the sweep's run, or resumes the run of an earlier start with the same `key`.
 
     params: of any trial; they name the experiment. values: logged as parameters of a new run.
     """
@@ -40,14 +40,14 @@ def open_sweep(params: Params, name: str, key: str, tags: dict[str, str], values
 
 
 def end_sweep(run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-    """Gives the sweep's run its status."""
+    """Sets the final status of the sweep's run."""
     client = open_client()
     with readable_errors(client.tracking_uri):
         client.set_terminated(run_id, status)
 
 
 def close_killed_sweep(run_id: str) -> None:
-    """Gives the sweep's run the status KILLED where the sweep was killed before it gave it one."""
+    """Marks the sweep's run as KILLED if the sweep was killed before it set a final status."""
     client = open_client()
     with readable_errors(client.tracking_uri):
         if client.get_run(run_id).info.status == "RUNNING":
@@ -55,7 +55,7 @@ def close_killed_sweep(run_id: str) -> None:
 
 
 def open_run(run_id: str) -> Run:
-    """The run `run_id` of the configured store, to log more to it; its status stays."""
+    """Opens the run `run_id` of the configured store for logging, without a change of its status."""
     client = open_client()
     with readable_errors(client.tracking_uri):
         found = client.get_run(run_id)
@@ -69,10 +69,10 @@ def nest_trial(
     """Returns the id of the trial's run under the sweep's run `parent`, and where its results come from.
 
     Args:
-      computed: the run that the trial's evaluation logged to. Where `parent` has it, it is the trial's; else one is made with the
-        parameters and metrics, and a tag `sweep.restored_from` that names it.
-      varied: logged as parameters where the run has no such name: what was varied, as it was given.
-      objective: logged as metric `objective`, for comparing.
+      computed: the run that the trial's evaluation logged to. If it is not under `parent`, a new run with the parameters and
+        metrics is created there; its tag `sweep.restored_from` names `computed`.
+      varied: the swept values as given on the command line, logged as parameters unless the run has parameters of that name.
+      objective: logged as metric `objective`.
     """
     client = open_client()
     with readable_errors(client.tracking_uri):
@@ -88,7 +88,7 @@ def nest_trial(
 
 
 def _restore(client: "MlflowClient", parent: str, trial: str, computed: str, params: Params, metrics: Metrics) -> str:
-    """The id of the restored run; one that an earlier start left unfinished is deleted."""
+    """Creates the run of a restored trial if there is none; returns its id. Deletes an unfinished one of an interrupted start."""
     experiment = client.get_run(parent).info.experiment_id
     for found in client.search_runs([experiment], f"tags.`{SWEEP}` = '{parent}' and tags.`{TRIAL}` = '{trial}'"):
         if found.info.status == "FINISHED" and found.data.tags.get(RESTORED) == computed:
@@ -106,7 +106,7 @@ def _restore(client: "MlflowClient", parent: str, trial: str, computed: str, par
 
 
 def set_champion(model_run: str) -> str | None:
-    """Points the alias `champion` at the model version that the run `model_run` registered; returns `<name> version <n>`."""
+    """Sets the alias `champion` to the model version that `model_run` registered; returns `<name> version <n>`."""
     client = open_client()
     with readable_errors(client.tracking_uri):
         versions = client.search_model_versions(f"run_id = '{model_run}'")
