@@ -202,6 +202,23 @@ def test_an_unsafe_archive_is_refused(tmp_path, name, kind, message):
         read_checkpoint(archive_of(tmp_path / "w.tar", name, kind))
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("a/b", "a/b"),
+        ("./a", "a"),
+        ("/etc/passwd", "etc/passwd"),
+        ("a/../b", "b"),
+        ("..", None),
+        ("../b", None),
+        ("a/../..", None),
+    ],
+)
+def test_members_stay_below_the_folder_that_they_are_unpacked_to(name, path):
+    found = checkpoint_files.inside_path(name)
+    assert (found if found is None else str(found)) == path
+
+
 def test_an_archive_with_too_many_files_or_bytes_is_refused(saved, tmp_path, monkeypatch):
     path = tarball(tmp_path / "w.tar.gz", saved, "w:gz")
     monkeypatch.setattr(checkpoint_files, "MOST_FILES", 2)

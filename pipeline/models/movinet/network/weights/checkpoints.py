@@ -7,6 +7,7 @@ published sources in order. Downloads are cached in `.cache/weights`.
 import hashlib
 import math
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -18,7 +19,13 @@ from pipeline.console import UserError, say
 from pipeline.files import atomic_folder, repository_root, sha256
 from pipeline.models.movinet.network.variants import PUBLISHED_ROOT, Variant
 from pipeline.models.movinet.network.weights.bundle import VALUE
-from pipeline.models.movinet.network.weights.checkpoint_files import local_prefix, opened_tarball, prefix_in, read_prefix
+from pipeline.models.movinet.network.weights.checkpoint_files import (
+    inside_path,
+    local_prefix,
+    opened_tarball,
+    prefix_in,
+    read_prefix,
+)
 from pipeline.models.movinet.network.weights.fetching import WAITS, download
 from pipeline.models.movinet.network.weights.layouts import Contents, contents_of, find_mismatch, find_other_types, layout_of
 from pipeline.models.movinet.network.weights.published import (
@@ -50,7 +57,14 @@ def _unpack(tarball: Path) -> Path:
     if folder.exists():
         return folder
     with opened_tarball(tarball) as (archive, members), atomic_folder(folder) as part:
-        archive.extractall(part, members=members, filter="data")
+        for member in members:
+            target = part / inside_path(member.name)
+            if member.isdir():
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.extractfile(member) as content, open(target, "wb") as file:
+                shutil.copyfileobj(content, file)
     return folder
 
 
