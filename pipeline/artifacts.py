@@ -156,6 +156,29 @@ def is_cached(embeddings: Path) -> bool:
 # --- classifier.json, written by finetune
 
 
+class Decision(_Content):
+    """When a prediction is `unknown`, and what was measured for it on the validation clips.
+
+    Attributes:
+      temperature: by which the logits were divided to calibrate the probabilities; it is part of the saved weights.
+      threshold: a prediction whose confidence is lower is unknown. Confidence: the largest probability of a class other than
+        `background`.
+      by, level: what the threshold was chosen for (`finetune.unknown`).
+      coverage: of the clips of known classes, the share with a class; precision: the share of these whose class is right.
+      background: the class that stands for none of the others; None if there is none.
+      clip_seconds: median length of the validation clips, in seconds.
+    """
+
+    temperature: float = 1.0
+    threshold: float
+    by: Literal["coverage", "precision"]
+    level: float
+    coverage: float
+    precision: float
+    background: str | None = None
+    clip_seconds: float
+
+
 class ClassifierDescription(Artifact):
     """models/classifier/classifier.json: how the classifier was trained and how it is fed.
 
@@ -167,6 +190,7 @@ class ClassifierDescription(Artifact):
       sampling: where the views of a clip lie (`frames.sampling`). short_clips: see `ModelSettings`.
       activation: of the top's first layer, where the family has had several; None elsewhere.
       parameters: weights, without the moving statistics of batch norm; None in files of earlier versions.
+      decision: None in files of earlier versions.
     """
 
     classes: list[str]
@@ -183,6 +207,7 @@ class ClassifierDescription(Artifact):
     short_clips: Literal["repeat", "pad"] = "repeat"
     activation: str | None = None
     parameters: int | None = None
+    decision: Decision | None = None
 
     @classmethod
     def of(cls, classifier: Path) -> Self:

@@ -27,6 +27,15 @@ class Split(Section):
     validation: Fraction
     train_per_class: PositiveInt | None
     test_per_class: PositiveInt | None
+    duplicates: Literal["group", "warn", "ignore"]
+
+
+class Background(Section):
+    """Clips of the unlabelled time of recordings: a class `label` of clips of `seconds`, at most `per_class` of them."""
+
+    label: Annotated[str, Field(min_length=1)]
+    seconds: Annotated[float, Field(gt=0)]
+    per_class: PositiveInt | None
 
 
 class Data(Section):
@@ -39,6 +48,7 @@ class Data(Section):
     num_classes: PositiveInt | None
     classes: list[str] | None
     flip: bool | dict[str, str]
+    background: Background | None
     split: Split
 
     @model_validator(mode="after")
@@ -76,6 +86,17 @@ class Embed(Section):
     views: PositiveInt
 
 
+class Unknown(Section):
+    """The share `level` that the threshold of `unknown` is chosen for, on validation.
+
+    coverage: of the clips of known classes, the share that is given a class. precision: of the clips that are given a class, the
+    share that is right.
+    """
+
+    by: Literal["coverage", "precision"]
+    level: Fraction
+
+
 class Finetune(Section):
     trainable: Literal["head", "last_blocks", "full"]
     blocks: PositiveInt
@@ -93,6 +114,8 @@ class Finetune(Section):
     batch_norm_momentum: Fraction
     rezero: UnitInterval
     patience: PositiveInt | None
+    calibrate: bool
+    unknown: Unknown
     distribute: Literal["none", "mirrored", "multi_worker"]
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
 

@@ -53,11 +53,15 @@ def manifest_of(clips: Path, splits: dict[str, str]) -> pd.DataFrame:
     rows = [
         {
             "clip": clip,
+            "file": clip,
+            "start": "",
+            "end": "",
             "class": clip.split("/")[0],
             "label": classes.index(clip.split("/")[0]),
             "group": clip.rpartition("_")[0].replace("/", "_"),
             "split": split,
             "source": clip,
+            "duplicate_of": "",
             "bytes": (clips / clip).stat().st_size,
             "sha256": sha256(clips / clip),
         }

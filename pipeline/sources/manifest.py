@@ -10,22 +10,30 @@ import pandas
 
 from pipeline.console import UserError
 from pipeline.files import atomic_file
+from pipeline.video.segment import Segment
 
-__all__ = ["COLUMNS", "SPLITS", "duplicated_across", "leaking_groups", "read_manifest", "write_manifest"]
+__all__ = ["COLUMNS", "SPLITS", "duplicated_across", "leaking_groups", "read_manifest", "segment_of", "write_manifest"]
 
 _AGAIN = "delete it and run `dvc repro`, which makes it again"
 SPLITS = ("train", "validation", "test")
-# clip: posix path below data/clips. source: path in the archive or folder. bytes, sha256 (hexadecimal): of its content.
+# The name of the clip; its file below data/clips (the same, but for segments), and from where to where in it, in seconds (empty:
+# all of it). source: path in the archive or folder. duplicate_of: the first clip, by name, of those that show the same; empty if
+# there is no other. bytes, sha256 (hexadecimal): of the file.
 COLUMNS = {
     "clip": "str",
+    "file": "str",
+    "start": "str",
+    "end": "str",
     "class": "str",
     "label": "int64",
     "group": "str",
     "split": "str",
     "source": "str",
+    "duplicate_of": "str",
     "bytes": "int64",
     "sha256": "str",
 }
+_MAY_BE_EMPTY = ("start", "end", "duplicate_of")
 
 
 def _check(manifest: pandas.DataFrame, name: str) -> None:
@@ -40,8 +48,11 @@ def _check(manifest: pandas.DataFrame, name: str) -> None:
     require(len(manifest) > 0, "no clips")
     for column, kind in COLUMNS.items():
         values = manifest[column]
-        fits = pandas.api.types.is_integer_dtype(values) if kind == "int64" else all(isinstance(v, str) and v for v in values)
-        require(fits, f"column {column} has values that are not {'whole numbers' if kind == 'int64' else 'text'}")
+        if kind == "int64":
+            require(pandas.api.types.is_integer_dtype(values), f"column {column} has values that are not whole numbers")
+        else:
+            filled = all(isinstance(value, str) and (value or column in _MAY_BE_EMPTY) for value in values)
+            require(filled, f"column {column} has values that are not text")
     require(manifest["clip"].is_unique, "a clip is named twice")
     require(list(manifest["clip"]) == sorted(manifest["clip"]), "rows are not sorted by clip")
     unknown = sorted(set(manifest["split"]) - set(SPLITS))
@@ -52,6 +63,11 @@ def _check(manifest: pandas.DataFrame, name: str) -> None:
     require(all(clip.startswith(f"{name}/") for clip, name in pairs), "a clip lies outside the folder of its class")
     require(bool((manifest["bytes"] >= 0).all()), "a negative size")
     require(bool(manifest["sha256"].str.fullmatch(r"[0-9a-f]{64}").all()), "a sha256 that is not 64 hexadecimal digits")
+
+
+def segment_of(start: str, end: str) -> Segment | None:
+    """The segment that the columns start and end state; None for a whole file. Raises ValueError if they are not numbers."""
+    return Segment(float(start), float(end) if end else None) if start else None
 
 
 def write_manifest(manifest: pandas.DataFrame, path: Path) -> None:

@@ -42,12 +42,18 @@ class Plan:
     def manifest(self, hashes: Mapping[str, str]) -> pandas.DataFrame:
         """The manifest of the clips. hashes: SHA-256 by `Clip.source`."""
         labels = {name: label for label, name in enumerate(self.classes)}
-        rows = [
-            (clip.clip, clip.category, labels[clip.category], clip.group, split, clip.source, clip.size, hashes[clip.source])
-            for split, clips in self.parts.items()
-            for clip in clips
-        ]
+        rows = []
+        for split, clips in self.parts.items():
+            for clip in clips:
+                start, end = ("", "") if clip.segment is None else map(_seconds, clip.segment)
+                place = (clip.clip, clip.file, start, end)
+                what = (clip.category, labels[clip.category], clip.group, split, clip.source, "")
+                rows.append((*place, *what, clip.size, hashes[clip.source]))
         return pandas.DataFrame(sorted(rows), columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else repr(float(value))
 
 
 def plan_clips(source: Source, data: Data, seed: int) -> Plan:

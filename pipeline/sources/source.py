@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.sources.left_out import LeftOut
+from pipeline.video.segment import Segment
 
-__all__ = ["Clip", "Found", "Source", "Stored", "clip_digest"]
+__all__ = ["RECORDINGS", "Clip", "Found", "Source", "Stored", "clip_digest"]
+
+RECORDINGS = ".recordings"  # folder of data/clips for files of which clips are segments; no class can have this name
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Clip:
     """A clip of a source: a video, or a folder of images.
 
     Attributes:
-      source: posix path inside the source, unique there.
+      source: posix path inside the source; unique there, but for segments.
       category: its class.
       group: clips of one group stay on one side of a split.
       number: UCF-101's group number; None for other names.
@@ -29,6 +32,7 @@ class Clip:
       clip: `<class>/<file>`, its name in data/clips (see `naming.identified`).
       split: train, validation or test if the source states it.
       images: names of the images if `source` is a folder of images, sorted; empty for a video.
+      segment: the part of `source` that is the clip; None: all of it. Several clips may be segments of one source.
     """
 
     source: str
@@ -39,6 +43,12 @@ class Clip:
     clip: str = ""
     split: str | None = None
     images: tuple[str, ...] = ()
+    segment: Segment | None = None
+
+    @property
+    def file(self) -> str:
+        """Path of its video below data/clips: its own name, or for a segment that of the recording, which others share."""
+        return self.clip if self.segment is None else f"{RECORDINGS}/{self.source}"
 
     @property
     def files(self) -> list[str]:

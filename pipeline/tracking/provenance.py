@@ -100,7 +100,9 @@ def data_inputs(params: Params, manifest: Path = MANIFEST) -> list["DatasetInput
     from mlflow.data.http_dataset_source import HTTPDatasetSource
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    text = dict.fromkeys(("clip", "class", "group", "split", "source", "sha256"), str)  # a class may be called NA or 001
+    text = dict.fromkeys(
+        ("clip", "file", "start", "end", "class", "group", "split", "source", "duplicate_of", "sha256"), str
+    )  # a class may be called NA or 001
     try:
         table = pd.read_csv(manifest, dtype=text, keep_default_na=False)
     except FileNotFoundError:

@@ -67,11 +67,15 @@ def write_results(
                 rows.append(
                     {
                         "clip": f"{name}/{stem}.avi",
+                        "file": f"{name}/{stem}.avi",
+                        "start": "",
+                        "end": "",
                         "class": name,
                         "label": label,
                         "group": f"{name}_g{group:02d}",
                         "split": split,
                         "source": f"all/{stem}.avi",
+                        "duplicate_of": "",
                         "bytes": 1000,
                         "sha256": hashlib.sha256(stem.encode()).hexdigest(),
                     }

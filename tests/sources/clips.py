@@ -61,13 +61,13 @@ def directory_start(content: bytes) -> int:
 
 def split(**changes) -> Split:
     limits = {"train_per_class": None, "test_per_class": None}
-    values = {"scheme": "official", "fold": 1, "test": 0.3, "validation": 0.2, **limits}
+    values = {"scheme": "official", "fold": 1, "test": 0.3, "validation": 0.2, "duplicates": "group", **limits}
     return Split(**{**values, **changes})
 
 
 def data(**changes) -> Data:
     source = {"name": "test", "archive": None, "folder": None, "listing": None, "class_names": None, "watch": ""}
-    classes = {"num_classes": None, "classes": None, "flip": True}
+    classes = {"num_classes": None, "classes": None, "flip": True, "background": None}
     values = {**source, **classes}
     if "split" not in changes:
         changes["split"] = split()

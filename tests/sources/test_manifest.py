@@ -14,7 +14,8 @@ def manifest() -> pandas.DataFrame:
         ("nan, b/2.mp4", "nan, b", 1, "g3", "test", "x/4.mp4", 3, digest(b"c")),
         ("nan, b/3.mp4", "nan, b", 1, "g3", "test", "x/5.mp4", 3, digest(b"c")),
     ]
-    return pandas.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    whole = [(clip, clip, "", "", *row[:5], "", *row[5:]) for clip, *row in rows]
+    return pandas.DataFrame(whole, columns=list(COLUMNS)).astype(COLUMNS)
 
 
 def test_round_trip_keeps_odd_names_and_types(tmp_path):
@@ -23,7 +24,9 @@ def test_round_trip_keeps_odd_names_and_types(tmp_path):
     pandas.testing.assert_frame_equal(back, manifest())
     assert back["group"][2] == "001"
     assert (
-        (tmp_path / "manifest.csv").read_bytes().startswith(b"clip,class,label,group,split,source,bytes,sha256\nNA/1.mp4,NA,0,")
+        (tmp_path / "manifest.csv")
+        .read_bytes()
+        .startswith(b"clip,file,start,end,class,label,group,split,source,duplicate_of,bytes,sha256\nNA/1.mp4,NA/1.mp4,,,NA,0,")
     )
 
 

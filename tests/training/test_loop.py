@@ -8,7 +8,7 @@ import tf_keras
 
 from pipeline.console import UserError
 from pipeline.models.movinet.settings import Settings
-from pipeline.settings import Finetune
+from pipeline.settings import Finetune, Unknown
 from pipeline.training.datasets import feature_epoch
 from pipeline.training.loop import HISTORY, Task, Training, train
 from pipeline.training.optimizer import build_optimizer, schedule
@@ -30,6 +30,8 @@ SETTINGS = Finetune(
     batch_norm_momentum=0.99,
     rezero=0.5,
     patience=None,
+    calibrate=False,
+    unknown=Unknown(by="coverage", level=0.95),
     distribute="none",
     precision="float32",
 )
