@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pipeline.artifacts import Decision
 from pipeline.console import UserError
 from pipeline.inference.stepper import Stepper, softmax
 from pipeline.video.sampling import Sampling, uniform_indices
@@ -28,6 +29,7 @@ class Predictor:
       size: pixels of a side.
       sampling: how views are cut out of a clip; None: views of CLIP_SECONDS, or of the whole clip if it is shorter.
       views: number of views of a clip; None: as many as cover it, at most MAX_VIEWS.
+      decision: when a prediction is unknown; None if the model does not state it.
     """
 
     def __init__(
@@ -39,9 +41,11 @@ class Predictor:
         size: int,
         sampling: Sampling | None = None,
         views: int | None = None,
+        decision: Decision | None = None,
     ) -> None:
         self.about, self.classes = about, list(classes)
         self.fps, self.size, self.sampling, self.views = fps, size, sampling, views
+        self.decision = decision
 
     def view_indices(self, total: int) -> np.ndarray:
         """The frames of each view of a clip of `total` frames: int (views, count)."""
