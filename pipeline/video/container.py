@@ -63,6 +63,13 @@ class Damage(NamedTuple):
         return f"decoded {self.decoded} of {self.expected} frames{repaired}: {where}"
 
 
+class Fault(NamedTuple):
+    """A damaged part of a video. time: in ticks of the clock. repaired: whether the decoder concealed it; else a frame is lost."""
+
+    time: int
+    repaired: bool
+
+
 class Orientation(NamedTuple):
     """How a decoded frame is oriented for display: transposed first, then mirrored horizontally, then flipped vertically."""
 
@@ -104,7 +111,8 @@ class VideoFile:
     Attributes:
       fps: the header's frame rate; None if unusable.
       codec: FFmpeg's name of the video codec, e.g. h264.
-      decoded: number of frames decoded so far. damage: None if there is none; complete after the last frame.
+      decoded: number of frames decoded so far. faults: found so far. damage: None if there is none; complete after the last frame.
+      ended_early: whether the rest of the file could not be read.
 
     Raises BrokenVideo, also on entry, if the file is absent, empty, not a video, or its codec has no decoder.
     """
@@ -114,9 +122,9 @@ class VideoFile:
         self.path = Path(path)
         self._threads = threads
         self._formats = tuple(formats)
-        self.decoded = self._packets = self._discarded = self._failed = self._repaired = 0
-        self._damaged_at: int | None = None
-        self._ended_early = False
+        self.decoded = self._packets = self._discarded = 0
+        self.faults: list[Fault] = []
+        self.ended_early = False
         self._reformatter = VideoReformatter()
 
     def __enter__(self) -> Self:
@@ -185,12 +193,17 @@ class VideoFile:
 
     @property
     def seconds(self) -> float | None:
-        """Duration of the video stream according to the header; None if it states none."""
+        """Duration of the video according to the header; None if it states none."""
+        return self.stream_seconds or (self._container.duration or 0) / av.time_base or None
+
+    @property
+    def stream_seconds(self) -> float | None:
+        """Duration of the video stream alone according to the header; None if it states none."""
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
         if self._promised and self.fps:
             return float(self._promised / self.fps)
-        return self._promised_seconds() or (self._container.duration or 0) / av.time_base or None
+        return self._promised_seconds()
 
     def _promised_seconds(self) -> float | None:
         """Length of the stream alone, from Matroska's statistics tag, which counts from 0 and not from the first frame."""
@@ -216,9 +229,8 @@ class VideoFile:
             try:
                 frames = self._stream.codec_context.decode(packet)
             except av.error.FFmpegError as failure:
-                self._failed += 1
                 error = error or failure
-                self._note_damage(None if packet is None else packet.dts if packet.pts is None else packet.pts)
+                self._note_fault(None if packet is None else packet.dts if packet.pts is None else packet.pts, repaired=False)
                 continue
             for frame in frames:
                 try:
@@ -229,17 +241,16 @@ class VideoFile:
                     raise BrokenVideo(self.path, message) from None
                 self.decoded += 1
                 if frame.is_corrupt:
-                    self._repaired += 1
-                    self._note_damage(frame.pts)
+                    self._note_fault(frame.pts, repaired=True)
                 yield time, frame
         if not self.decoded:
             why = f" ({_text(error)})" if error else ""
             raise BrokenVideo(self.path, f"no frame of its {self.codec} video can be decoded{why}", advice=_HINT)
         self._check_length(clock)
 
-    def _note_damage(self, timestamp: int | None) -> None:
-        if self._damaged_at is None:
-            self._damaged_at = self._clock.time if timestamp is None else self._clock.elapsed(timestamp)
+    def _note_fault(self, timestamp: int | None, *, repaired: bool) -> None:
+        time = self._clock.time if timestamp is None else self._clock.elapsed(timestamp)
+        self.faults.append(Fault(time, repaired))
 
     def _demuxed(self) -> Iterator[av.Packet | None]:
         """The stream's packets; at the end an empty one, or None, which flushes the decoder."""
@@ -250,7 +261,7 @@ class VideoFile:
             except StopIteration:
                 return
             except av.error.FFmpegError:
-                self._ended_early = True  # as in the ffmpeg command: the rest of the file cannot be demuxed
+                self.ended_early = True  # as in the ffmpeg command: the rest of the file cannot be demuxed
                 yield None
                 return
             if packet.size == 0 and packet.dts is not None:
@@ -272,10 +283,11 @@ class VideoFile:
     def damage(self) -> Damage | None:
         """The damage, once `frames` has ended; None if there is none."""
         lost = max(self._promised - self._packets, 0)
-        if not (lost or self._failed or self._repaired or self._ended_early):
+        if not (lost or self.faults or self.ended_early):
             return None
-        at = None if self._damaged_at is None else self._clock.seconds(self._damaged_at)
-        return Damage(self.decoded, max(self._promised, self._packets) - self._discarded, self._repaired, at)
+        at = self._clock.seconds(self.faults[0].time) if self.faults else None
+        repaired = sum(fault.repaired for fault in self.faults)
+        return Damage(self.decoded, max(self._promised, self._packets) - self._discarded, repaired, at)
 
     def pixels(self, frame: av.VideoFrame, layout: str) -> np.ndarray:
         """A frame as stored, uint8 (H, W, 3), in `layout` rgb24 or bgr24. Raises BrokenVideo if it cannot be converted."""

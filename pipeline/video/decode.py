@@ -35,7 +35,9 @@ __all__ = [
     "Probe",
     "decode_clip",
     "encode_clip",
+    "encode_jpeg",
     "encode_jpegs",
+    "exact_rate",
     "finish_frame",
     "frame_size",
     "iterate_frames",
@@ -147,7 +149,8 @@ def _sample(video: VideoFile, rate: Fraction, size: int, layout: str) -> Iterato
     yield from shown_until(clock.end)
 
 
-def _rate(fps: float) -> Fraction:
+def exact_rate(fps: float) -> Fraction:
+    """Frames a second as a fraction, for exact times."""
     return Fraction(fps).limit_denominator(MICROSECONDS)
 
 
@@ -172,7 +175,7 @@ def iterate_frames(
     Raises BrokenVideo: at once when nothing can be decoded, after the last frame when the video turns out truncated.
     """
     with VideoFile(path, threads, formats) as video:
-        yield from _sample(video, _rate(fps), size, "rgb24")
+        yield from _sample(video, exact_rate(fps), size, "rgb24")
         if video.damage is not None:
             on_damage(video.damage)
 
@@ -180,9 +183,17 @@ def iterate_frames(
 def decode_clip(path: Path, fps: float, size: int, *, threads: int = 1) -> Frames:
     """The whole clip at `fps` frames a second, short side `size` pixels. Raises BrokenVideo. Long videos: iterate_frames."""
     with VideoFile(path, threads) as video:
-        times, images = zip(*_sample(video, _rate(fps), size, "rgb24"), strict=True)
+        times, images = zip(*_sample(video, exact_rate(fps), size, "rgb24"), strict=True)
         source_fps = None if video.fps is None else float(video.fps)
         return Frames(np.stack(images), np.array(times, np.int64), source_fps, video.damage)
+
+
+def encode_jpeg(image: np.ndarray, quality: int, path: Path) -> bytes:
+    """The JPEG of a BGR frame. path: of its video, for messages."""
+    done, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise RuntimeError(f"{path}: OpenCV cannot encode a frame of shape {image.shape} as JPEG")
+    return jpeg.tobytes()
 
 
 def encode_jpegs(frames: Iterator[tuple[int, np.ndarray]], quality: int, path: Path) -> tuple[list[bytes], list[int]]:
@@ -191,15 +202,9 @@ def encode_jpegs(frames: Iterator[tuple[int, np.ndarray]], quality: int, path: P
     timestamps: list[int] = []
     latest = None
     for timestamp, image in frames:
-        if image is latest:
-            jpegs.append(jpegs[-1])
-        else:
-            done, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-            if not done:
-                raise RuntimeError(f"{path}: OpenCV cannot encode a frame of shape {image.shape} as JPEG")
-            jpegs.append(jpeg.tobytes())
-            latest = image
+        jpegs.append(jpegs[-1] if image is latest else encode_jpeg(image, quality, path))
         timestamps.append(timestamp)
+        latest = image
     return jpegs, timestamps
 
 
@@ -211,7 +216,7 @@ def encode_clip(path: Path, fps: float, size: int, quality: int) -> EncodedClip 
     cv2.setNumThreads(1)  # the clips are the parallelism
     try:
         with VideoFile(path) as video:
-            jpegs, timestamps = encode_jpegs(_sample(video, _rate(fps), size, "bgr24"), quality, path)
+            jpegs, timestamps = encode_jpegs(_sample(video, exact_rate(fps), size, "bgr24"), quality, path)
             return EncodedClip(jpegs, timestamps, video.damage)
     except BrokenVideo as error:
         return error
