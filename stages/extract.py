@@ -1,9 +1,11 @@
 """Decodes every clip once into TFRecords of JPEG frames, so that no later stage opens a video.
 
+A recording is decoded once for all clips that are segments of it.
+
 Invariants: frames depend only on the clip's bytes and on frames.fps, size, quality and image_rate, not on the number or the
 location of workers (`cluster`). The output folder is written atomically, with every shard and frames.json, which lists every
-damaged and every skipped clip. Memory use does not grow with the data set. A killed run resumes: finished shards are kept in a
-scratch folder.
+damaged and every skipped clip. Memory use does not grow with the data set, nor with the length of recordings. A killed run
+resumes: finished shards and segments are kept in a scratch folder.
 """
 
 import argparse
@@ -55,9 +57,9 @@ def run(
 
 
 def _check_clips(manifest: pd.DataFrame, clips_dir: Path) -> None:
-    absent = [clip for clip in manifest["clip"] if not (clips_dir / clip).exists()]
+    absent = [file for file in manifest["file"].unique() if not (clips_dir / file).exists()]
     if absent:
-        message = f"{clips_dir / absent[0]}: not found (absent clips: {len(absent)})"
+        message = f"{clips_dir / absent[0]}: not found (absent files: {len(absent)})"
         raise UserError(message, advice="run `dvc repro -f download`")
 
 

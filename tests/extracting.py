@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.artifacts import FramesSummary
+from pipeline.extraction.clips import Clip
 from pipeline.files import sha256
 from pipeline.settings import Frames
 from pipeline.sources.manifest import read_manifest, write_manifest
@@ -85,6 +86,11 @@ def clips(tmp_path) -> Path:
 def manifest(clips) -> pd.DataFrame:
     splits = ["train"] * 5 + ["validation"] * 2 + ["test"] * 3
     return manifest_of(clips, {f"{'ab'[index % 2]}/g{index // 4}_{index}.avi": split for index, split in enumerate(splits)})
+
+
+def whole(clip: str, size: int = 1) -> Clip:
+    """A clip that is a file. size: bytes."""
+    return Clip(clip, 0, "a", "g", size, clip, None)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from pipeline.sources.manifest import write_manifest
 from pipeline.video.decode import decode_clip
 from pipeline.video.records import parse_clip, read_clips, shard_order
 from stages import extract
-from tests.extracting import break_clips, clips, contents, extract_clips, manifest, manifest_of, root, settings  # noqa: F401
+from tests.extracting import break_clips, clips, contents, extract_clips, manifest, manifest_of, root, settings, whole  # noqa: F401
 from tests.sources.clips import speed
 
 
@@ -74,7 +74,7 @@ def test_workers_do_not_change_a_byte(tmp_path, clips, manifest, monkeypatch):
 
 
 def test_workers_do_not_import_tensorflow(clips, manifest):
-    clip = decoding.Clip("a/g0_0.avi", 0, "a", "g", 1)
+    clip = whole("a/g0_0.avi")
     assert "tensorflow" in sys.modules
     list(decoding.encode_clips([clip] * 8, settings(), clips, workers=2))
     loaded = "[name in __import__('sys').modules for name in ('pipeline.video.decode', 'tensorflow')]"
@@ -87,7 +87,7 @@ def test_batches_bound_what_is_in_memory(monkeypatch):
     monkeypatch.setattr(decoding, "CLIPS_IN_FLIGHT", 3)
     monkeypatch.setattr(decoding, "BYTES_IN_FLIGHT", 100)
     sizes = [1] * 13 + [60, 60, 500, 30, 30]
-    clips = [decoding.Clip(str(index), 0, "a", "g", size) for index, size in enumerate(sizes)]
+    clips = [whole(str(index), size) for index, size in enumerate(sizes)]
     batches = list(decoding._batches(clips, workers=2))
     assert [len(batch) for batch in batches] == [6, 6, 2, 1, 1, 2]
     assert list(chain.from_iterable(batches)) == clips
@@ -109,7 +109,7 @@ def test_a_split_without_clips(tmp_path, clips):
 
 def test_another_joblib_backend_can_be_chosen(clips, manifest, monkeypatch):
     monkeypatch.setattr(decoding, "encode_any", lambda path, *rest: (os.getpid(), path.name))
-    chosen = [decoding.Clip(clip, 0, "a", "g", 1) for clip in manifest["clip"]]
+    chosen = [whole(clip) for clip in manifest["clip"]]
     with joblib.parallel_config(backend="threading"):
         done = list(decoding.encode_clips(chosen, settings(), clips, workers=2))
     assert done == [(os.getpid(), Path(clip).name) for clip in manifest["clip"]]

@@ -11,7 +11,7 @@ from pipeline.console import UserError
 from pipeline.extraction import decoding
 from pipeline.files import read_json
 from pipeline.video.records import parse_clip, parse_clip_header, read_clips
-from tests.extracting import break_clips, clips, contents, extract_clips, manifest, root, settings  # noqa: F401
+from tests.extracting import break_clips, clips, contents, extract_clips, manifest, root, settings, whole  # noqa: F401
 from tests.video.videos import overwrite, packets, picture, shown, write_av
 
 
@@ -113,7 +113,7 @@ def test_nothing_decodes(tmp_path, clips, manifest):
 def test_absent_clips_are_an_error_before_any_work(tmp_path, clips, manifest, monkeypatch):
     monkeypatch.setattr(decoding, "encode_any", lambda *a: pytest.fail("decoded"))
     (clips / "b/g1_7.avi").unlink()
-    with pytest.raises(UserError, match=r"b/g1_7\.avi: not found \(absent clips: 1\)"):
+    with pytest.raises(UserError, match=r"b/g1_7\.avi: not found \(absent files: 1\)"):
         extract_clips(manifest, clips, tmp_path / "out")
 
 
@@ -168,4 +168,4 @@ def test_shards_of_other_settings_or_clips_are_not_reused(tmp_path, clips, manif
 def test_a_killed_worker_is_one_error_line(tmp_path, clips, manifest, monkeypatch):
     monkeypatch.setattr(decoding, "encode_any", lambda *arguments: os._exit(1))
     with pytest.raises(UserError, match=r"a decoding process was killed .* between a/1 and a/4"):
-        list(decoding.encode_clips([decoding.Clip(f"a/{i}", 0, "a", "g", 1) for i in range(1, 5)], settings(), clips, workers=2))
+        list(decoding.encode_clips([whole(f"a/{i}") for i in range(1, 5)], settings(), clips, workers=2))

@@ -1,4 +1,4 @@
-"""Decodes clips in parallel and yields them in order. No TensorFlow here: worker processes import this module.
+"""Decodes clips that are whole files in parallel and yields them in order. No TensorFlow here: workers import this.
 
 Invariant: a clip's frames depend on its bytes and on the settings alone, whichever process decodes it. Memory is bounded by
 CLIPS_IN_FLIGHT and BYTES_IN_FLIGHT, not by the number of clips.
@@ -9,29 +9,19 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pipeline.cluster import Call, Workers
 from pipeline.console import UserError
+from pipeline.extraction.clips import Clip
 from pipeline.settings import Frames
 from pipeline.video.decode import BrokenVideo, EncodedClip, encode_clip
 from pipeline.video.images import encode_images
 
 CLIPS_IN_FLIGHT = 16  # per worker: enough that workers seldom wait at the end of a batch, few enough to hold in memory
 BYTES_IN_FLIGHT = 256 * 2**20  # of videos in a batch; their JPEG frames take about as much
-
-
-class Clip(NamedTuple):
-    """A row of the manifest, as far as the records need it. `id`: path below the folder of clips."""
-
-    id: str
-    label: int
-    text: str
-    group: str
-    bytes: int
 
 
 def encode_any(path: Path, fps: float, size: int, quality: int, image_rate: float | None) -> EncodedClip | BrokenVideo:
@@ -53,19 +43,19 @@ def encode_clips(
     arguments = (frames.fps, frames.size, frames.quality, frames.image_rate)
     if cluster is not None:
         folder = clips_dir.resolve()  # workers have working directories of their own
-        calls = (Call((folder / clip.id, *arguments), clip.bytes, clip.id) for clip in clips)
+        calls = (Call((folder / clip.file, *arguments), clip.bytes, clip.id) for clip in clips)
         yield from cluster.in_order(encode_any, calls, ahead=CLIPS_IN_FLIGHT, most_bytes=BYTES_IN_FLIGHT)
         return
     workers = min(workers or joblib.cpu_count(), len(clips))
     if workers <= 1:
-        yield from (encode_any(clips_dir / clip.id, *arguments) for clip in clips)
+        yield from (encode_any(clips_dir / clip.file, *arguments) for clip in clips)
         return
     task = joblib.delayed(encode_any)
     with _quiet_exit(), joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="all") as parallel:
         # joblib runs ahead of a slow reader, or of one slow clip, without bound, so it receives the clips in batches.
         for batch in _batches(clips, workers):
             try:
-                results = parallel(task(clips_dir / clip.id, *arguments) for clip in batch)
+                results = parallel(task(clips_dir / clip.file, *arguments) for clip in batch)
                 for result in results:
                     try:
                         yield result

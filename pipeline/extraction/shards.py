@@ -13,11 +13,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.cluster import Workers
-from pipeline.console import UserError, progress, say
-from pipeline.extraction.decoding import Clip, encode_clips
+from pipeline.console import progress, say
+from pipeline.extraction.clips import Clip, complaint, damaged_error
+from pipeline.extraction.decoding import encode_clips
+from pipeline.extraction.recordings import decode_recordings, read_segment, segment_file
 from pipeline.files import content_key, read_json, write_json
 from pipeline.settings import Frames
-from pipeline.sources.manifest import SPLITS
+from pipeline.sources.manifest import SPLITS, segment_of
 from pipeline.video.decode import BrokenVideo, EncodedClip, library_versions
 from pipeline.video.records import serialize_clip, shard_names, shard_order, write_shard
 
@@ -55,11 +57,13 @@ class ShardReport:
 
 def plan_shards(manifest: pd.DataFrame, shards: int) -> list[Shard]:
     """Assigns every clip to a shard: per split, the clips ordered by the hash of their ids are dealt to the shards in turn."""
-    columns = ["clip", "label", "class", "group", "bytes"]
+    columns = ["clip", "label", "class", "group", "bytes", "file", "start", "end"]
     plan = []
     for split in SPLITS:
         rows = manifest.loc[manifest["split"] == split, columns]
-        clips = {row[0]: Clip(row[0], int(row[1]), row[2], str(row[3]), int(row[4])) for row in rows.itertuples(index=False)}
+        clips = {}
+        for clip, label, text, group, size, file, start, end in rows.itertuples(index=False):
+            clips[clip] = Clip(clip, int(label), text, str(group), int(size), file, segment_of(start, end))
         order = shard_order(clips)
         names = shard_names(split, len(order), shards)
         plan += [Shard(name, split, [clips[clip] for clip in order[i :: len(names)]]) for i, name in enumerate(names)]
@@ -68,7 +72,7 @@ def plan_shards(manifest: pd.DataFrame, shards: int) -> list[Shard]:
 
 def scratch_key(manifest: pd.DataFrame, frames: Frames) -> str:
     """Identifies all that the shards depend on: a run reuses those of an earlier one only if it would write the same."""
-    columns = ["clip", "sha256", "label", "class", "group", "split"]
+    columns = ["clip", "start", "end", "sha256", "label", "class", "group", "split"]
     rows = manifest[columns].astype(str).sort_values("clip").to_numpy().tolist()
     settings = frames.model_dump(include={"fps", "size", "quality", "shards", "on_error", "image_rate"})
     return content_key(RECORDS_VERSION, library_versions(), settings, rows)
@@ -83,40 +87,50 @@ def write_missing_shards(
     """
     missing = [shard for shard in plan if not ShardReport.path(folder, shard).is_file()]
     clips = [clip for shard in missing for clip in shard.clips]
+    segments = [clip for clip in clips if clip.segment is not None]
     total = sum(len(shard.clips) for shard in plan)
-    done = total - len(clips)
+    done = total - len(clips) + sum(segment_file(folder, clip.id).is_file() for clip in segments)
     if done:
         say(f"resuming: {done} of {total} clips were decoded by an earlier run")
-    encoded = encode_clips(clips, frames, clips_dir, workers, cluster)
+    encoded = encode_clips([clip for clip in clips if clip.segment is None], frames, clips_dir, workers, cluster)
     with closing(encoded), progress(total=total, initial=done, describe="extract", unit="clip") as bar:
+        if segments:
+            decode_recordings(segments, frames, clips_dir, folder, workers, cluster, bar)
         for shard in missing:
             report = ShardReport()
-            write_shard(folder / shard.name, _records(shard, encoded, report, bar, frames.on_error, clips_dir))
+            results = _results(shard, encoded, clips_dir, folder, bar)
+            write_shard(folder / shard.name, _records(results, report, frames.on_error, clips_dir))
             write_json(ShardReport.path(folder, shard), vars(report))
+            for clip in shard.clips:
+                if clip.segment is not None:
+                    segment_file(folder, clip.id).unlink()
     return [ShardReport.read(folder, shard) for shard in plan]
 
 
-def _records(
-    shard: Shard,
-    encoded: Iterator[EncodedClip | BrokenVideo],
-    report: ShardReport,
-    bar: tqdm,
-    on_error: str,
-    clips_dir: Path,
-) -> Iterator[bytes]:
-    """Yields the shard's records in order, and fills in its report."""
+def _results(
+    shard: Shard, encoded: Iterator[EncodedClip | BrokenVideo], clips_dir: Path, folder: Path, bar: tqdm
+) -> Iterator[tuple[Clip, EncodedClip | BrokenVideo]]:
+    """Each clip of the shard with its frames: of a file from `encoded`, of a segment from the scratch folder."""
     for clip in shard.clips:
-        result = next(encoded)
-        broken = isinstance(result, BrokenVideo)
-        complaint = result.reason if broken else str(result.damage or "")
-        if complaint and on_error == "fail":
-            advice = "replace the file, or set frames.on_error to keep or skip"
-            raise UserError(f"{clips_dir / clip.id}: {complaint}", advice=advice)
-        if broken or (complaint and on_error == "skip"):
-            report.skipped[clip.id] = complaint
+        if clip.segment is None:
+            yield clip, next(encoded)
+            bar.update()
+        else:
+            yield clip, read_segment(segment_file(folder, clip.id), clips_dir / clip.file)
+
+
+def _records(
+    results: Iterator[tuple[Clip, EncodedClip | BrokenVideo]], report: ShardReport, on_error: str, clips_dir: Path
+) -> Iterator[bytes]:
+    """Yields a shard's records in order, and fills in its report."""
+    for clip, result in results:
+        why = complaint(result)
+        if why and on_error == "fail":
+            raise damaged_error(clips_dir, clip, why)
+        if isinstance(result, BrokenVideo) or (why and on_error == "skip"):
+            report.skipped[clip.id] = why
         else:
             yield serialize_clip(clip.id, clip.label, clip.text, clip.group, result.jpegs, result.timestamps)
             report.frames[clip.id] = len(result.jpegs)
             if result.damage:
-                report.damaged[clip.id] = {**result.damage._asdict(), "complaint": complaint}
-        bar.update()
+                report.damaged[clip.id] = {**result.damage._asdict(), "complaint": why}

@@ -64,7 +64,7 @@ class Damage(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A damaged part of a video. time: in ticks of the clock. repaired: whether the decoder concealed it; else a frame is lost."""
+    """Damage in a video. time: in ticks of the clock. repaired: whether the decoder concealed it; else a frame is lost."""
 
     time: int
     repaired: bool
@@ -111,8 +111,8 @@ class VideoFile:
     Attributes:
       fps: the header's frame rate; None if unusable.
       codec: FFmpeg's name of the video codec, e.g. h264.
-      decoded: number of frames decoded so far. faults: found so far. damage: None if there is none; complete after the last frame.
-      ended_early: whether the rest of the file could not be read.
+      decoded: number of frames decoded so far. damage: None if there is none; complete after the last frame.
+      faults: those found so far. ended_early: whether the rest of the file could not be read.
 
     Raises BrokenVideo, also on entry, if the file is absent, empty, not a video, or its codec has no decoder.
     """

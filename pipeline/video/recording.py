@@ -4,8 +4,9 @@ Invariants:
 
 - Frame k of a segment is what a player shows at start + k/fps seconds of the recording, for every such time before the segment's
   end; if the start is a multiple of 1/fps, it is the frame that the decoded recording has at that time (see `decode`).
-- Times are exact: a start of 0.1 is a tenth of a second. As listings round to milliseconds, a time within ROUNDED of a multiple of
-  1/fps is that multiple, and another start that lies as closely before a frame is that frame's. A segment's times count from its start.
+- Times are exact: a start of 0.1 is a tenth of a second. As listings round to milliseconds, a time within ROUNDED of a multiple
+  of 1/fps is that multiple, and another start that lies as closely before a frame is that frame's. The times of a segment's
+  frames count from its start.
 - A frame that overlapping segments show is converted once. Only the frames of segments that have not ended are in memory.
 - Damage counts in the segments in which it lies, and in no other.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 import av
 import cv2
 
-from .container import BrokenVideo, Damage, VideoFile
+from .container import BrokenVideo, Damage, Orientation, VideoFile
 from .decode import MICROSECONDS, EncodedClip, encode_jpeg, exact_rate, frame_size, resize_frame
 from .segment import Segment
 
@@ -42,7 +43,7 @@ class _Cut:
         start, end = (None if time is None else _on_grid(time, rate) * second for time in segment.exact)
         self.on_grid = start % (second / rate) == 0
         self.start = math.floor(start)
-        # Frame k is due at start + k * step. For a whole number of ticks n, n < x is n < ceil(x), and start's fraction is constant.
+        # Frame k is due at start + k * step. For a whole number of ticks n, n < x is n < ceil(x); start's fraction is constant.
         self.end = math.inf if end is None else math.ceil(end - (start - self.start))
         self.due = self.start
         self.jpegs: list[bytes] = []
@@ -68,9 +69,8 @@ class _Picture:
         self.time, self.frame = time, frame
         self._jpeg: bytes | None = None
 
-    def jpeg(self, video: VideoFile, target: tuple[int, int], quality: int) -> bytes:
+    def jpeg(self, video: VideoFile, target: tuple[int, int], orientation: Orientation, quality: int) -> bytes:
         if self._jpeg is None:
-            orientation = video.shape(self.frame)[2]
             image = orientation.apply(resize_frame(video.pixels(self.frame, "bgr24"), target))
             self._jpeg = encode_jpeg(image, quality, video.path)
         return self._jpeg
@@ -88,12 +88,13 @@ class _Cutter:
         self._rounded = ROUNDED * self.clock.second
         self.last = max(cut.end for cut in cuts)
         self._faults = 0  # of the video's faults, how many have been attributed
-        self._target: tuple[int, int] | None = None
+        self._target: tuple[int, int] | None = None  # size and orientation are those of the first frame, as in `decode`
+        self._orientation = Orientation()
 
     def show(self, picture: _Picture, until: int) -> None:
         """Adds a frame, which is shown until `until`, to the segments that it lies in."""
         if self._target is None:
-            width, height, _ = self.video.shape(picture.frame)
+            width, height, self._orientation = self.video.shape(picture.frame)
             self._target = frame_size(width, height, self.size)
         for cut in self.waiting:
             if cut.start >= until:
@@ -106,7 +107,7 @@ class _Cutter:
             cut.decoded += 1
             while cut.due < min(until, cut.end) and cut.broken is None:
                 try:
-                    cut.jpegs.append(picture.jpeg(self.video, self._target, self.quality))
+                    cut.jpegs.append(picture.jpeg(self.video, self._target, self._orientation, self.quality))
                 except BrokenVideo as error:
                     cut.broken = error
                 cut.timestamps.append(round(len(cut.timestamps) * MICROSECONDS / self.rate))
@@ -143,7 +144,7 @@ class _Cutter:
                 yield cut.number, BrokenVideo(self.video.path, message)
 
     def _missing(self, cut: _Cut, ended: int, stated: float | None) -> int:
-        """How many frames lack at the end of a segment according to the header: it is often wrong by one, which does not count."""
+        """How many frames lack at the end of a segment by the header; headers are often wrong by one, which does not count."""
         if stated is None or self.clock.period is None:
             return int(self.video.ended_early)
         until = min(cut.end, stated * self.clock.second)

@@ -52,7 +52,7 @@ def test_a_segment_on_the_grid_has_the_frames_of_the_whole_recording(tmp_path, k
 
 
 def test_a_segment_off_the_grid_shows_what_a_player_shows(tmp_path):
-    """25 frames a second, so each lasts 40 ms: 0.13 s shows frame 3, then every fifth, for as long as the time is before the end."""
+    """25 frames a second, so each lasts 40 ms: 0.13 s shows frame 3, then every fifth, while the time is before the end."""
     path = write_video(tmp_path / "a.avi", 25, 100)
     frames = encode_clip(path, 25, 48, 95).jpegs
     first, second, third, last = cut(path, (0.13, 0.93), (0.13, 0.931), (0.12, 0.92), (3.9, None))
@@ -64,7 +64,7 @@ def test_a_segment_off_the_grid_shows_what_a_player_shows(tmp_path):
 
 
 def test_times_rounded_to_milliseconds_mean_the_frame_that_they_are_rounded_from(tmp_path):
-    """Frame 20 at 29.97 a second starts at 0.66733 s, which is written 0.667; frame 24 at 0.8008, after 0.8, which is on the grid."""
+    """At 29.97 a second frame 20 starts at 0.66733 s, written 0.667, and frame 24 at 0.8008, after 0.8, which is on the grid."""
     path = write_video(tmp_path / "a.avi", 29.97, 100)
     frames = encode_clip(path, 29.97, 48, 95).jpegs
     rounded, before, grid, near_grid = cut(path, (0.667, 1.0), (0.6665, 1.0), (0.8, 1.2), (0.8004, 1.1997))
@@ -74,7 +74,7 @@ def test_times_rounded_to_milliseconds_mean_the_frame_that_they_are_rounded_from
 
 
 def test_ends_are_exact_decimals(tmp_path):
-    """In floats 0.3 + 2 * 0.2 is 0.7000000000000001, and 0.1 + 3 * 0.2 is 0.7000000000000001 too: the frame at the end is not in."""
+    """In floats 0.3 + 2 * 0.2 and 0.1 + 3 * 0.2 are 0.7000000000000001: the frame at the end is not in."""
     path = write_video(tmp_path / "a.avi", 10, 60)
     lengths = [len(part.jpegs) for part in cut(path, (0.3, 0.7), (0.1, 0.7), (1.1, 4.1), (1.1, 4.1001))]
     assert lengths == [2, 3, 15, 16]
