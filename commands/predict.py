@@ -1,13 +1,15 @@
-"""Classifies videos, image sequences or a camera's frames, with any classifier of this pipeline or the published weights.
+"""Classifies videos, image sequences, cameras or network streams, with any classifier of this pipeline or the published weights.
 
-A SOURCE is a video file, a GIF, a folder of videos or of images, a pattern such as frames_%04d.png, or camera:0. Predictions go
-to stdout, everything else to stderr. A source that cannot be read does not stop the others; the exit status is then 1.
+A SOURCE is a video file, a GIF, a folder of videos or of images, a pattern such as frames_%04d.png, camera:0, /dev/video0, or an
+address that begins with rtsp://, rtsps://, rtmp://, udp://, http:// or https://, of a stream or of a file. Predictions go to
+stdout, everything else to stderr. A source that cannot be read does not stop the others; the exit status is then 1.
 
   python -m commands.predict clip.mp4                          with models/classifier, or else the published Kinetics-600 weights
   python -m commands.predict videos/ --format csv              one row per video
   python -m commands.predict clip.mp4 --stream                 a prediction after each frame
   python -m commands.predict clip.mp4 --animate clip.gif       the clip next to its probabilities over time
   python -m commands.predict camera:0 --model models/export/float32.tflite
+  python -m commands.predict rtsp://host:554/stream --seconds 60 --reconnect 300
 """
 
 import argparse
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.arguments import at_least, positive
+from pipeline.arguments import at_least, not_negative, positive
 from pipeline.console import UserError, progress, run_command, say
 from pipeline.inference.formats import CLASSIFIER, DEFAULT_PRETRAINED, open_model
 from pipeline.inference.formatting import (
@@ -31,8 +33,9 @@ from pipeline.inference.formatting import (
     format_header,
     top_classes,
 )
+from pipeline.inference.live import DEFAULT_PATIENCE, Patience
 from pipeline.inference.models import Predictor
-from pipeline.inference.sources import CAMERA, Source, find_sources, first_seconds
+from pipeline.inference.sources import Source, find_sources, first_seconds, is_live
 from pipeline.inference.stepper import one_thread
 from pipeline.inference.streaming import CAMERA_RESTART, StreamedFrame, stream_frames
 from pipeline.inference.views import read_views
@@ -68,8 +71,9 @@ class PredictionRun:
       top: number of classes in a prediction.
       seconds: only these first seconds of each source are read; None: all.
       rate: images a second of image sequences; None: each image is one frame.
+      patience: how long to wait for a camera or an address.
       stream: whether to predict after each frame.
-      restart: seconds after which the states of a stream are reset; None: CAMERA_RESTART for a camera, else never.
+      restart: seconds after which the states of a stream are reset; None: CAMERA_RESTART for a live source, else never.
       animate: the picture to draw; only with a single source.
       emit: called with each line of output.
       failures: number of sources that could not be read so far.
@@ -80,6 +84,7 @@ class PredictionRun:
     top: int = 5
     seconds: float | None = None
     rate: float | None = None
+    patience: Patience = DEFAULT_PATIENCE
     stream: bool = False
     restart: float | None = None
     animate: Path | None = None
@@ -94,14 +99,14 @@ class PredictionRun:
         sources: list[Source] = []
         for name in names:
             with self._reported(name):
-                sources += find_sources(name, self.rate)
+                sources += find_sources(name, self.rate, self.patience)
         count = max(len(names), len(sources))
         if self.animate is not None and count > 1:
             raise UserError(f"--animate {self.animate}: draws a single source, but {count} are given")
         if self.stream or self.animate is not None:
             self._stepper = self.predictor.stream()
-        elif any(source.live for source in sources):
-            raise UserError(f"{CAMERA}N: a camera has no end", advice="use --stream")
+        elif endless := next((source.name for source in sources if source.live), None):
+            raise UserError(f"{endless}: has no end", advice="use --stream")
         bar = progress(sources, describe="classifying", unit="clip", disable=len(sources) < 2 or self.stream)
         for source in bar:
             with self._reported(source.name):
@@ -136,7 +141,7 @@ class PredictionRun:
         """Runs a source frame by frame and prints the predictions; returns the frames if they are to be drawn."""
         restart = CAMERA_RESTART if self.restart is None and source.live else self.restart
         streamed: list[StreamedFrame] = []
-        count, frame = 0, None
+        count = 0
         try:
             for frame in stream_frames(self.predictor, self._stepper, source, seconds=self.seconds, restart=restart):
                 count += 1
@@ -149,11 +154,8 @@ class PredictionRun:
                         advice = f"use --seconds {MAX_ANIMATED / self.predictor.fps:g}"
                         raise UserError(f"--animate: {source.name} has more than {MAX_ANIMATED} frames", advice=advice)
         except KeyboardInterrupt:
-            if not source.live:  # for a camera, Ctrl-C is the regular end
+            if not source.live:  # for a live source, Ctrl-C is the regular end
                 raise
-        if source.live and frame is not None and count - 1 < 0.8 * frame.seconds * self.predictor.fps:
-            actual = f"{(count - 1) / frame.seconds:.1f} frames a second were processed"
-            say(f"note: {source.name}: {actual}, the network was trained at {self.predictor.fps:g}: accuracy may suffer")
         return streamed
 
 
@@ -192,19 +194,33 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FPS",
         help="images a second of image sequences (default: each image is one frame)",
     )
+    what.add_argument(
+        "--timeout",
+        type=positive,
+        default=DEFAULT_PATIENCE.timeout,
+        metavar="SECONDS",
+        help="a camera or stream without a frame for SECONDS is lost, or cannot be opened (default: %(default)g)",
+    )
+    what.add_argument(
+        "--reconnect",
+        type=not_negative,
+        default=DEFAULT_PATIENCE.reconnect,
+        metavar="SECONDS",
+        help="give up a lost one SECONDS after its last frame; may be inf (default: %(default)g)",
+    )
     how = parser.add_argument_group("the prediction")
     how.add_argument("--top", type=at_least(1), default=5, metavar="K", help="number of classes (default: 5)")
     how.add_argument("--format", choices=FORMATS, default="text", help="json: one object per line (default: text)")
     how.add_argument(
         "--stream",
         action="store_true",
-        help="predict after each frame; needs a model that runs frame by frame (implied by a camera)",
+        help="predict after each frame; needs a model that runs frame by frame (implied by a camera and by any address but http)",
     )
     how.add_argument(
         "--restart",
         type=positive,
         metavar="SECONDS",
-        help=f"reset the network's states every SECONDS (default: never; for a camera: {CAMERA_RESTART:g})",
+        help=f"reset the network's states every SECONDS (default: never; for a camera or stream: {CAMERA_RESTART:g})",
     )
     how.add_argument(
         "--animate",
@@ -220,7 +236,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.model is not None and (options.pretrained is not None or options.weights is not None):
         parser.error("--model names a classifier, --pretrained and --weights published weights: give one or the other")
-    stream = options.stream or any(name.startswith(CAMERA) for name in options.sources)
+    stream = options.stream or any(is_live(name) for name in options.sources)
     if stream or options.animate is not None:
         one_thread()
     predictor = open_model(options.model, pretrained=options.pretrained, weights=options.weights, labels=options.labels)
@@ -232,6 +248,7 @@ def main() -> None:
         top=min(options.top, len(predictor.classes)),
         seconds=options.seconds,
         rate=options.rate,
+        patience=Patience(options.timeout, options.reconnect),
         stream=stream,
         restart=options.restart,
         animate=options.animate,

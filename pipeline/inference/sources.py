@@ -1,28 +1,44 @@
-"""The sources that predict reads: video files, image sequences and cameras, all with one interface.
+"""The sources that predict reads: video files, image sequences, cameras and streams, all with one interface.
 
-Invariants: a source yields the same frames as the pipeline's decoding (`pipeline.video.decode`) at the requested rate and size,
-in constant memory; output frame k is the one shown at k / fps seconds.
+Invariants: a source that has an end yields the same frames as the pipeline's decoding (`pipeline.video.decode`) at the requested
+rate and size, in constant memory; output frame k is the one shown at k / fps seconds. `pipeline.inference.live` has the others.
+No name contains the user, password or query of an address.
 """
 
 import os
 import re
-import time
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
 
-import pipeline.video.decode  # noqa: F401  # isort: skip  before OpenCV, which reads what this sets when it loads
-import cv2
 import numpy as np
 
-from pipeline.console import UserError, say
+from pipeline.console import UserError, say, without_credentials
+from pipeline.inference.connections import (
+    FILE_SCHEMES,
+    SCHEMES,
+    SEGMENTED,
+    CameraConnection,
+    Header,
+    Lost,
+    StreamConnection,
+    interruptible,
+)
+from pipeline.inference.live import DEFAULT_PATIENCE, GRACE, Live, Patience
 from pipeline.sources.left_out import NOT_VIDEO, LeftOut
 from pipeline.sources.naming import is_hidden
-from pipeline.video.decode import MICROSECONDS, Damage, finish_frame, frame_size, iterate_frames
+from pipeline.video.decode import MICROSECONDS, BrokenVideo, Damage, iterate_frames
 from pipeline.video.images import IMAGE_SUFFIXES, natural_order, sample_images
 
 CAMERA = "camera:"
+_CAMERA_ADVICE = "check that it is connected and that you have permission to read it"
+_STREAM_ADVICE = "check the address, and that what it names is running"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _NUMBER = re.compile(r"%(0?)(\d*)d")
 
 Frame = tuple[int, np.ndarray]  # microseconds from the start, uint8 RGB (H, W, 3), read-only
@@ -40,7 +56,7 @@ class Source(Protocol):
     live: bool
 
     def frames(self, fps: float, size: int) -> Iterator[Frame]:
-        """Frames at `fps` a second, short side `size` pixels. Raises BrokenVideo, or UserError for a camera."""
+        """Frames at `fps` a second, short side `size` pixels. Raises BrokenVideo, or UserError for a camera or an address."""
 
 
 def _warn_about(name: str) -> Callable[[Damage], None]:
@@ -71,34 +87,72 @@ class Images(NamedTuple):
         yield from sample_images(Path(self.name), self.paths, self.rate, fps, size, rgb=True, on_damage=warn)
 
 
-class Camera(NamedTuple):
-    """A camera by its number. Yields the current frame whenever the next one is due; timestamps are of the wall clock."""
+class RemoteFile:
+    """A video or an image on a web server; downloaded when it is read for the first time, deleted with the source."""
 
-    name: str
-    number: int
-    live: bool = True
+    live = False
+
+    def __init__(self, name: str, url: str, patience: Patience) -> None:
+        self.name, self._url, self._patience = name, url, patience
+        self._folder: tempfile.TemporaryDirectory | None = None
 
     def frames(self, fps: float, size: int) -> Iterator[Frame]:
-        capture = cv2.VideoCapture(self.number)
+        from pipeline.inference.remote import download  # imports requests, which only this needs
+
+        if self._folder is None:
+            folder = tempfile.TemporaryDirectory(prefix="predict-")
+            download(self.name, self._url, Path(folder.name, "file"), self._patience)
+            self._folder = folder
+        path = Path(self._folder.name, "file")
         try:
-            if not capture.isOpened():
-                message = f"{self.name}: no such camera, or another program uses it"
-                raise UserError(message, advice="check that it is connected and that you have permission to read it")
-            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where supported, so that frames do not wait in a queue
-            start, due = time.monotonic(), 0.0
-            while True:
-                if not capture.grab():
-                    raise UserError(f"{self.name}: stopped delivering frames")
-                now = time.monotonic() - start
-                if now < due:
-                    continue
-                converted, image = capture.retrieve()
-                if not converted:
-                    raise UserError(f"{self.name}: delivered a frame that cannot be converted")
-                yield round(now * MICROSECONDS), finish_frame(image, frame_size(image.shape[1], image.shape[0], size))
-                due = max(due + 1 / fps, time.monotonic() - start)  # late frames are skipped
-        finally:
-            capture.release()
+            if Path(unquote(urlsplit(self._url).path)).suffix.lower() in IMAGE_SUFFIXES:
+                yield from Images(self.name, (path,), None).frames(fps, size)
+            else:
+                yield from iterate_frames(path, fps, size, threads=os.cpu_count() or 1, on_damage=_warn_about(self.name))
+        except BrokenVideo as error:
+            raise UserError(f"{self.name}: {error.reason}") from None
+
+
+def _device(name: str) -> int | str | None:
+    """The camera that a name means: a number, or the name of a device; None if it means none."""
+    if name.startswith(CAMERA):
+        number = name.removeprefix(CAMERA)
+        if not number.isdecimal():
+            raise UserError(f"{name}: not the number of a camera", advice="name a camera by its number, such as camera:0")
+        return int(number)
+    return name if sys.platform == "linux" and Path(name).is_char_device() else None
+
+
+def is_live(name: str) -> bool:
+    """Whether a name alone says that a source has no end. An http(s) address does not: it may be of a file."""
+    scheme = _SCHEME.match(name)
+    if scheme:
+        return scheme[1].lower() in SCHEMES and scheme[1].lower() not in FILE_SCHEMES
+    return name.startswith(CAMERA) or _device(name) is not None
+
+
+def _find_at_address(url: str, patience: Patience) -> Source:
+    """A stream or, at an http(s) address that states a length and is not sent in segments, a file."""
+    name, scheme = without_credentials(url), _SCHEME.match(url)[1].lower()
+    if scheme not in SCHEMES:
+        raise UserError(f"{name}: {scheme}:// cannot be read", advice=f"addresses begin with {', '.join(SCHEMES)}")
+    connect = partial(StreamConnection, name, url)
+    if scheme in FILE_SCHEMES:
+
+        def read_header() -> Header:
+            connection = connect(patience.timeout)
+            try:
+                return connection.header
+            finally:
+                connection.close()
+
+        try:
+            header = interruptible(read_header, patience.timeout + GRACE)
+        except Lost as loss:
+            raise UserError(f"{name}: {loss}", advice=_STREAM_ADVICE) from None
+        if header.seconds is not None and header.format not in SEGMENTED:
+            return RemoteFile(name, url, patience)
+    return Live(name, connect, _STREAM_ADVICE, patience)
 
 
 def _find_images(pattern: str, rate: float | None) -> Images:
@@ -152,20 +206,20 @@ def _find_in_folder(folder: Path, rate: float | None) -> list[Source]:
     return [Images(str(path), tuple(sorted(images, key=natural_order)), rate) for path, images in sorted(sequences.items())]
 
 
-def find_sources(name: str, rate: float | None = None) -> list[Source]:
-    """The sources that one argument names: a file, each video of a folder, one image sequence, or a camera.
+def find_sources(name: str, rate: float | None = None, patience: Patience = DEFAULT_PATIENCE) -> list[Source]:
+    """The sources that one argument names: a file, each video of a folder, one image sequence, a camera or a stream.
 
     Args:
       rate: images a second of a sequence; None: each image is one frame.
+      patience: how long to wait for a camera or an address.
 
     Raises:
       UserError: if there is no such source.
     """
-    if name.startswith(CAMERA):
-        number = name.removeprefix(CAMERA)
-        if not number.isdecimal():
-            raise UserError(f"{name}: not the number of a camera", advice="name a camera by its number, such as camera:0")
-        return [Camera(name, int(number))]
+    if _SCHEME.match(name):
+        return [_find_at_address(name, patience)]
+    if (device := _device(name)) is not None:
+        return [Live(name, lambda timeout: CameraConnection(device), _CAMERA_ADVICE, patience)]
     path = Path(name).expanduser()
     if path.is_dir():
         return _find_in_folder(path, rate)

@@ -1,10 +1,9 @@
-"""Each kind of source yields the frames of decoding; cameras are replaced by a fake with its own clock."""
+"""Each kind of source that has an end yields the frames of decoding. Live ones: test_live.py."""
 
 import cv2
 import numpy as np
 import pytest
 
-import pipeline.inference.sources as sources
 from pipeline.console import UserError
 from pipeline.inference.sources import Images, Video, find_sources, first_seconds
 from pipeline.video.decode import BrokenVideo, decode_clip
@@ -164,64 +163,3 @@ def test_only_the_first_seconds_are_read(tmp_path):
     (source,) = find_sources(str(tmp_path))
     assert len(list(first_seconds(source.frames(5.0, 48), 1.0))) == 5
     assert len(list(first_seconds(source.frames(5.0, 48), None))) == 12
-
-
-class FakeCamera:
-    """A camera of 30 frames a second, which ends after `frames`. now: its clock, in seconds."""
-
-    def __init__(self, frames, opened=True):
-        self.left, self.opened, self.now, self.number, self.released = frames, opened, 100.0, -1, False
-
-    def isOpened(self):  # noqa: N802
-        return self.opened
-
-    def set(self, key, value):
-        return True
-
-    def grab(self):
-        self.now += 1 / 30
-        self.number += 1
-        self.left -= 1
-        return self.left >= 0
-
-    def retrieve(self):
-        return True, picture(self.number)[:, :, ::-1]
-
-    def release(self):
-        self.released = True
-
-
-@pytest.fixture
-def connect(monkeypatch):
-    def connect(camera):
-        monkeypatch.setattr(sources.cv2, "VideoCapture", lambda number: camera)
-        monkeypatch.setattr(sources.time, "monotonic", lambda: camera.now)
-        return find_sources("camera:0")[0]
-
-    return connect
-
-
-@pytest.mark.parametrize(("work", "gap"), [(0.0, 0.2), (0.05, 0.2), (0.5, 0.5)])
-def test_a_camera_yields_the_current_frame_at_the_models_frame_rate_or_as_fast_as_possible(connect, work, gap):
-    camera = FakeCamera(10_000)
-    source = connect(camera)
-    seen = []
-    for timestamp, image in first_seconds(source.frames(5.0, 48), 6.0):
-        assert shown([image]) == [camera.number % 256]
-        seen.append(timestamp / 1e6)
-        camera.now += work
-    steps = np.diff(seen)
-    assert steps.mean() == pytest.approx(gap, abs=0.04) and steps.max() < gap + 0.07
-    assert source.live
-
-
-def test_a_camera_that_cannot_be_opened_or_stops_is_an_error_and_is_released(connect):
-    camera = FakeCamera(3, opened=False)
-    with pytest.raises(UserError, match="camera:0: no such camera"):
-        list(connect(camera).frames(5.0, 48))
-    assert camera.released
-    camera = FakeCamera(20)
-    frames = connect(camera).frames(5.0, 48)
-    with pytest.raises(UserError, match="camera:0: stopped delivering frames"):
-        list(frames)
-    assert camera.released
