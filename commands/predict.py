@@ -22,7 +22,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.arguments import at_least, not_negative, positive
-from pipeline.console import UserError, progress, run_command, say
+from pipeline.console import UserError, progress, run_command, say, without_credentials
 from pipeline.inference.formats import CLASSIFIER, DEFAULT_PRETRAINED, open_model
 from pipeline.inference.formatting import (
     FORMATS,
@@ -98,7 +98,7 @@ class PredictionRun:
             self.emit(header)
         sources: list[Source] = []
         for name in names:
-            with self._reported(name):
+            with self._reported(without_credentials(name)):
                 sources += find_sources(name, self.rate, self.patience)
         count = max(len(names), len(sources))
         if self.animate is not None and count > 1:
