@@ -34,7 +34,7 @@ class Background(Section):
     """Clips of the unlabelled time of recordings: a class `label` of clips of `seconds`, at most `per_class` of them."""
 
     label: Annotated[str, Field(min_length=1)]
-    seconds: Annotated[float, Field(gt=0)]
+    seconds: Annotated[float, Field(ge=0.1)]
     per_class: PositiveInt | None
 
 
@@ -59,6 +59,8 @@ class Data(Section):
             raise ValueError("give data.num_classes (the first N by name) or data.classes (names), not both")
         if self.listing is not None and self.folder is None:
             raise ValueError("data.listing names files relative to data.folder, so it needs data.folder")
+        if self.background is not None and self.folder is None:
+            raise ValueError("data.background needs a listing of segments of the videos in data.folder")
         return self
 
 

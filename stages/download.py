@@ -22,6 +22,7 @@ from pipeline.sources.left_out import few
 from pipeline.sources.manifest import SPLITS, duplicated_across, leaking_groups, write_manifest
 from pipeline.sources.placing import place_clips
 from pipeline.sources.plan import plan_clips
+from pipeline.sources.source import distinct_files
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def run(data: Data, seed: int, speed: Speed, clips: Path = CLIPS, manifest: Path
         table = plan.manifest(place_clips(plan.clips, stored, part, speed.download_connections))
         Path(manifest).unlink(missing_ok=True)  # new clips must never be next to an old manifest
     write_manifest(table, manifest)
-    fetched = sum(clip.size for clip in plan.clips if not stored.fetched.isdisjoint(clip.files))
-    return Downloaded(table, fetched, sum(clip.size for clip in plan.clips) - fetched, plan.notes, retries)
+    fetched = sum(clip.size for clip in distinct_files(plan.clips) if not stored.fetched.isdisjoint(clip.files))
+    return Downloaded(table, fetched, plan.bytes - fetched, plan.notes, retries)
 
 
 def summary(downloaded: Downloaded) -> str:
@@ -66,7 +67,7 @@ def summary(downloaded: Downloaded) -> str:
     manifest = downloaded.manifest
     lines = [f"{'':<12}{'classes':>8}{'clips':>8}{'groups':>8}{'size':>14}"]
     for name, rows in [*((split, manifest[manifest["split"] == split]) for split in SPLITS), ("together", manifest)]:
-        size = _megabytes(int(rows["bytes"].sum()))
+        size = _megabytes(int(rows.drop_duplicates("file")["bytes"].sum()))
         lines.append(f"{name:<12}{rows['class'].nunique():>8}{len(rows):>8}{rows['group'].nunique():>8}{size:>14}")
     retries = f", {downloaded.retries} requests repeated" if downloaded.retries else ""
     lines.append(f"fetched {_megabytes(downloaded.fetched)}, already there {_megabytes(downloaded.reused)}{retries}")

@@ -65,14 +65,14 @@ def _from_lines(text: str) -> tuple[list[tuple[int, str]], bool]:
     return list(enumerate(lines)), False
 
 
-def name_classes(clips: Collection[Clip], name: str) -> tuple[list[Clip], str]:
+def name_classes(clips: Collection[Clip], name: str, background: str | None = None) -> tuple[list[Clip], str]:
     """Replaces class numbers by names; also returns a line that states how the file numbers them.
 
     The lines of a file without numbers count from 0, or from 1 if no clip is of class 0 and one is of the last number.
-    Raises UserError if the classes are not numbers, or one has no name.
+    background: a class that is named already. Raises UserError if the classes are not numbers, or one has no name.
     """
     names, numbered = read_class_names(name)
-    words = sorted({clip.category for clip in clips if not clip.category.isdecimal()} - set(names.values()))
+    words = sorted({clip.category for clip in clips if not clip.category.isdecimal()} - {*names.values(), background})
     if words:
         raise UserError(
             f"data.class_names = {name} names numbered classes, but {words[0]!r} is not a number",

@@ -28,12 +28,16 @@ def _resolve(name: str, available: Collection[str], empty: Collection[str]) -> s
 
 
 def choose_classes(
-    available: Collection[str], number: int | None, names: list[str] | None, empty: Collection[str] = ()
+    available: Collection[str],
+    number: int | None,
+    names: list[str] | None,
+    empty: Collection[str] = (),
+    background: str | None = None,
 ) -> list[str]:
     """Chooses classes; returns them sorted as plain strings. A clip's label is its class's index in this list.
 
     available: classes that have clips. number: how many to take, by name. names: which to take. Both None: all.
-    empty: classes known to have no videos.
+    empty: classes known to have no videos. background: a class that is always taken, and not counted in `number`.
     Raises UserError for an unknown name (with close matches), a repeated name, too few classes, a chosen class without videos.
     """
     if names is not None:
@@ -43,14 +47,15 @@ def choose_classes(
         twice = sorted({name for name in chosen if chosen.count(name) > 1})
         if twice:
             raise UserError(f"data.classes names {', '.join(twice)} more than once", advice="name each once")
+        chosen += [background] if background is not None and background not in chosen else []
     else:
-        every = sorted({*available, *empty})
+        every = sorted({*available, *empty} - {background})
         if number is not None and number > len(every):
             raise UserError(
                 f"data.num_classes = {number}, but there are only {len(every)} classes",
                 advice="lower it, or set it to null for all",
             )
-        chosen = every[:number]
+        chosen = every[:number] + ([background] if background is not None else [])
         bare = [name for name in chosen if name not in available]
         if bare:
             raise UserError(

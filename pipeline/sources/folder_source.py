@@ -11,7 +11,7 @@ from pipeline.settings import Data, Speed
 from pipeline.sources.folders import folder_clips
 from pipeline.sources.listed import listed_clips, listings_in
 from pipeline.sources.paths import existing_folder
-from pipeline.sources.source import Clip, Found, Source, Stored, clip_digest
+from pipeline.sources.source import Clip, Found, Source, Stored, clip_digest, distinct_files
 from pipeline.sources.threads import in_threads
 
 __all__ = ["FolderSource"]
@@ -26,15 +26,22 @@ class FolderSource(Source):
         self.name = data.folder
         self.watch = self._root = existing_folder(data.folder)
         self._listings = [data.listing] if isinstance(data.listing, str) else data.listing
+        self._background = data.background
         self._threads = speed.download_connections
         self._hashes: dict[str, str] = {}
 
     def list_clips(self) -> Found:
         listings = self._listings or listings_in(self.name)
-        return listed_clips(self.name, listings) if listings else folder_clips(self.name)
+        if listings:
+            return listed_clips(self.name, listings, self._background)
+        if self._background is not None:
+            advice = "set data.listing to a CSV of path,label,start,end (docs/segments.md), or data.background=null"
+            raise UserError("data.background needs a listing of segments, and there is no listing", advice=advice)
+        return folder_clips(self.name)
 
     def fingerprints(self, clips: Sequence[Clip]) -> dict[str, Hashable]:
         """The SHA-256 of a clip if its first and last 64 KiB equal another clip's, else the SHA-256 of these ends alone."""
+        clips = distinct_files(clips)
         ends = in_threads(lambda clip: self._digest(clip, _ends), clips, self._threads)
         counts = Counter(ends.values())
         same = [clip for clip in clips if counts[ends[clip]] > 1]

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from pipeline.console import UserError
+from pipeline.settings import Background
 from pipeline.sources.folders import reason_against, walk
 from pipeline.sources.layouts import File, split_named
 from pipeline.sources.left_out import EMPTY, GONE, UNREADABLE, LeftOut, few
@@ -15,7 +16,9 @@ from pipeline.sources.listings import Listing, Row, read_listing
 from pipeline.sources.manifest import SPLITS
 from pipeline.sources.naming import folded, is_hidden, is_image, safe_parts, ucf_group
 from pipeline.sources.paths import existing_folder
+from pipeline.sources.segments import Listed, background_clips, bad_rows, check_segments, parse_segment
 from pipeline.sources.source import Clip, Found
+from pipeline.video.segment import Segment
 
 __all__ = ["listed_clips", "listings_in"]
 
@@ -34,13 +37,14 @@ def listings_in(folder: str) -> list[str]:
     return [found[split] for split in SPLITS if split in found] if {"train", "test"} <= found.keys() else []
 
 
-def listed_clips(folder: str, listings: Sequence[str]) -> Found:
-    """The videos, or folders of images, that listings name, found in `folder` as `_Finder` describes.
+def listed_clips(folder: str, listings: Sequence[str], background: Background | None = None) -> Found:
+    """The videos, segments of videos, or folders of images, that listings name, found in `folder` as `_Finder` describes.
 
     Without a column for it, the split is that of the listing's name if there are several (train.csv, test.csv). Without a group,
-    a UCF-101 name gives it, else each file is its own group. Of Kinetics' listings, whose videos disappear from YouTube, those
-    that are here are used. Raises UserError naming file and row for a path that is unsafe, absent, not a video or repeated, a bad
-    label, an unknown split.
+    a UCF-101 name gives it, else each file is its own group, so segments of one recording share it. Of Kinetics' listings, whose
+    videos disappear from YouTube, those that are here are used. background: clips of unlabelled time that are added.
+    Raises UserError naming file and row for a path that is unsafe, absent, not a video or repeated, a bad label, an unknown
+    split, or times that are no segment of the file.
     """
     collected = _Collected(existing_folder(folder))
     understood = []
@@ -49,7 +53,7 @@ def listed_clips(folder: str, listings: Sequence[str]) -> Found:
         listing = read_listing(name, lambda path, near=near: collected.finder.is_here(path, near))
         understood.append(f"{name if len(listings) == 1 else Path(name).name}: {listing.understood}")
         collected.add(listing, near, _split_of(name) if len(listings) > 1 else None)
-    clips = collected.clips
+    clips = [one.clip for one in collected.listed]
     given = {clip.split is not None for clip in clips}
     if len(given) > 1:
         message = f"data.listing: some of {few(listings)} give splits and others do not"
@@ -60,6 +64,11 @@ def listed_clips(folder: str, listings: Sequence[str]) -> Found:
     labels = {clip.category for clip in clips}
     if labels and all(label.isdecimal() for label in labels):
         notes.append(f"the labels are numbers ({few(sorted(labels, key=int))}); data.class_names can name a file of their names")
+    recordings = check_segments(collected.root, collected.listed)
+    notes += recordings.notes
+    if background is not None:
+        made, lines = background_clips(collected.listed, recordings, background)
+        clips, notes = clips + made, notes + lines
     splits = f"the listings {few(Path(name).name for name in listings)}" if len(listings) > 1 else str(listings[0])
     return Found(
         clips,
@@ -67,6 +76,7 @@ def listed_clips(folder: str, listings: Sequence[str]) -> Found:
         left_out=collected.left_out,
         splits=splits if given == {True} else "",
         notes=notes,
+        warnings=recordings.warnings,
     )
 
 
@@ -161,34 +171,46 @@ def _composed(name: str) -> str:
 
 
 class _Collected:
-    """The clips of the listings so far. by_name: number of files that were not where the listing states."""
+    """The clips of the listings so far. by_name: number of rows whose files were not where the listing states."""
 
     def __init__(self, root: Path):
         self.root = root
         self.finder = _Finder(root)
-        self.clips: list[Clip] = []
+        self.listed: list[Listed] = []
         self.left_out = LeftOut()
         self.by_name = 0
-        self._rows: dict[str, tuple[str, int]] = {}  # listing and line of each path
+        self._files: dict[str, File | None] = {}  # by path
+        self._rows: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)  # listing and line, by path and segment
 
     def add(self, listing: Listing, near: list[str], split: str | None) -> None:
         """Adds the clips of a listing. near: folders in which its files may lie. split: of all clips if no column states it."""
         has_splits = any(row.split for row in listing.rows)
-        absent = []
+        absent, problems = [], []
         for row in listing.rows:
             where = f"{listing.name}, row {row.line}"
             path = self._find(row, near, where)
             if path is None:
                 absent.append(row)
                 continue
-            self._refuse_repeated(path, listing, row, where)
-            file = _file(self.root, path, where, self.left_out)
+            try:
+                segment = parse_segment(row.start, row.end)
+            except ValueError as error:
+                problems.append((row.line, str(error)))
+                continue
+            self._refuse_repeated(path, segment, listing, row, where)
+            if path not in self._files:
+                self._files[path] = _file(self.root, path, where, self.left_out)
+            file = self._files[path]
             if file is None:
                 continue
+            if segment is not None and file.images:
+                raise UserError(f"{where}: {path} is a folder of images, which has no segments", advice="list parts as folders")
             group, number = ucf_group(path)
             group = row.group or (row.path if row.seconds else group)
             given = _split(row, where) if has_splits else split
-            self.clips.append(Clip(path, _label(row, path, where), group, number, file.size, split=given, images=file.images))
+            label = _label(row, path, where)
+            clip = Clip(path, label, group, number, file.size, split=given, images=file.images, segment=segment)
+            self.listed.append(Listed(clip, listing.name, row.line))
         if absent and listing.rows[0].seconds is None:
             some = few(f"row {row.line}: {row.path}" for row in absent)
             what = f"{len(absent)} of {len(listing.rows)} files are not found in {self.root} ({some})"
@@ -196,6 +218,8 @@ class _Collected:
             raise UserError(f"data.listing = {listing.name}: {what}", advice=advice)
         for row in absent:
             self.left_out.add(GONE, row.path)
+        if problems:
+            raise bad_rows(listing.name, problems, len(listing.rows))
 
     def _find(self, row: Row, near: list[str], where: str) -> str | None:
         if not row.path:
@@ -210,11 +234,21 @@ class _Collected:
             self.by_name += path is not None
         return path
 
-    def _refuse_repeated(self, path: str, listing: Listing, row: Row, where: str) -> None:
-        name, line = self._rows.setdefault(path, (listing.name, row.line))
-        if (name, line) != (listing.name, row.line):
-            there = f"row {line}" if name == listing.name else f"{name}, row {line}"
-            raise UserError(f"{where}: {path} is already listed in {there}", advice="keep one")
+    def _refuse_repeated(self, path: str, segment: Segment | None, listing: Listing, row: Row, where: str) -> None:
+        """Raises UserError for a file that is listed twice, unless as different segments."""
+        rows, name = self._rows[path], "" if segment is None else segment.name
+        clash = name if name in rows else next(iter(rows), None) if not name else "" if "" in rows else None
+        if clash is not None:
+            other, line = rows[clash]
+            there = f"row {line}" if other == listing.name else f"{other}, row {line}"
+            if clash == name:
+                what = f"{segment} s of {path}" if segment else path
+                advice = "keep one" if segment or row.start or row.end else "keep one; columns start and end make a row a segment"
+                raise UserError(f"{where}: {what} is already listed in {there}", advice=advice)
+            one, two = ("whole", "a segment of it") if not name else ("in part", "the whole of it")
+            advice = "give start and end in all its rows, or list it once"
+            raise UserError(f"{where}: {path} is listed {one}, and {two} in {there}", advice=advice)
+        rows[name] = (listing.name, row.line)
 
 
 def _file(root: Path, path: str, where: str, left_out: LeftOut) -> File | None:

@@ -1,4 +1,4 @@
-"""Reads a listing: a CSV, TSV or text file with one video per line.
+"""Reads a listing: a CSV, TSV or text file with one video, or one segment of a video, per line.
 
 Separator, columns and whether there is a header are inferred, and stated in `Listing.understood`. A line that does not fit the
 others is an error that shows how it was read.
@@ -26,22 +26,28 @@ _ALIASES = {
     "class": "class class_name tag label label_name action category activity class_id label_id class_index",
     "group": "group group_id subject subject_id person person_id participant actor scene scene_id session session_id",
     "split": "split subset set partition usage",
+    "start": "start start_time time_start t_start segment_start start_sec start_secs start_second start_seconds start_s "
+    "begin begin_time time_begin t_begin segment_begin begin_sec begin_seconds onset",
+    "end": "end end_time time_end t_end segment_end end_sec end_secs end_second end_seconds end_s "
+    "stop stop_time time_stop t_stop stop_sec stop_seconds offset",
 }
+_OTHER_UNITS = re.compile(r"(start|begin|end|stop)_(frames?|ms|msecs?)|(frames?|ms|msecs?)_(start|begin|end|stop)")
 _YOUTUBE = {"path": "youtube_id ytid", "start": "time_start start", "end": "time_end end"}
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _QUOTES = 'a value with quotes or separators needs quotes around it, and its own doubled: "5"" pipe.mp4"'
-_COLUMNS = "path,label[,group,split]"
+_COLUMNS = "path,label[,start,end,group,split]"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One listed video.
+    """One listed video, or a segment of one.
 
     Attributes:
       line: its line in the file, counted from 1.
       path: as written, or a YouTube id.
       label: None if there is no column for it.
-      seconds: start and end in a YouTube video; None in other listings.
+      start, end: of the segment, as written; both empty for a whole video.
+      seconds: of a video that was cut from YouTube, its start and end there; None in other listings.
     """
 
     line: int
@@ -49,6 +55,8 @@ class Row:
     label: str | None
     group: str = ""
     split: str = ""
+    start: str = ""
+    end: str = ""
     seconds: tuple[int, int] | None = None
 
 
@@ -104,7 +112,7 @@ def _text(name: str, where: str) -> str:
     kind = "XML" if text.lstrip().startswith("<") else "JSON" if _is_json(text) else None
     if kind:
         # Annotation tools (CVAT, Label Studio, ActivityNet's) export these; they mark segments of videos.
-        advice = "list whole videos in a CSV of path,label; cut segments into files first (ffmpeg -ss START -to END)"
+        advice = "write a CSV of path,label,start,end with a row for each segment, times in seconds (docs/segments.md)"
         raise UserError(f"{where}: is {kind}, not a CSV file", advice=advice)
     return text
 
@@ -131,7 +139,7 @@ def _values(line: str, separator: str, where: str, number: int) -> list[str]:
 
 
 def _columns(names: list[str]) -> dict[str, int]:
-    """The index of each role (path, class, group, split; start and end with a YouTube id) among the normalised names."""
+    """The index of each role (path, class, group, split, start, end) among the normalised names."""
     roles = dict(_ALIASES)
     if all(any(alias in names for alias in aliases.split()) for aliases in _YOUTUBE.values()):
         roles |= _YOUTUBE
@@ -153,21 +161,32 @@ def _with_header(name: str, lines: list[str], first: int, separator: str, names:
         close = difflib.get_close_matches(column, {"group", "split"} - columns.keys(), n=1, cutoff=0.8)
         if close:
             raise UserError(f"{where}: column {column!r} looks like {close[0]!r}", advice="rename it, or drop it")
+    if not {"start", "end"} & columns.keys():
+        units = next((column for column in unused if _OTHER_UNITS.fullmatch(column)), None)
+        if units:
+            advice = "give columns start and end in seconds (a frame's number over the frame rate), or drop it"
+            raise UserError(f"{where}: column {units!r} looks like a segment that is not in seconds", advice=advice)
     expected = f"the first line names {len(names)} columns ({', '.join(names)})"
     records = _records(lines, first + 1, separator, where, len(names), expected)
     if "split" in columns and names[columns["split"]] != "split":
         found = {values[columns["split"]] for _, values in records} - {""}
         if not any(map(split_named, found)):  # a column `set` may hold anything
             unused.append(names[columns.pop("split")])
+    trimmed = names[columns["path"]] in _YOUTUBE["path"].split() and {"start", "end"} <= columns.keys()
     rows = []
     for line, values in records:
-        value = {role: values[index] for role, index in columns.items()}
-        seconds = _seconds(value, where, line) if "start" in value else None
-        rows.append(Row(line, value["path"], value["class"], value.get("group", ""), value.get("split", ""), seconds))
+        value = dict.fromkeys(("group", "split", "start", "end"), "") | {role: values[index] for role, index in columns.items()}
+        times = {"seconds": _seconds(value, where, line)} if trimmed else {"start": value["start"], "end": value["end"]}
+        rows.append(Row(line, value["path"], value["class"], value["group"], value["split"], **times))
     if not rows:
         raise UserError(f"{where}: lists no files", advice="add a line for each video")
-    used = ", ".join(f"{role} from {names[index]!r}" for role, index in columns.items() if role not in ("start", "end"))
-    kinetics = "Kinetics' columns: " if "start" in columns else ""
+    shown = columns.keys() - {"start", "end"} if trimmed else columns.keys()
+    used = ", ".join(f"{role} from {names[index]!r}" for role, index in columns.items() if role in shown)
+    if {"start", "end"} & shown:
+        segments = sum(bool(row.start or row.end) for row in rows)
+        whole = f", {len(rows) - segments} whole videos" if segments < len(rows) else ""
+        used += f": {segments} segments{whole}"
+    kinetics = "Kinetics' columns: " if trimmed else ""
     rest = f"; columns not used: {', '.join(unused)}" if unused else ""
     return Listing(name, rows, f"{len(rows)} rows by {_SEPARATORS[separator]}, {kinetics}{used}{rest}")
 

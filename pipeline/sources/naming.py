@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from pipeline.console import UserError
 from pipeline.sources.source import Clip
+from pipeline.video.segment import Segment
 
 __all__ = ["folded", "identified", "is_hidden", "is_image", "is_video", "safe_parts", "ucf_group", "ucf_name"]
 
@@ -82,20 +83,26 @@ def _whole_path(source: str) -> str:
     return f"{hashlib.sha256(source.encode()).hexdigest()[:16]}__{PurePosixPath(source).name}"
 
 
+def _with_segment(name: str, segment: Segment | None) -> str:
+    """`talk.mp4` becomes `talk@00012.400-00015.000.mp4`."""
+    path = PurePosixPath(name)
+    return name if segment is None else f"{path.stem}@{segment.name}{path.suffix}"
+
+
 def identified(clips: Iterable[Clip]) -> list[Clip]:
-    """The clips with their names in data/clips, `<class>/<file>`, sorted by that name.
+    """The clips with their names, `<class>/<file>`, sorted by that name; of a segment `<class>/<stem>@<start>-<end><suffix>`.
 
     If two files of a class share a name (`train/jump/1.mp4`, `test/jump/1.mp4`), each is named by its whole path, joined by `__`.
     Names are compared as `folded`, because some file systems do. Raises UserError if even whole paths collide.
     """
     clips = list(clips)
     short = [f"{clip.category}/{PurePosixPath(clip.source).name}" for clip in clips]
-    taken = Counter(map(folded, short))
+    taken = Counter(folded(name) for name, _ in set(zip(short, (clip.source for clip in clips), strict=True)))
     named: dict[str, Clip] = {}
     for clip, name in zip(clips, short, strict=True):
-        if taken[folded(name)] > 1:
-            name = f"{clip.category}/{_whole_path(clip.source)}"
+        file = PurePosixPath(clip.source).name if taken[folded(name)] == 1 else _whole_path(clip.source)
+        name = f"{clip.category}/{_with_segment(file, clip.segment)}"
         other = named.setdefault(folded(name), replace(clip, clip=name))
-        if other.source != clip.source:
+        if (other.source, other.segment) != (clip.source, clip.segment):
             raise UserError(f"{other.source} and {clip.source} would both be the clip {name}", advice="rename one")
     return sorted(named.values(), key=lambda clip: clip.clip)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.console import UserError, progress
 from pipeline.files import sha256
-from pipeline.sources.source import Clip, Stored, clip_digest
+from pipeline.sources.source import Clip, Stored, clip_digest, distinct_files
 from pipeline.sources.threads import in_threads
 
 __all__ = ["place_clips"]
@@ -18,14 +18,17 @@ _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP,
 
 
 def place_clips(clips: Sequence[Clip], stored: Stored, target: Path, threads: int) -> dict[str, str]:
-    """Puts every clip at `target / Clip.clip`, a folder of images as a folder; returns the SHA-256 by `Clip.source`.
+    """Puts every clip at `target / Clip.file`, a folder of images as a folder; returns the SHA-256 by `Clip.source`.
+
+    A recording is placed and hashed once, however many clips are segments of it.
 
     Raises UserError naming a file that cannot be read.
     """
-    with progress(total=len(clips), describe="placing", unit="clip") as bar:
+    clips = distinct_files(clips)
+    with progress(total=len(clips), describe="placing", unit="file") as bar:
 
         def put(clip: Clip) -> str:
-            placed = {file: target / clip.clip / file[len(clip.source) :].lstrip("/") for file in clip.files}
+            placed = {file: target / clip.file / file[len(clip.source) :].lstrip("/") for file in clip.files}
             for file, path in placed.items():
                 place_file(stored.folder / file, path, stored.link)
             bar.update()

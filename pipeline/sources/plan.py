@@ -14,7 +14,7 @@ from pipeline.sources.classes import choose_classes
 from pipeline.sources.left_out import few
 from pipeline.sources.manifest import COLUMNS, SPLITS
 from pipeline.sources.naming import folded, identified
-from pipeline.sources.source import Clip, Found, Source
+from pipeline.sources.source import Clip, Found, Source, distinct_files
 from pipeline.sources.splits import split_clips
 from pipeline.sources.twins import find_twins, in_one_group
 
@@ -38,6 +38,11 @@ class Plan:
     @property
     def clips(self) -> list[Clip]:
         return [clip for split in SPLITS for clip in self.parts[split]]
+
+    @property
+    def bytes(self) -> int:
+        """Of all files; a recording counts once."""
+        return sum(clip.size for clip in distinct_files(self.clips))
 
     def manifest(self, hashes: Mapping[str, str]) -> pandas.DataFrame:
         """The manifest of the clips. hashes: SHA-256 by `Clip.source`."""
@@ -70,10 +75,11 @@ def plan_clips(source: Source, data: Data, seed: int) -> Plan:
         )
     lines = [found.layout, *found.notes]
     clips = found.clips
+    background = data.background.label if data.background is not None else None
     if data.class_names is not None:
-        clips, line = name_classes(clips, data.class_names)
+        clips, line = name_classes(clips, data.class_names, background)
         lines = [note for note in lines if not note.startswith("the labels are numbers")] + [line]
-    classes = choose_classes({clip.category for clip in clips}, data.num_classes, data.classes, found.empty)
+    classes = choose_classes({clip.category for clip in clips}, data.num_classes, data.classes, found.empty, background)
     clips = [clip for clip in clips if clip.category in classes]
     _refuse_same_names(classes, clips)
     clips = identified(clips)
@@ -84,7 +90,7 @@ def plan_clips(source: Source, data: Data, seed: int) -> Plan:
         lines += more
     twins = find_twins(clips, source.fingerprints)
     grouped = split.scheme == "grouped"
-    notes = [*(ok("data", line) for line in lines), *twins.notes(clips, grouped)]
+    notes = [*(ok("data", line) for line in lines), *found.warnings, *twins.notes(clips, grouped)]
     try:
         parts = split_clips(in_one_group(clips, twins) if grouped else clips, split, seed)
     except UserError as error:

@@ -6,15 +6,16 @@ doctor use a source through this interface alone, so that both find the same cli
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from pipeline.check_results import CheckResult
 from pipeline.sources.left_out import LeftOut
 from pipeline.video.segment import Segment
 
-__all__ = ["RECORDINGS", "Clip", "Found", "Source", "Stored", "clip_digest"]
+__all__ = ["RECORDINGS", "Clip", "Found", "Source", "Stored", "clip_digest", "distinct_files"]
 
 RECORDINGS = ".recordings"  # folder of data/clips for files of which clips are segments; no class can have this name
 
@@ -28,8 +29,8 @@ class Clip:
       category: its class.
       group: clips of one group stay on one side of a split.
       number: UCF-101's group number; None for other names.
-      size: bytes.
-      clip: `<class>/<file>`, its name in data/clips (see `naming.identified`).
+      size: bytes of `source`.
+      clip: `<class>/<file>`, its name, unique (see `naming.identified`).
       split: train, validation or test if the source states it.
       images: names of the images if `source` is a folder of images, sorted; empty for a video.
       segment: the part of `source` that is the clip; None: all of it. Several clips may be segments of one source.
@@ -65,7 +66,7 @@ class Found:
       left_out: files that are not used.
       empty: classes without a video.
       splits: what states the clips' splits (`the folders train and test`); empty if nothing does.
-      notes: further lines for the user.
+      notes: further lines for the user. warnings: what looks wrong in the source.
     """
 
     clips: list[Clip]
@@ -74,6 +75,7 @@ class Found:
     empty: list[str] = field(default_factory=list)
     splits: str = ""
     notes: list[str] = field(default_factory=list)
+    warnings: list[CheckResult] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Source(ABC):
         """Makes the clips' files available below `Stored.folder`."""
 
     def fingerprints(self, clips: Sequence[Clip]) -> dict[str, Hashable]:
-        """By `Clip.source`, a value that is equal for equal contents, computed without fetching. By default none are equal."""
+        """By `Clip.source`, a value that is equal for files of equal contents, computed without fetching. By default none are."""
         return {clip.source: clip.source for clip in clips}
 
     def sample(self, clips: Sequence[Clip], folder: Path) -> list[Path]:
@@ -130,6 +132,14 @@ class Source(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def distinct_files(clips: Iterable[Clip]) -> list[Clip]:
+    """The first clip of each file: several may be segments of one recording."""
+    first: dict[str, Clip] = {}
+    for clip in clips:
+        first.setdefault(clip.file, clip)
+    return list(first.values())
 
 
 def clip_digest(clip: Clip, digest: Callable[[str], str]) -> str:

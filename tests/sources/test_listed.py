@@ -196,6 +196,8 @@ def test_listed_files_that_are_empty_or_unreadable_are_left_out(videos):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("path,label,start_frame\njump/1.mp4,a,5\n", "'start_frame' looks like a segment that is not in seconds"),
+        ("path,label,end_ms\njump/1.mp4,a,5\n", "'end_ms' looks like a segment that is not in seconds"),
         ("path,group\njump/1.mp4,a\n", "no column label in the first line, which is: path,group"),
         ("paht,label\njump/1.mp4,a\n", "no column path in the first line, which is: paht,label"),
         ("foo\n", "no column path and label"),
@@ -226,7 +228,7 @@ def test_listed_files_that_are_empty_or_unreadable_are_left_out(videos):
         ("jump/1.mp4,a,3,4\n", "no line of column names, and 4 values a row"),
         ('[{"annotations": [{"result": [{"type": "timelinelabels"}]}]}]', "is JSON, not a CSV file"),
         ('<?xml version="1.0"?>\n<annotations><track id="0" label="walk"/></annotations>', "is XML, not a CSV file"),
-        ('{"database": {"x": {"annotations": [{"segment": [0, 3], "label": "walk"}]}}}', "JSON, not .*; .*cut segments"),
+        ('{"database": {"x": {"annotations": [{"segment": [0, 3], "label": "walk"}]}}}', "JSON, not .*; write a CSV of path,label,start,end"),
         ('{"a": 1}', "is JSON, not a CSV file"),
     ],
 )  # fmt: skip
