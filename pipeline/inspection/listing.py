@@ -1,0 +1,49 @@
+"""The rows of listing.csv, which `data.listing` accepts as they are."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from pipeline.video.segment import Segment
+
+__all__ = ["Row", "listing_text", "merged"]
+
+
+class Row(NamedTuple):
+    """A clip. path: relative to the folder, posix. label: empty if it is unknown. split: None if the source states none."""
+
+    path: str
+    label: str
+    group: str
+    split: str | None
+    segment: Segment | None
+
+
+def merged(groups: dict[str, str], sets: Iterable[Sequence[str]]) -> dict[str, str]:
+    """The groups by path, with those of paths in one set merged, transitively; a merged group takes the first of its names."""
+    first = {name: name for name in groups.values()}
+
+    def root(name: str) -> str:
+        while first[name] != name:
+            name = first[name]
+        return name
+
+    for members in sets:
+        roots = sorted({root(groups[path]) for path in members})
+        for other in roots[1:]:
+            first[other] = roots[0]
+    return {path: root(name) for path, name in groups.items()}
+
+
+def listing_text(rows: Sequence[Row]) -> str:
+    """The CSV. It has a column split if every row states one, and columns start and end if any row is a segment."""
+    splits = bool(rows) and all(row.split is not None for row in rows)
+    segments = any(row.segment is not None for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "group", *(["split"] if splits else []), *(["start", "end"] if segments else [])])
+    for row in sorted(rows, key=lambda row: (row.path, row.segment or Segment(0.0, None))):
+        times = ["", ""] if row.segment is None else ["" if value is None else repr(float(value)) for value in row.segment]
+        writer.writerow([row.path, row.label, row.group, *([row.split] if splits else []), *(times if segments else [])])
+    return text.getvalue()
