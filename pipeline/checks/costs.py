@@ -48,7 +48,7 @@ def run_gflop(params: Params, planned: Planned) -> float:
 def run_seconds(params: Params, planned: Planned, rate: float, cores: int) -> float:
     """From extract to report, if no stage is up to date. rate: floating point operations per second of a matrix product."""
     start = params.model.cost(params.frames.count).start / (2 if params.finetune.trainable == "head" else 1)
-    decoding = planned.total * planned.seconds * DECODE / cores
+    decoding = planned.decoded * DECODE / cores
     return run_gflop(params, planned) * 1e9 / (rate * EFFICIENCY) + STAGES * STAGE_START + start + decoding
 
 

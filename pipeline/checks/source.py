@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from pipeline.check_results import CheckResult, listed, ok, problem, refused, warning
 from pipeline.checks.repository import in_git
@@ -12,7 +13,7 @@ from pipeline.settings import Data, Speed
 from pipeline.sources.kinds import open_source
 from pipeline.sources.paths import missing_advice
 from pipeline.sources.plan import Plan, plan_clips
-from pipeline.sources.source import Clip, Source
+from pipeline.sources.source import Clip, Source, distinct_files
 from pipeline.video.decode import BrokenVideo, Probe, probe
 
 PROBED = 5  # clips that are opened to learn how long they are
@@ -21,16 +22,26 @@ USUAL_SECONDS = 7.2  # UCF-101's mean (Soomro et al. 2012), for clips that canno
 
 @dataclass(frozen=True)
 class Planned:
-    """The clips that a run uses, for estimates of its costs. clips: number by split. bytes: of all. seconds: mean length."""
+    """The clips that a run uses, for estimates of its costs.
+
+    clips: number by split. bytes: of all files. seconds: mean length of a clip. between: seconds of recordings that are decoded
+    on the way to their segments.
+    """
 
     classes: list[str]
     clips: dict[str, int]
     bytes: int
     seconds: float = USUAL_SECONDS
+    between: float = 0.0
 
     @property
     def total(self) -> int:
         return sum(self.clips.values())
+
+    @property
+    def decoded(self) -> float:
+        """Seconds of video that are decoded."""
+        return self.total * self.seconds + self.between
 
 
 def check_source(
@@ -57,7 +68,8 @@ def check_source(
 
 
 def _probe(source: Source, clips: list[Clip]) -> dict[Clip, Probe | BrokenVideo]:
-    """Opens a few evenly chosen clips; none if they would have to be fetched."""
+    """Opens a few evenly chosen clips, of unknown length if there are such; none if they would have to be fetched."""
+    clips = distinct_files([clip for clip in clips if _listed_seconds(clip) is None] or clips)
     chosen = clips[:: max(1, len(clips) // PROBED)][:PROBED]
     found: dict[Clip, Probe | BrokenVideo] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -73,10 +85,33 @@ def _planned(plan: Plan, probes: dict[Clip, Probe | BrokenVideo], image_rate: fl
     if any(clip.images for clip in probes):
         seconds = [len(clip.images) / image_rate for clip in probes if image_rate]
     else:
-        seconds = [found.seconds for found in probes.values() if isinstance(found, Probe) and found.seconds is not None]
-    mean = sum(seconds) / len(seconds) if seconds else USUAL_SECONDS
+        opened = {clip: found.seconds for clip, found in probes.items() if isinstance(found, Probe) and found.seconds is not None}
+        seconds = [length - (clip.segment.start if clip.segment else 0) for clip, length in opened.items()]
+    usual = sum(seconds) / len(seconds) if seconds else USUAL_SECONDS
+    lengths = [usual if (length := _listed_seconds(clip)) is None else length for clip in plan.clips]
     counts = {split: len(clips) for split, clips in plan.parts.items()}
-    return Planned(plan.classes, counts, sum(clip.size for clip in plan.clips), mean)
+    return Planned(plan.classes, counts, plan.bytes, fmean(lengths), _seconds_between(plan.clips))
+
+
+def _listed_seconds(clip: Clip) -> float | None:
+    """The length of a segment whose end is listed; None for other clips."""
+    return None if clip.segment is None or clip.segment.end is None else clip.segment.end - clip.segment.start
+
+
+def _seconds_between(clips: list[Clip]) -> float:
+    """Seconds of recordings before and between their segments."""
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for clip in clips:
+        if clip.segment is not None:
+            start, end = clip.segment
+            spans.setdefault(clip.source, []).append((start, start if end is None else end))
+    total = 0.0
+    for members in spans.values():
+        reached = 0.0
+        for start, end in sorted(members):
+            total += max(0.0, start - reached)
+            reached = max(reached, end)
+    return total
 
 
 def _check_contents(plan: Plan, probes: dict[Clip, Probe | BrokenVideo], image_rate: float | None) -> Iterator[CheckResult]:
