@@ -25,6 +25,7 @@ TRAINING_RUN = Path("models/run.json")
 HISTORY = Path("results/history.csv")
 METRICS = Path("results/metrics.json")  # evaluate
 PREDICTIONS = Path("results/predictions.csv")
+HELD_OUT = Path("results/held_out.json")
 RUN = Path("results/run.json")  # the MLflow run that report and export log to, too
 EXPORT = Path("models/export")  # export
 EXPORT_RESULTS = Path("results/export.json")
@@ -167,6 +168,7 @@ class Decision(_Content):
       coverage: of the clips of known classes, the share with a class; precision: the share of these whose class is right.
       background: the class that stands for none of the others; None if there is none.
       clip_seconds: median length of the validation clips, in seconds.
+      uncalibrated_log_loss, log_loss: of the validation clips, before and after calibration.
     """
 
     temperature: float = 1.0
@@ -177,6 +179,8 @@ class Decision(_Content):
     precision: float
     background: str | None = None
     clip_seconds: float
+    uncalibrated_log_loss: float | None = None
+    log_loss: float | None = None
 
 
 class ClassifierDescription(Artifact):
@@ -233,7 +237,13 @@ class RunRecord(Artifact):
 
 
 class Scores(_Content):
-    """Of one split. Intervals (`low`, `high`) are None where all clips are of one group."""
+    """Of one split. Intervals (`low`, `high`) are None where all clips are of one group.
+
+    Attributes, besides the names that are clear (`metrics.score`, `selective.selective_scores` define all):
+      aurc: area under the risk-coverage curve. accuracy_at_90_coverage: of the most confident clips, 90% of all.
+      coverage, accuracy_when_known: share of the clips that get a class at the threshold of `Decision`, and of these the share
+        that is right. All of these are None in files of earlier versions, and where the split has no clips for them.
+    """
 
     top1: float
     top1_low: float | None
@@ -248,13 +258,68 @@ class Scores(_Content):
     ece: float
     clips: int
     groups: int
+    aurc: float | None = None
+    accuracy_at_90_coverage: float | None = None
+    coverage: float | None = None
+    coverage_low: float | None = None
+    coverage_high: float | None = None
+    accuracy_when_known: float | None = None
+    accuracy_when_known_low: float | None = None
+    accuracy_when_known_high: float | None = None
 
 
 class Metrics(Artifact):
-    """results/metrics.json."""
+    """results/metrics.json. decision: of the classifier that was evaluated; None in files of earlier versions."""
 
     test: Scores
     validation: Scores | None = None
+    decision: Decision | None = None
+
+
+# --- held_out.json, written by evaluate
+
+
+class HeldOutClass(_Content):
+    """How clips of a class fare that a classifier was not trained on.
+
+    Attributes:
+      clips, groups: of the class in test. refused: number of its clips that are unknown.
+      coverage: share of the test clips of the other classes that get a class; accuracy: of all these, the share that is right.
+      auroc: of telling the two apart by confidence.
+      threshold: chosen on the validation clips of the other classes.
+    """
+
+    class_name: str
+    clips: int
+    groups: int
+    refused: int
+    coverage: float
+    accuracy: float
+    auroc: float
+    threshold: float
+
+
+class HeldOutClasses(Artifact):
+    """results/held_out.json: a classifier without each of `classes`, and their clips as unknown ones.
+
+    Attributes:
+      method: what the classifiers are.
+      of: number of classes that could be held out; `classes` may be fewer.
+      reason: why there are none; empty if there are some.
+    """
+
+    method: str = ""
+    of: int = 0
+    classes: list[HeldOutClass] = []
+    reason: str = ""
+
+    def means(self) -> dict[str, float]:
+        """The means over the classes: the share that is `refused`, `coverage`, `accuracy` and `auroc`; empty without classes."""
+        if not self.classes:
+            return {}
+        rows = [(row.refused / row.clips, row.coverage, row.accuracy, row.auroc) for row in self.classes]
+        names = ("refused", "coverage", "accuracy", "auroc")
+        return {name: sum(values) / len(rows) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
 
 # --- export.json, written by export

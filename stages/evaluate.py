@@ -1,7 +1,8 @@
 """Evaluates the classifier on the test and validation splits.
 
 A clip's probabilities are the mean over `evaluate.views` evenly spaced views. They are computed from the cached features if the
-backbone is frozen, else from the records. Outputs: `results/metrics.json`, `results/predictions.csv` and `results/run.json`.
+backbone is frozen, else from the records. From cached features it is also measured how often clips of unknown classes are
+refused. Outputs: `results/metrics.json`, `results/predictions.csv`, `results/held_out.json` and `results/run.json`.
 """
 
 import argparse
@@ -15,20 +16,25 @@ from pipeline.artifacts import (
     CLASSIFIER,
     EMBEDDINGS,
     FRAMES,
+    HELD_OUT,
     METRICS,
     PREDICTIONS,
     RUN,
     TRAINING_RUN,
     ClassifierDescription,
     FramesSummary,
+    HeldOutClasses,
     Metrics,
     is_cached,
 )
 from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
+from pipeline.evaluation.held_out import ClipFeatures, hold_out_classes
 from pipeline.evaluation.metrics import score
 from pipeline.evaluation.predictions import predictions_frame, write_predictions
-from pipeline.models.family import predict
+from pipeline.evaluation.selective import selective_scores
+from pipeline.models.family import predict, probe_features
 from pipeline.params import Params, load_params
+from pipeline.settings import Unknown
 from pipeline.training.cached_features import read_features
 
 SPLITS = ("test", "validation")
@@ -108,9 +114,36 @@ def run(
         order = np.argsort(rows["clip"].to_numpy())
         rows, probabilities = rows.iloc[order], probabilities[order]
         labels, groups = rows["label"].to_numpy(), rows["group"].to_numpy()
-        scores[split] = score(probabilities, labels, groups, params.evaluate, params.seed)
+        scored = score(probabilities, labels, groups, params.evaluate, params.seed)
+        selective = selective_scores(
+            probabilities, labels, groups, description.classes, description.decision, params.evaluate, params.seed
+        )
+        scores[split] = scored.model_copy(update=selective._asdict())
         predictions[split] = predictions_frame(rows["clip"], groups, split, labels, probabilities, description.classes)
-    return Metrics(**scores), predictions
+    return Metrics(**scores, decision=description.decision), predictions
+
+
+def hold_out(embeddings: Path = EMBEDDINGS, classifier: Path = CLASSIFIER) -> HeldOutClasses:
+    """Measures how often clips of classes that are held out of training are refused; see `hold_out_classes`."""
+    description = ClassifierDescription.of(classifier)
+    decision = description.decision
+    if not is_cached(embeddings):
+        return HeldOutClasses(reason="the backbone was trained, so that there are no cached features: see finetune=head")
+    if decision is None:
+        return HeldOutClasses(reason="the classifier is of an earlier version, without a threshold")
+
+    def clips_of(split: str) -> ClipFeatures:
+        cached = read_features(embeddings, split)
+        flat = cached.flat()
+        features = probe_features(embeddings, description, flat.features, flat.mask)
+        rows = pd.read_csv(embeddings / f"{split}.csv", dtype=str, keep_default_na=False)
+        mean = features.reshape(*cached.labels.shape, -1).mean(axis=1)
+        return ClipFeatures(mean, cached.labels[:, 0], rows["group"].to_numpy())
+
+    background = None if decision.background is None else description.classes.index(decision.background)
+    unknown = Unknown(by=decision.by, level=decision.level)
+    splits = (clips_of(split) for split in ("train", "validation", "test"))
+    return hold_out_classes(*splits, description.classes, unknown, background)
 
 
 def main() -> None:
@@ -119,11 +152,20 @@ def main() -> None:
     with tracking.stage_run(params, "evaluate", TRAINING_RUN, RUN) as tracked:
         metrics, predictions = run(params)
         write_predictions(PREDICTIONS, *predictions.values())
+        held_out = hold_out()
+        held_out.write(HELD_OUT)
         metrics.write(METRICS)
-        tracked.log_metrics(metrics.model_dump())
+        tracked.log_metrics(metrics.model_dump(exclude={"decision"}) | {"held_out": held_out.means()})
+        tracked.log_artifact(HELD_OUT)
     test = metrics.test
     interval = "" if test.top1_low is None else f" ({test.top1_low:.3f} to {test.top1_high:.3f})"
     say(f"test top-1 {test.top1:.3f}{interval} on {test.clips} clips of {test.groups} groups")
+    if test.accuracy_when_known is not None:
+        say(f"{test.coverage:.1%} of the test clips get a class, {test.accuracy_when_known:.1%} of these the right one")
+    if held_out.classes:
+        say(f"{held_out.means()['refused']:.1%} of the clips of held-out classes are unknown (results/held_out.json)")
+    else:
+        say(f"no class was held out: {held_out.reason}")
 
 
 if __name__ == "__main__":

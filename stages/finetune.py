@@ -1,8 +1,9 @@
 """Trains the classifier: a top on cached features, or the last blocks or all of the network on the records.
 
-Outputs: `models/classifier` (a SavedModel for whole clips, `classifier.json`, and the family's own files: for a MoViNet the
-checkpoint in the published layout), `models/run.json` (the MLflow run) and `results/history.csv`. A killed run resumes from its
-last checkpoint, with the same result. With finetune.distribute = multi_worker every machine runs this command with its own
+The trained classifier is calibrated, and the threshold of `unknown` is chosen, on the validation clips. Outputs:
+`models/classifier` (a SavedModel for whole clips, `classifier.json`, and the family's own files: for a MoViNet the checkpoint in
+the published layout), `models/run.json` (the MLflow run) and `results/history.csv`. A killed run resumes from its last
+checkpoint, with the same result. With finetune.distribute = multi_worker every machine runs this command with its own
 TF_CONFIG; one of them, the chief, writes the outputs.
 """
 
@@ -10,6 +11,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipeline import tracking
@@ -20,11 +22,13 @@ from pipeline.artifacts import (
     HISTORY,
     TRAINING_RUN,
     ClassifierDescription,
+    Decision,
     FramesSummary,
     is_cached,
 )
 from pipeline.cluster import software
 from pipeline.console import RESUMES, UserError, run_command, say, without_credentials
+from pipeline.evaluation.decision import decide
 from pipeline.files import atomic_file, content_key, resumable_scratch, scratch, sha256
 from pipeline.params import Params, load_params
 from pipeline.settings import Finetune
@@ -85,6 +89,25 @@ def describe_classifier(params: Params, classes: list[str]) -> ClassifierDescrip
     )
 
 
+def decider(params: Params, summary: FramesSummary) -> Callable[[np.ndarray, np.ndarray], Decision]:
+    """What chooses temperature and threshold from the validation clips' logits (clips, views, classes) and labels (clips,)."""
+    validation, background = summary.splits["validation"], params.data.background
+    if validation.frames_per_clip is None:
+        raise UserError("the validation split has no clips", advice="check data.split and `skipped` of data/frames/frames.json")
+    label = None
+    if background is not None and background.label in summary.classes:
+        label = summary.classes.index(background.label)
+    return lambda logits, labels: decide(
+        logits,
+        labels,
+        params.finetune.unknown,
+        calibrate=params.finetune.calibrate,
+        background=label,
+        classes=summary.classes,
+        clip_seconds=validation.frames_per_clip.median / summary.fps,
+    )
+
+
 def run(
     params: Params,
     *,
@@ -115,21 +138,22 @@ def run(
     if head_only != is_cached(embeddings):
         message = f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}"
         raise UserError(message, advice="run `dvc repro`")
-    classes = FramesSummary.of(frames).classes
-    description = describe_classifier(params, classes)
+    summary = FramesSummary.of(frames)
+    description, decide_on = describe_classifier(params, summary.classes), decider(params, summary)
     training = Training(params.model, params.finetune, params.seed, folder, params.speed.checkpoint_minutes, on_epoch)
     if head_only:
         from pipeline.training.top import train_top
 
-        return train_top(training, description, embeddings, out)
+        return train_top(training, description, embeddings, out, decide_on)
     from pipeline.training.datasets import ViewRecipe
     from pipeline.training.network import train_network
 
     if replicas is not None:
         replicas.check_agreement(software(), training_key(params, frames=frames, embeddings=embeddings))
-    recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, classes, params.seed)
+    recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, summary.classes, params.seed)
+    batch = params.speed.inference_batch
     with convert_worker_errors(replicas):
-        return train_network(training, description, recipe, frames, out, replicas)
+        return train_network(training, description, recipe, frames, out, decide_on, replicas, inference_batch=batch)
 
 
 def main() -> None:
@@ -156,7 +180,9 @@ def main() -> None:
         history = run(params, folder=folder, on_epoch=log_new_epochs)
         with atomic_file(HISTORY) as part:
             history.to_csv(part, index=False)
-        tracking.log_classifier(tracked, CLASSIFIER / "saved_model", ClassifierDescription.of(CLASSIFIER), params)
+        description = ClassifierDescription.of(CLASSIFIER)
+        tracked.log_metrics({"decision": description.decision.model_dump()})
+        tracking.log_classifier(tracked, CLASSIFIER / "saved_model", description, params)
     best = history.loc[history["validation_loss"].idxmin()]
     say(f"best of {len(history)} epochs: {int(best['epoch'])}, validation accuracy {best['validation_accuracy']:.3f}")
 

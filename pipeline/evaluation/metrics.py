@@ -13,11 +13,9 @@ from sklearn.metrics import precision_recall_fscore_support
 from pipeline.artifacts import Scores
 from pipeline.console import UserError
 from pipeline.evaluation.bootstrap import bootstrap_intervals
+from pipeline.evaluation.log_loss import log_loss
 from pipeline.settings import Evaluate
 
-# Networks compute in float32, where a smaller probability is indistinguishable from 0. Fixed, so that the score does not depend
-# on the dtype of the probabilities.
-LOG_LOSS_FLOOR = float(np.finfo(np.float32).eps)
 SUM_TOLERANCE = 1e-3
 
 
@@ -80,17 +78,6 @@ def top_k_hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndar
     before = np.arange(probabilities.shape[1]) < labels[:, None]
     rank = (probabilities > own).sum(1) + ((probabilities == own) & before).sum(1)
     return rank < k
-
-
-def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean negative log-likelihood in nats, as `sklearn.metrics.log_loss`; probabilities are clipped at LOG_LOSS_FLOOR.
-
-    Args:
-      probabilities: float array of shape (n_clips, n_classes).
-      labels: int array of shape (n_clips,), the actual classes.
-    """
-    own = probabilities[np.arange(len(labels)), labels]
-    return float(np.log(1 / np.clip(own, LOG_LOSS_FLOOR, 1)).mean())
 
 
 def calibration_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> pd.DataFrame:

@@ -9,7 +9,8 @@ and only the top is trained, on the cached features. A family may also train its
 | `backbone` | `open_backbone`: computes features, and saves what a top needs | embed |
 | `top` | `build_top`, `save_top`: the part that is trained on cached features | finetune (head) |
 | `apply` | `predict`: computes probabilities from cached features, with NumPy | evaluate |
-| `training` | `initial_weights_digest`, `build_network`, `save_network` | finetune (last blocks, all) |
+| `probe` | `probe_features`: what a linear classifier is fitted to, with NumPy | evaluate |
+| `training` | `initial_weights_digest`, `build_network`, `plain_network`, `save_network` | finetune (last blocks, all) |
 | `stream` | `open_stream`: runs the classifier frame by frame | export, predict |
 | `pretrained` | `open_pretrained`; absent if no published weights classify videos | predict |
 | `check` | `check_weights`: checks that `model.weights` exists and fits. Does not import TensorFlow | doctor |
@@ -218,7 +219,8 @@ def open_backbone(model: ModelSettings, num_classes: int, sampling: "Sampling", 
 def build_top(model: ModelSettings, finetune: Finetune, embeddings: Path, num_classes: int, seed: int) -> "tf_keras.Model":
     """A new top: features float32 (B, *Backbone.shape) -> logits float32 (B, num_classes).
 
-    If short clips are padded, its input is {"features": float32 (B, frames, P), "mask": bool (B, frames)}.
+    The last two weights of its last layer are the kernel and the bias that make the logits. If short clips are padded, its
+    input is {"features": float32 (B, frames, P), "mask": bool (B, frames)}.
     """
     return _module(model.family, "top").build_top(model, finetune, embeddings, num_classes, seed)
 
@@ -238,6 +240,13 @@ def predict(classifier: Path, description: ClassifierDescription, features: np.n
     return _module(description.family, "apply").predict(classifier, description, features, mask)
 
 
+def probe_features(
+    embeddings: Path, description: ClassifierDescription, features: np.ndarray, mask: np.ndarray | None
+) -> np.ndarray:
+    """Vectors float32 (N, P) of cached features float32 (N, *shape), which do not depend on the training. mask: see `predict`."""
+    return _module(description.family, "probe").probe_features(embeddings, description, features, mask)
+
+
 def initial_weights_digest(model: ModelSettings) -> str | None:
     """SHA-256 of the weights from which the training of the network starts; None if they are random."""
     return _module(model.family, "training").initial_weights_digest(model)
@@ -248,9 +257,19 @@ def build_network(model: ModelSettings, finetune: Finetune, num_classes: int, se
     return _module(model.family, "training").build_network(model, finetune, num_classes, seed)
 
 
-def save_network(network: "tf_keras.Model", folder: Path, description: ClassifierDescription, *, portable: bool) -> int:
-    """Writes a trained network as `save_top` does. portable: it is float32 and was not built in the scope of a strategy."""
-    return _module(description.family, "training").save_network(network, folder, description, portable=portable)
+def plain_network(model: ModelSettings, network: "tf_keras.Model", num_classes: int, *, portable: bool) -> "tf_keras.Model":
+    """A float32 network outside any strategy with the weights of a trained one, to be calibrated and saved.
+
+    Its last layer ends with the same two weights as that of a top.
+
+    portable: `network` is itself float32 and was not built in the scope of a strategy, so that its backbone can be shared.
+    """
+    return _module(model.family, "training").plain_network(model, network, num_classes, portable=portable)
+
+
+def save_network(network: "tf_keras.Model", folder: Path, description: ClassifierDescription) -> int:
+    """Writes a trained `plain_network` as `save_top` does."""
+    return _module(description.family, "training").save_network(network, folder, description)
 
 
 def open_stream(classifier: Path, description: ClassifierDescription) -> Stream:

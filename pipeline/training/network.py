@@ -9,7 +9,8 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.artifacts import ClassifierDescription, FramesSummary
-from pipeline.models.family import build_network, save_network
+from pipeline.models.family import build_network, plain_network, save_network
+from pipeline.training.calibration import Decide, divide_logits, network_logits
 from pipeline.training.datasets import ViewRecipe, training_epoch, validation_views
 from pipeline.training.loop import Task, Training, train
 from pipeline.training.outputs import write_classifier
@@ -25,9 +26,15 @@ def train_network(
     recipe: ViewRecipe,
     frames: Path,
     out: Path,
+    decide: Decide,
     replicas: "Replicas | None" = None,
+    *,
+    inference_batch: int,
 ) -> pd.DataFrame:
-    """Trains on the records in `frames`. Returns the history. The chief writes the classifier to `out`."""
+    """Trains on the records in `frames`. Returns the history. The chief writes the calibrated classifier to `out`.
+
+    inference_batch: number of views at a time when the validation clips are run for calibration.
+    """
     summary, batch_size = FramesSummary.of(frames), training.finetune.batch_size
     train_files, held_out_files = (summary.files(frames, split) for split in ("train", "validation"))
     clips, held_out = summary.splits["train"].clips, summary.splits["validation"].clips
@@ -57,5 +64,9 @@ def train_network(
     history, best_epoch = train(network, task, training, replicas)
     if replicas is None or replicas.chief:
         portable = training.finetune.precision == "float32" and replicas is None
-        write_classifier(out, description, best_epoch, lambda part: save_network(network, part, description, portable=portable))
+        plain = plain_network(training.model, network, len(summary.classes), portable=portable)
+        logits = network_logits(plain, held_out_files, held_out, description.views, recipe.sampling, inference_batch)
+        decision = decide(*logits)
+        divide_logits(plain, decision.temperature)
+        write_classifier(out, description, best_epoch, decision, lambda part: save_network(plain, part, description))
     return history

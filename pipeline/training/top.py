@@ -2,15 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import tensorflow as tf
+import tf_keras
 
 from pipeline.artifacts import ClassifierDescription, EmbedSummary
 from pipeline.models.family import build_top, save_top
 from pipeline.training.cached_features import CachedFeatures, read_features
+from pipeline.training.calibration import Decide, divide_logits
 from pipeline.training.datasets import Features, feature_epoch
 from pipeline.training.loop import Task, Training, train
 from pipeline.training.outputs import write_classifier
+
+LOGITS_BATCH = 1024  # views at a time in inference
 
 
 def _top_inputs(cached: CachedFeatures) -> Features:
@@ -19,12 +24,22 @@ def _top_inputs(cached: CachedFeatures) -> Features:
     return features if cached.mask is None else {"features": features, "mask": tf.constant(cached.mask)}
 
 
-def train_top(training: Training, description: ClassifierDescription, embeddings: Path, out: Path) -> pd.DataFrame:
-    """Trains a top on the cached features in `embeddings`, and writes the classifier to `out`. Returns the history."""
+def _top_logits(top: tf_keras.Model, cached: CachedFeatures) -> np.ndarray:
+    """Logits float32 (clips, views, classes) of the features of whole clips."""
+    batches = tf.data.Dataset.from_tensor_slices(_top_inputs(cached.flat())).batch(LOGITS_BATCH)
+    logits = np.concatenate([top(batch, training=False).numpy() for batch in batches])
+    return logits.reshape(*cached.labels.shape, -1)
+
+
+def train_top(
+    training: Training, description: ClassifierDescription, embeddings: Path, out: Path, decide: Decide
+) -> pd.DataFrame:
+    """Trains a top on the cached features in `embeddings`, and writes the calibrated classifier to `out`. Returns the history."""
     summary, batch_size = EmbedSummary.of(embeddings), training.finetune.batch_size
     num_classes = len(summary.classes)
     train_split = read_features(embeddings, "train").flat()
-    held_out = read_features(embeddings, "validation").middle().flat()
+    validation = read_features(embeddings, "validation")
+    held_out = validation.middle().flat()
     features, labels = _top_inputs(train_split), tf.constant(train_split.labels)
 
     top = build_top(training.model, training.finetune, embeddings, num_classes, training.seed)
@@ -38,5 +53,7 @@ def train_top(training: Training, description: ClassifierDescription, embeddings
         held_out=len(held_out.labels),
     )
     history, best_epoch = train(top, task, training)
-    write_classifier(out, description, best_epoch, lambda part: save_top(top, embeddings, part, description))
+    decision = decide(_top_logits(top, validation), validation.labels[:, 0])
+    divide_logits(top, decision.temperature)
+    write_classifier(out, description, best_epoch, decision, lambda part: save_top(top, embeddings, part, description))
     return history

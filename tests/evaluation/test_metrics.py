@@ -11,12 +11,11 @@ import pytest
 from sklearn import metrics as reference
 
 from pipeline.console import UserError
+from pipeline.evaluation.log_loss import LOG_LOSS_FLOOR, log_loss
 from pipeline.evaluation.metrics import (
-    LOG_LOSS_FLOOR,
     calibration_bins,
     confusion_matrix,
     expected_calibration_error,
-    log_loss,
     most_confused_pairs,
     per_class_scores,
     score,

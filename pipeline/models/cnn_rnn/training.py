@@ -21,5 +21,9 @@ def build_network(model: Settings, finetune: Finetune, num_classes: int, seed: i
     _refuse()
 
 
-def save_network(network, folder: Path, description: ClassifierDescription, *, portable: bool) -> NoReturn:
+def plain_network(model: Settings, network, num_classes: int, *, portable: bool) -> NoReturn:
+    _refuse()
+
+
+def save_network(network, folder: Path, description: ClassifierDescription) -> NoReturn:
     _refuse()

@@ -50,22 +50,25 @@ def build_network(model: Settings, finetune: Finetune, num_classes: int, seed: i
     return classifier
 
 
-def save_network(network: tf_keras.Model, folder: Path, description: ClassifierDescription, *, portable: bool) -> int:
-    """Implements `family.save_network`: writes the checkpoint (published layout, float32), `head.npz` and the SavedModel."""
-    model = Settings.model_validate(description.settings)
-    variant, num_classes = model.variant, len(description.classes)
-    backbone = network.backbone if portable else build_backbone(variant, convolutions=model.convolutions)
-    plain = build_classifier(variant, backbone, num_classes, convolutions=model.convolutions)
+def plain_network(model: Settings, network: tf_keras.Model, num_classes: int, *, portable: bool) -> tf_keras.Model:
+    backbone = network.backbone if portable else build_backbone(model.variant, convolutions=model.convolutions)
+    plain = build_classifier(model.variant, backbone, num_classes, convolutions=model.convolutions)
     trained = variable_keys(model=network)
     for key, variable in variable_keys(model=plain).items():
         variable.assign(trained[key])
+    return plain
+
+
+def save_network(network: tf_keras.Model, folder: Path, description: ClassifierDescription) -> int:
+    """Implements `family.save_network`: writes the checkpoint (published layout, float32), `head.npz` and the SavedModel."""
+    variant = Settings.model_validate(description.settings).variant
     prefix = folder / "ckpt-1"
-    tf.train.Checkpoint(model=plain).write(str(prefix))
+    tf.train.Checkpoint(model=network).write(str(prefix))
     write_checkpoint_state(prefix)
     head = read_head(prefix)
     save_head(head, folder / "head.npz")
     sampling = Sampling.of(description)
-    frozen = FrozenBackbone(plain.backbone, variant.features, sampling)
+    frozen = FrozenBackbone(network.backbone, variant.features, sampling)
     served = Classifier(frozen, head, sampling, activation=variant.activation, views=description.views)
     save_classifier(served, folder / "saved_model")
     return count_parameters(prefix)
