@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.arguments import at_least, not_negative, positive
+from pipeline.arguments import at_least, fraction, not_negative, positive
 from pipeline.console import UserError, progress, run_command, say, without_credentials
 from pipeline.inference.formats import CLASSIFIER, DEFAULT_PRETRAINED, open_model
 from pipeline.inference.formatting import (
@@ -34,7 +34,7 @@ from pipeline.inference.formatting import (
     top_classes,
 )
 from pipeline.inference.live import DEFAULT_PATIENCE, Patience
-from pipeline.inference.models import Predictor
+from pipeline.inference.models import Predictor, UnknownRule
 from pipeline.inference.sources import Source, find_sources, first_seconds, is_live
 from pipeline.inference.stepper import one_thread
 from pipeline.inference.streaming import CAMERA_RESTART, StreamedFrame, stream_frames
@@ -54,7 +54,8 @@ def predict_clip(predictor: Predictor, source: Source, *, top: int = 5, seconds:
         predictor.view_indices,
     )
     probabilities = predictor.clip_probabilities(clip.views)
-    return ClipPrediction(source.name, top_classes(probabilities, predictor.classes, top), clip.frames, clip.seconds)
+    best, answer = top_classes(probabilities, predictor.classes, top), predictor.answer(probabilities)
+    return ClipPrediction(source.name, best, clip.frames, clip.seconds, answer=answer)
 
 
 def _print(line: str) -> None:
@@ -93,7 +94,8 @@ class PredictionRun:
 
     def run(self, names: Sequence[str]) -> int:
         """Classifies every source; returns the number of failures. Raises UserError for errors that concern all sources."""
-        header = format_header(self.form, top=self.top, stream=self.stream)
+        answers = self.predictor.rule is not None
+        header = format_header(self.form, top=self.top, stream=self.stream, answers=answers)
         if header is not None:
             self.emit(header)
         sources: list[Source] = []
@@ -122,7 +124,8 @@ class PredictionRun:
             self.failures += 1
             say(f"error: {error}")
             if self.form == "json" or (self.form == "csv" and not self.stream):
-                self.emit(format_clip(ClipPrediction(name, error=str(error)), self.form, top=self.top))
+                answers = self.predictor.rule is not None
+                self.emit(format_clip(ClipPrediction(name, error=str(error)), self.form, top=self.top, answers=answers))
 
     def _classify(self, source: Source, *, heading: bool) -> None:
         if not self.stream:
@@ -147,7 +150,8 @@ class PredictionRun:
                 count += 1
                 if self.stream:
                     top = top_classes(frame.probabilities, self.predictor.classes, self.top)
-                    self.emit(format_frame(FramePrediction(source.name, frame.seconds, top), self.form))
+                    answer = self.predictor.answer(frame.probabilities)
+                    self.emit(format_frame(FramePrediction(source.name, frame.seconds, top, answer), self.form))
                 if self.animate is not None:
                     streamed.append(frame)
                     if count > MAX_ANIMATED:
@@ -210,6 +214,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     how = parser.add_argument_group("the prediction")
     how.add_argument("--top", type=at_least(1), default=5, metavar="K", help="number of classes (default: 5)")
+    unknown = how.add_mutually_exclusive_group()
+    unknown.add_argument(
+        "--threshold",
+        type=fraction,
+        metavar="X",
+        help="a prediction with a lower confidence is unknown (default: the threshold that finetune chose on validation)",
+    )
+    unknown.add_argument("--no-unknown", action="store_true", help="no prediction is unknown")
     how.add_argument("--format", choices=FORMATS, default="text", help="json: one object per line (default: text)")
     how.add_argument(
         "--stream",
@@ -241,6 +253,11 @@ def main() -> None:
         one_thread()
     predictor = open_model(options.model, pretrained=options.pretrained, weights=options.weights, labels=options.labels)
     predictor.views = options.views or predictor.views
+    if options.no_unknown:
+        predictor.rule = None
+    elif options.threshold is not None:
+        background = None if predictor.decision is None else predictor.decision.background
+        predictor.rule = UnknownRule(options.threshold, background)
     say(f"model: {predictor.about}, {predictor.fps:g} frames a second of {predictor.size}x{predictor.size} pixels")
     predictions = PredictionRun(
         predictor,

@@ -28,7 +28,7 @@ def head_run(tmp_path_factory, clips, weights) -> Repository:
 def test_every_documented_file_is_written(head_run):
     folder = head_run.folder
     metrics = read_json(folder / "results/metrics.json")
-    assert set(metrics) == {"test", "validation"}
+    assert set(metrics) == {"test", "validation", "decision"}
     assert {"top1", "top1_low", "top1_high", "top5", "macro_f1", "log_loss", "ece", "clips", "groups"} <= set(metrics["test"])
     page = (folder / "results/report/index.html").read_text()
     assert "Dark" in page and "Bright" in page

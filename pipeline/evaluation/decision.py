@@ -10,7 +10,6 @@ class is `Answers.labels`. A tie between classes goes to the lower label, as in 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from pipeline.artifacts import Decision
 from pipeline.console import say
@@ -45,6 +44,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
       logits: float array of shape (n_clips, n_views, n_classes).
       labels: int array of shape (n_clips,), the actual classes.
     """
+    from scipy.optimize import minimize_scalar  # here, because predict applies decisions and should start quickly
 
     def loss(log_temperature: float) -> float:
         fit = log_loss(mean_probabilities(logits, np.exp(log_temperature)), labels) * len(labels)

@@ -60,5 +60,6 @@ def _metadata_of(classifier: Stream, format: str) -> LiteMetadata:
         size=classifier.size,
         classes=list(classifier.classes),  # TensorFlow wraps the lists of its modules, which pydantic reads as empty
         views=classifier.views,
+        decision=classifier.decision,
         **views,
     )

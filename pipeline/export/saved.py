@@ -23,6 +23,7 @@ class Streaming(tf.Module):
 
     - `classes`: names in the order of the logits. `fps`: frames per second.
     - `count`, `views`, `sampling`, `short_clips`: of `serving_default`; see `ClassifierDescription`.
+    - `decision`: when a prediction is unknown, `Decision` as JSON; absent if the classifier does not state it.
     """
 
     def __init__(self, classifier: Stream):
@@ -60,6 +61,8 @@ class Streaming(tf.Module):
         self.count, self.views = tf.Variable(classifier.sampling.count, trainable=False), tf.Variable(views, trainable=False)
         self.sampling = tf.Variable(classifier.sampling.where, trainable=False)
         self.short_clips = tf.Variable(classifier.sampling.short_clips, trainable=False)
+        if classifier.decision is not None:
+            self.decision = tf.Variable(classifier.decision.model_dump_json(), trainable=False)
 
 
 def save_streaming(classifier: Stream, folder: Path) -> None:

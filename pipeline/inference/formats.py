@@ -81,7 +81,14 @@ def _open_folder(folder: Path, labels: Path | None) -> Predictor:
     stream = SavedStream(saved_model)
     about = f"{folder} (exported, {len(stream.classes)} classes)"
     return StreamingPredictor(
-        stream, about, stream.classes, fps=stream.fps, size=stream.size, sampling=stream.sampling, views=stream.views
+        stream,
+        about,
+        stream.classes,
+        fps=stream.fps,
+        size=stream.size,
+        sampling=stream.sampling,
+        views=stream.views,
+        decision=stream.decision,
     )
 
 
@@ -117,6 +124,7 @@ def _open_classifier(home: Path, name: str) -> Predictor:
         size=description.size,
         sampling=Sampling.of(description),
         views=description.views,
+        decision=description.decision,
     )
 
 
@@ -148,7 +156,16 @@ def _open_lite(path: Path, labels: Path | None) -> Predictor:
     sampling = None
     if metadata.count is not None:
         sampling = Sampling(metadata.count, lite.size, metadata.sampling, metadata.short_clips)
-    return StreamingPredictor(lite, about, lite.classes, fps=lite.fps, size=lite.size, sampling=sampling, views=metadata.views)
+    return StreamingPredictor(
+        lite,
+        about,
+        lite.classes,
+        fps=lite.fps,
+        size=lite.size,
+        sampling=sampling,
+        views=metadata.views,
+        decision=metadata.decision,
+    )
 
 
 def _open_published(name: str, weights: str, labels: Path | None) -> Predictor:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.artifacts import Decision
 from pipeline.console import UserError, without_chatter
 
 IMAGE, LOGITS = "image", "logits"
@@ -30,6 +31,7 @@ class LiteMetadata(BaseModel):
     views: int | None = None
     sampling: Literal["uniform", "first"] = "uniform"
     short_clips: Literal["repeat", "pad"] = "repeat"
+    decision: Decision | None = None
 
 
 def read_metadata(path: Path) -> LiteMetadata | None:

@@ -7,16 +7,33 @@ causal, so this is the prediction for the whole view.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.artifacts import Decision
 from pipeline.console import UserError
+from pipeline.evaluation.decision import find_answers
 from pipeline.inference.stepper import Stepper, softmax
 from pipeline.video.sampling import Sampling, uniform_indices
 
 CLIP_SECONDS = 10  # of a view if the model does not state it: published networks were trained and evaluated on clips of 10 s
 MAX_VIEWS = 10  # of a long clip, if the model does not state a number
+
+
+class UnknownRule(NamedTuple):
+    """A prediction is unknown below a confidence of `threshold`, or if `background` is the most probable class; see `Decision`."""
+
+    threshold: float
+    background: str | None = None
+
+
+class Answer(NamedTuple):
+    """The most probable class other than the background, its probability, and whether the prediction is unknown all the same."""
+
+    name: str
+    probability: float
+    unknown: bool
 
 
 class Predictor:
@@ -29,7 +46,8 @@ class Predictor:
       size: pixels of a side.
       sampling: how views are cut out of a clip; None: views of CLIP_SECONDS, or of the whole clip if it is shorter.
       views: number of views of a clip; None: as many as cover it, at most MAX_VIEWS.
-      decision: when a prediction is unknown; None if the model does not state it.
+      decision: when a prediction is unknown, as chosen after training; None if the model does not state it.
+      rule: what `answer` applies: that of `decision`, unless the user sets another one; None: no prediction is unknown.
     """
 
     def __init__(
@@ -46,6 +64,7 @@ class Predictor:
         self.about, self.classes = about, list(classes)
         self.fps, self.size, self.sampling, self.views = fps, size, sampling, views
         self.decision = decision
+        self.rule = None if decision is None else UnknownRule(decision.threshold, decision.background)
 
     def view_indices(self, total: int) -> np.ndarray:
         """The frames of each view of a clip of `total` frames: int (views, count)."""
@@ -70,6 +89,14 @@ class Predictor:
         probabilities = self.probabilities(views)
         self.check_outputs(probabilities)
         return probabilities.mean(axis=0)
+
+    def answer(self, probabilities: np.ndarray) -> Answer | None:
+        """What the probabilities (N,) of a clip say by `rule`; None without one."""
+        if self.rule is None:
+            return None
+        background = None if self.rule.background is None else self.classes.index(self.rule.background)
+        ((label,), (score,)) = found = find_answers(probabilities[None], background)
+        return Answer(self.classes[label], float(found.confidences[0]), bool(score < self.rule.threshold))
 
     def check_outputs(self, outputs: np.ndarray) -> None:
         """Raises UserError if the number of outputs (..., N) is not that of the class names."""

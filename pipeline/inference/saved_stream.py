@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from pipeline.artifacts import Decision
 from pipeline.console import UserError
 from pipeline.inference.stepper import signature_call
 from pipeline.video.sampling import Sampling
@@ -26,6 +27,7 @@ class SavedStream:
       fps: frames a second.
       size: pixels of a side.
       sampling, views: of whole clips; None for a SavedModel of an earlier version, which does not state them.
+      decision: when a prediction is unknown; None if the SavedModel does not state it.
       state_bytes: size of the states between frames.
     """
 
@@ -46,6 +48,9 @@ class SavedStream:
             self.views = int(loaded.views)
             options = [loaded.sampling, loaded.short_clips] if hasattr(loaded, "sampling") else []
             self.sampling = Sampling(int(loaded.count), self.size, *(value.numpy().decode() for value in options))
+        self.decision = None
+        if hasattr(loaded, "decision"):
+            self.decision = Decision.model_validate_json(loaded.decision.numpy())
         self.state_bytes = sum(state.numpy().nbytes for state in self._initial_states.values())
         self.reset()
 

@@ -30,7 +30,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import models
-from pipeline.artifacts import ClassifierDescription
+from pipeline.artifacts import ClassifierDescription, Decision
 from pipeline.check_results import CheckResult
 from pipeline.console import UserError
 from pipeline.settings import Finetune, PositiveInt, Section
@@ -148,6 +148,7 @@ class Stream(Protocol):
       fps: frames per second. size: side of a frame in pixels.
       sampling: of the views of whole clips; None if unknown.
       views: number of views of a whole clip; None if unknown.
+      decision: when a prediction is unknown; None if that was not chosen.
       state_specs: specs of the states by name, sorted by name.
       float_operations: names of the builtin operations that a quantised file computes in float.
       float_scopes: prefixes of the name scopes whose convolutions a quantised file computes in float.
@@ -161,6 +162,7 @@ class Stream(Protocol):
     size: int
     sampling: "Sampling | None"
     views: int | None
+    decision: Decision | None
     state_specs: "dict[str, tf.TensorSpec]"
     float_operations: Sequence[str]
     float_scopes: Sequence[str]

@@ -15,8 +15,10 @@ from pipeline.inference.formatting import (
     format_header,
     top_classes,
 )
+from pipeline.inference.models import Answer
 from pipeline.inference.stepper import softmax
 
+UNKNOWN = Answer('a "b"', 0.3149, unknown=True)
 TOP = (ClassProbability("throwing ball (not baseball)", 0.9), ClassProbability('a "b"', 0.0512345678))
 PREDICTION = ClipPrediction("a, b/clip.mp4", TOP, 23, 4.6)
 
@@ -80,3 +82,42 @@ def test_the_prediction_after_a_frame_is_one_line():
     assert record["top"][1] == {"class": "a", "probability": 0.25}
     assert format_header("csv", top=5, stream=True) == "source,seconds,class,probability"
     assert format_frame(prediction, "csv") == "s,12.400,b,0.750000"
+
+
+def test_an_unknown_clip_says_so_first():
+    unknown = PREDICTION._replace(answer=UNKNOWN)
+    assert format_clip(unknown, "text").split("\n")[1] == '  unknown (best: a "b" 31%)'
+    assert format_clip(unknown, "text").replace('  unknown (best: a "b" 31%)\n', "") == format_clip(PREDICTION, "text")
+    record = json.loads(format_clip(unknown, "json"))
+    assert record == json.loads(format_clip(PREDICTION, "json")) | {"class": None, "unknown": True}
+    assert list(record) == ["source", "frames", "seconds", "class", "unknown", "top"]
+
+
+def test_a_known_clip_is_printed_as_before_and_programs_are_told():
+    known = PREDICTION._replace(answer=UNKNOWN._replace(unknown=False))
+    assert format_clip(known, "text") == format_clip(PREDICTION, "text")
+    record = json.loads(format_clip(known, "json"))
+    assert (record["class"], record["unknown"]) == ('a "b"', False)
+
+
+def test_csv_says_in_its_last_column_whether_a_clip_is_unknown():
+    lines = [
+        format_header("csv", top=2, stream=False, answers=True),
+        format_clip(PREDICTION._replace(answer=UNKNOWN), "csv"),
+        format_clip(PREDICTION._replace(answer=UNKNOWN._replace(unknown=False)), "csv"),
+        format_clip(ClipPrediction("x", error="bad"), "csv", top=2, answers=True),
+    ]
+    assert lines[0] == format_header("csv", top=2, stream=False) + ",unknown"
+    assert [row["unknown"] for row in csv.DictReader(lines)] == ["true", "false", ""]
+    assert [row["class_2"] for row in csv.DictReader(lines)] == ['a "b"', 'a "b"', ""]
+
+
+def test_a_frame_that_is_unknown_says_so():
+    prediction = FramePrediction("s", 12.4, (ClassProbability("b", 0.3), ClassProbability("a", 0.25)), Answer("b", 0.3, True))
+    assert format_frame(prediction, "text") == "  12.40 s  unknown (best: b 30%)"
+    record = json.loads(format_frame(prediction, "json"))
+    assert (record["class"], record["unknown"], record["probability"], record["top"][0]["class"]) == (None, True, 0.3, "b")
+    assert format_header("csv", top=5, stream=True, answers=True) == "source,seconds,class,probability,unknown"
+    assert format_frame(prediction, "csv") == "s,12.400,b,0.300000,true"
+    known = prediction._replace(answer=Answer("b", 0.3, False))
+    assert format_frame(known, "text") == "  12.40 s   30.0%  b" and json.loads(format_frame(known, "json"))["class"] == "b"

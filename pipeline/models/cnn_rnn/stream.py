@@ -24,7 +24,7 @@ class StreamingCnnRnn(tf.Module):
         super().__init__()
         self.model, self.classes = description.model, description.classes
         self.fps, self.size, self.views = description.fps, description.size, description.views
-        self.sampling = Sampling.of(description)
+        self.sampling, self.decision = Sampling.of(description), description.decision
         self._image_features = image_features  # keeps the loaded SavedModel alive, whose variables the functions read
         top = RecurrentTop(values)
         self.state_specs = {

@@ -14,7 +14,7 @@ import tensorflow as tf
 from official.projects.movinet.modeling import movinet_layers
 from official.projects.movinet.modeling.movinet_model import MovinetClassifier
 
-from pipeline.artifacts import ClassifierDescription
+from pipeline.artifacts import ClassifierDescription, Decision
 from pipeline.console import UserError
 from pipeline.models.movinet.network.build import build_backbone, build_classifier
 from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS, Variant
@@ -171,11 +171,12 @@ class StreamingClassifier(tf.Module):
         size: int,
         sampling: Sampling | None = None,
         views: int | None = None,
+        decision: Decision | None = None,
     ):
         """Converts a built and restored classifier.
 
         Args:
-          sampling, views: of whole clips, as in evaluation; None if unknown.
+          sampling, views: of whole clips, as in evaluation; None if unknown. decision: see `family.Stream`.
 
         Raises:
           UserError: `variant` is not a stream variant.
@@ -183,7 +184,7 @@ class StreamingClassifier(tf.Module):
         super().__init__()
         _check_stream(variant)
         self.model, self.classes, self.fps, self.size = variant.id, classes, fps, size
-        self.sampling, self.views = sampling, views
+        self.sampling, self.views, self.decision = sampling, views, decision
         backbone, top = classifier.backbone, classifier.layers[-1]
         (stem,) = [layer._stem for layer in backbone.layers if isinstance(layer, movinet_layers.Stem)]
         (head,) = [layer for layer in backbone.layers if isinstance(layer, movinet_layers.Head)]
@@ -238,10 +239,13 @@ def _restore_stream(
     size: int,
     sampling: Sampling | None = None,
     views: int | None = None,
+    decision: Decision | None = None,
 ) -> StreamingClassifier:
     classifier = build_classifier(variant, build_backbone(variant), len(classes))
     restore(classifier, prefix, source)
-    return StreamingClassifier(classifier, variant, classes, fps=fps, size=size, sampling=sampling, views=views)
+    return StreamingClassifier(
+        classifier, variant, classes, fps=fps, size=size, sampling=sampling, views=views, decision=decision
+    )
 
 
 def open_stream(classifier: Path, description: ClassifierDescription) -> StreamingClassifier:
@@ -265,6 +269,7 @@ def open_stream(classifier: Path, description: ClassifierDescription) -> Streami
         size=description.size,
         sampling=Sampling.of(description),
         views=description.views,
+        decision=description.decision,
     )
 
 
