@@ -24,9 +24,10 @@ WRITTEN = {"index.html", "inspection.json", "listing.csv"}
 
 def chosen_source(data: Data, place: str | None, listing: str | None) -> Data:
     """The source to inspect: `place`, a folder or a zip, in place of the one in params.yaml; all of its classes."""
-    changes: dict = {"num_classes": None, "classes": None}
+    changes: dict = {"num_classes": None, "classes": None, "background": None}
     if place is not None:
-        is_archive = Path(place).expanduser().is_file() or "://" in place
+        place = place if "://" in place else str(Path(place).expanduser())
+        is_archive = Path(place).is_file() or "://" in place
         changes |= {"folder": None if is_archive else place, "archive": place if is_archive else None, "listing": None}
         changes |= {"class_names": None, "watch": place}
     if listing is not None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from pipeline.check_results import CheckResult
 from pipeline.console import UserError
 from pipeline.inspection.content import Unused
 from pipeline.settings import Data
@@ -25,6 +26,7 @@ from pipeline.sources.left_out import (
     UNREADABLE,
     LeftOut,
     Reason,
+    few,
 )
 from pipeline.sources.naming import is_image, is_video, safe_parts, ucf_group, ucf_name
 from pipeline.sources.paths import existing_folder
@@ -43,7 +45,7 @@ class Listed:
 
     Attributes:
       layout: how the source was understood, one line. error: why no layout was recognised; None if one was.
-      splits: whether every clip states its split. empty: classes without a video. notes: further lines.
+      splits: whether every clip states its split. empty: classes without a video. notes, warnings: further lines.
     """
 
     clips: list[Clip]
@@ -53,6 +55,7 @@ class Listed:
     splits: bool = False
     empty: Sequence[str] = ()
     notes: Sequence[str] = ()
+    warnings: Sequence[CheckResult] = ()
 
     @property
     def recognised(self) -> bool:
@@ -80,7 +83,17 @@ def list_any(source: Source, data: Data) -> Listed:
         splits = all(clip.split is not None for clip in clips)
         return Listed(clips, layout, _unused(left_out), error, splits and bool(labels))
     _refuse_none(source, found.clips, found.left_out)
-    return Listed(found.clips, found.layout, _unused(found.left_out), None, bool(found.splits), found.empty, found.notes)
+    notes = found.notes if data.listing is None else [*found.notes, *_not_listed(data.folder, found.clips)]
+    return Listed(
+        found.clips, found.layout, _unused(found.left_out), None, bool(found.splits), found.empty, notes, found.warnings
+    )
+
+
+def _not_listed(folder: str, clips: Sequence[Clip]) -> list[str]:
+    """A note of the videos, by suffix, that the listing leaves out."""
+    known = {clip.source for clip in clips}
+    others = [file.path for file in walk(existing_folder(folder), LeftOut())[0] if is_video(file.path) and file.path not in known]
+    return [f"{len(others)} videos in the folder are not in the listing ({few(sorted(others))})"] if others else []
 
 
 def _refuse_none(source: Source, clips: Sequence[Clip], left_out: LeftOut) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pipeline.inspection.clips import Listed
 from pipeline.inspection.content import ClassSummary, Duplicates, Finding, GroupBy, NameHint, Video
 from pipeline.inspection.groups import MIN_GROUPS
+from pipeline.inspection.listing import is_listable
 from pipeline.inspection.suspicions import KINDS
 from pipeline.sources.left_out import few
 
@@ -31,6 +32,7 @@ def make_findings(
     found = [
         *_layout(listed, classes),
         *_broken(videos),
+        *_unlistable(videos),
         *_unused(listed),
         *_duplicates(duplicates),
         *_classes(listed, videos, classes),
@@ -38,7 +40,8 @@ def make_findings(
         *_groups(classes, can_group, grouped_by),
         *_suspicious(videos),
         *_hints(hints),
-        *(Finding(kind="layout_note", status="note", message=note) for note in listed.notes),
+        *(Finding(kind="source_warning", status="warning", message=one.message, advice=one.advice) for one in listed.warnings),
+        *(Finding(kind="source_note", status="note", message=note) for note in listed.notes),
     ]
     order = ("problem", "warning", "note")
     return sorted(found, key=lambda finding: order.index(finding.status))
@@ -81,6 +84,13 @@ def _broken(videos: Sequence[Video]) -> Iterator[Finding]:
             advice="copy them again from where they come from, or remove them",
             paths=[video.path for video in broken],
         )
+
+
+def _unlistable(videos: Sequence[Video]) -> Iterator[Finding]:
+    paths = [video.path for video in videos if video.broken is None and not is_listable(video.path)]
+    if paths:
+        message = f"{_count(len(paths), 'name')} with a space at its start or end, which a listing cannot hold: {paths[0]!r}"
+        yield Finding(kind="unlistable", status="problem", message=message, advice="rename them", paths=paths)
 
 
 def _unused(listed: Listed) -> Iterator[Finding]:

@@ -37,7 +37,7 @@ _GENERIC = re.compile(
     re.I,
 )
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.]?)(\d\d)\2(\d\d)(?=\D|$|\d{6}(?!\d))")
-_RESOLUTION = re.compile(r"\d{3,4}[pi]\d*", re.I)  # 720p30 is no person
+_RESOLUTION = re.compile(r"(?:144|240|360|480|540|576|720|1080|1440|2160)[pi]\d*", re.I)  # 720p30 is no person
 _PERSON = re.compile(
     r"(?<![A-Za-z])(?:p|person|people|subject|subj|sub|actor|participant|performer|player|signer|speaker|user|child|patient)"
     r"[ _.-]?(\d{1,4})(?!\d)",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pipeline.video.segment import Segment
 
-__all__ = ["Row", "listing_text", "merged"]
+__all__ = ["Row", "is_listable", "listing_text", "merged"]
 
 
 class Row(NamedTuple):
@@ -18,6 +18,11 @@ class Row(NamedTuple):
     group: str
     split: str | None
     segment: Segment | None
+
+
+def is_listable(path: str) -> bool:
+    """Whether a listing can name the path: spaces at the ends of a value are no part of it."""
+    return path == path.strip()
 
 
 def merged(groups: dict[str, str], sets: Iterable[Sequence[str]]) -> dict[str, str]:

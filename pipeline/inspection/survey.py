@@ -25,7 +25,7 @@ from pipeline.inspection.content import (
 from pipeline.inspection.examine import Look, look_at_all
 from pipeline.inspection.findings import make_findings
 from pipeline.inspection.groups import READINGS, candidate, keys_by, suggest
-from pipeline.inspection.listing import Row, listing_text, merged
+from pipeline.inspection.listing import Row, is_listable, listing_text, merged
 from pipeline.inspection.next_steps import next_steps
 from pipeline.inspection.suspicions import View, brightness, decoded_seconds, motion, suspicions
 from pipeline.settings import Data
@@ -98,7 +98,11 @@ def _summarise(
     duplicates = find_duplicates(decoded)
     grouping, candidates = _choose_groups(usable, group_by)
     groups = merged(grouping.groups, [one.members for one in duplicates])
-    rows = [Row(clip.source, clip.category, groups[clip.source], clip.split, clip.segment) for clip in usable]
+    rows = [
+        Row(clip.source, clip.category, groups[clip.source], clip.split, clip.segment)
+        for clip in usable
+        if is_listable(clip.source)
+    ]
     videos = _videos(listed.clips, groups, looks, decoded, broken, view)
     labels = {video.path: video.label for video in videos}
     sets = [
