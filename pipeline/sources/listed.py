@@ -67,6 +67,7 @@ def listed_clips(folder: str, listings: Sequence[str], background: Background | 
     recordings = check_segments(collected.root, collected.listed)
     notes += recordings.notes
     if background is not None:
+        _class_name(background.label, "data.background")
         made, lines = background_clips(collected.listed, recordings, background)
         clips, notes = clips + made, notes + lines
     splits = f"the listings {few(Path(name).name for name in listings)}" if len(listings) > 1 else str(listings[0])
@@ -277,7 +278,10 @@ def _file(root: Path, path: str, where: str, left_out: LeftOut) -> File | None:
 
 
 def _label(row: Row, path: str, where: str) -> str:
-    label = PurePosixPath(path).parent.name if row.label is None else row.label
+    return _class_name(PurePosixPath(path).parent.name if row.label is None else row.label, where)
+
+
+def _class_name(label: str, where: str) -> str:
     if not label or "/" in label or is_hidden([label]) or len(safe_parts(label, where)) != 1:
         advice = "give a name without slashes that does not start with a dot"
         raise UserError(f"{where}: label {label!r} cannot be a class", advice=advice)

@@ -128,7 +128,7 @@ def _is_json(text: str) -> bool:
 
 
 def _normal(name: str) -> str:
-    return re.sub(r"[ .-]+", "_", name.strip().lower())
+    return re.sub(r"[ .()\[\]-]+", "_", name.strip().lower()).rstrip("_")  # `Start (s)` is start_s
 
 
 def _values(line: str, separator: str, where: str, number: int) -> list[str]:

@@ -228,7 +228,7 @@ def test_listed_files_that_are_empty_or_unreadable_are_left_out(videos):
         ("jump/1.mp4,a,3,4\n", "no line of column names, and 4 values a row"),
         ('[{"annotations": [{"result": [{"type": "timelinelabels"}]}]}]', "is JSON, not a CSV file"),
         ('<?xml version="1.0"?>\n<annotations><track id="0" label="walk"/></annotations>', "is XML, not a CSV file"),
-        ('{"database": {"x": {"annotations": [{"segment": [0, 3], "label": "walk"}]}}}', "JSON, not .*; write a CSV of path,label,start,end"),
+        ('{"database": {"x": {"annotations": [{"segment": [0, 3], "label": "walk"}]}}}', "write a CSV of path,label,start,end"),
         ('{"a": 1}', "is JSON, not a CSV file"),
     ],
 )  # fmt: skip
