@@ -130,7 +130,9 @@ def test_folders_of_the_level_that_fits():
 
 
 def test_a_person_is_suggested_before_a_date():
-    known = labels(*(f"jump/2024-05-0{day}_p0{person}_{clip}.mp4" for day in (1, 2, 3) for person in (1, 2, 3) for clip in (1, 2)))
+    known = labels(
+        *(f"jump/2024-05-0{day}_p0{person}_{clip}.mp4" for day in (1, 2, 3) for person in (1, 2, 3) for clip in (1, 2))
+    )
     candidates = [candidate(by, keys_by(by, known), known) for by in ("date", "person", "stem")]
     assert [one.fits for one in candidates] == [True, True, True]
     assert suggest(candidates).by == "person"

@@ -10,7 +10,19 @@ from tests.sources.clips import data
 
 @pytest.mark.parametrize(
     "path",
-    ["/a/b-c_d.1", "/a/b c", "/a/büro, alt", "/a/日本", "/a/it's", '/a/"b"', "/a/b$c", "/a/b!c", "/a/b`c", "/a/x=1 (2) [3] {4}", "/a/~b#&;"],
+    [
+        "/a/b-c_d.1",
+        "/a/b c",
+        "/a/büro, alt",
+        "/a/日本",
+        "/a/it's",
+        '/a/"b"',
+        "/a/b$c",
+        "/a/b!c",
+        "/a/b`c",
+        "/a/x=1 (2) [3] {4}",
+        "/a/~b#&;",
+    ],
 )
 def test_the_shell_and_hydra_read_the_path(path):
     flag, text = shlex.split(override("data.folder", path))
