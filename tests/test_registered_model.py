@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.artifacts import ClassifierDescription
+from pipeline.artifacts import ClassifierDescription, Decision
+from pipeline.inference.models import Predictor
 from pipeline.params import parse_params
 from pipeline.tracking import begin_run, log_classifier
 from pipeline.tracking.classifiers import REQUIREMENTS, _copy_decoder, _create_version
@@ -21,7 +22,10 @@ from tests.extracting import write_clip
 from tests.tracking_store import composed, empty_database, place, run_python, store  # noqa: F401
 from tests.video.videos import write_video
 
-DESCRIPTION = ClassifierDescription(classes=["left turn", "b", "c"], model="a0", fps=5.0, size=8, count=4, views=1)
+DECISION = Decision(threshold=0.5, by="coverage", level=0.95, coverage=0.95, precision=0.9, background="b", clip_seconds=2.0)
+DESCRIPTION = ClassifierDescription(
+    classes=["left turn", "b", "c"], model="a0", fps=5.0, size=8, count=4, views=1, decision=DECISION
+)
 WEIGHTS = np.array([[1, 0, -1], [0, 2, 1], [0.5, 0.5, 0.5]], np.float32)
 
 
@@ -87,6 +91,8 @@ model = mlflow.pyfunc.load_model("models:/sample-a0@latest")
 table = model.predict(np.load("frames.npy"))
 assert not [name for name in sys.modules if name.startswith(("stages", "pipeline"))]
 assert model.metadata.metadata["classes"] == list(table.columns), table
+answers = model.predict(np.load("frames.npy"), params={"output": "class", "threshold": 0.0})
+assert list(answers.columns) == ["class", "confidence", "unknown"] and len(answers) == len(table), answers
 print(model.metadata.get_model_info().model_id, table.to_json(orient="split", double_precision=15))
 """
     environment = os.environ | {"MLFLOW_TRACKING_URI": run.tracking_uri, "TF_NUM_INTRAOP_THREADS": "1"}
@@ -107,6 +113,35 @@ print(model.metadata.get_model_info().model_id, table.to_json(orient="split", do
     assert sorted(named) == sorted(REQUIREMENTS)
     signature = mlflow.models.Model.load(str(folder)).signature
     assert signature.inputs.inputs[0].shape == (-1,) and signature.outputs.input_names() == DESCRIPTION.classes
+    assert [(param.name, param.default) for param in signature.params] == [("output", "probabilities"), ("threshold", 0.5)]
+
+
+def test_answers_say_when_a_clip_is_unknown(loaded):
+    """Red is the first class; black is undecided; green is the background."""
+    clips = np.zeros((3, 4, 8, 8, 3), np.uint8)
+    clips[0, ..., 0] = clips[2, ..., 1] = 255
+    table = loaded.predict(None, clips, {"output": "class"})
+    assert list(table.columns) == ["class", "confidence", "unknown"]
+    assert table["class"].tolist() == ["left turn", None, None] and table["unknown"].tolist() == [False, True, True]
+    np.testing.assert_allclose(table["confidence"], [expected(clips)[0, 0], 1 / 3, expected(clips)[2, 2]], rtol=1e-6)
+    lower = loaded.predict(None, clips, {"output": "class", "threshold": 0.3})
+    assert lower["class"].tolist() == ["left turn", "left turn", None]
+    pd.testing.assert_frame_equal(loaded.predict(None, clips, {"output": "probabilities"}), loaded.predict(None, clips))
+    with pytest.raises(mlflow.MlflowException, match="output 'labels' given; it is probabilities or class"):
+        loaded.predict(None, clips, {"output": "labels"})
+
+
+def test_answers_are_those_of_predict(loaded):
+    """`registered_model` cannot import what `predict` uses."""
+    random = np.random.default_rng(1)
+    probabilities = random.dirichlet([1, 1, 1], 50)
+    table = loaded._answered(pd.DataFrame(probabilities, columns=DESCRIPTION.classes), None)
+    predictor = Predictor("", DESCRIPTION.classes, fps=5.0, size=8, decision=DECISION)
+    answers = [predictor.answer(row) for row in probabilities]
+    assert table["unknown"].tolist() == [answer.unknown for answer in answers]
+    assert table["class"].tolist() == [None if answer.unknown else answer.name for answer in answers]
+    np.testing.assert_allclose(table["confidence"], [answer.probability for answer in answers])
+    assert 5 < table["unknown"].sum() < 45
 
 
 def test_unregistered_classifier_is_only_logged(composed, store, tmp_path):

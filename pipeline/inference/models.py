@@ -22,7 +22,7 @@ MAX_VIEWS = 10  # of a long clip, if the model does not state a number
 
 
 class UnknownRule(NamedTuple):
-    """A prediction is unknown below a confidence of `threshold`, or if `background` is the most probable class; see `Decision`."""
+    """A prediction is unknown below a confidence of `threshold`, or if `background` is most probable; see `Decision`."""
 
     threshold: float
     background: str | None = None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tenacity import retry, retry_if_exception_message, stop_after_attempt, wait_random
 
-from pipeline.artifacts import ClassifierDescription
+from pipeline.artifacts import ClassifierDescription, Decision
 from pipeline.params import Params
 from pipeline.tracking.runs import Run
 from pipeline.tracking.store import already_exists, readable_errors
@@ -60,6 +60,7 @@ def _log(run: Run, saved_model: Path, description: ClassifierDescription) -> tup
         # A signature cannot state "uint8 frames, or a column of videos": this one accepts all, and the model's code checks.
         inputs=Schema([TensorSpec(np.dtype("object"), (-1,))]),
         outputs=Schema([ColSpec("float", name) for name in description.classes]),
+        params=_parameters(description.decision),
     )
     stored = run.client.get_run(run.run_id)
     # Made here because MLflow itself would put the model into the experiment that the environment names.
@@ -82,6 +83,15 @@ def _log(run: Run, saved_model: Path, description: ClassifierDescription) -> tup
             metadata=description.model_dump(),
         )
     return info.model_uri, model.model_id
+
+
+def _parameters(decision: Decision | None):
+    """The signature's parameters, whose defaults give probabilities; see `registered_model.Classifier.predict`."""
+    from mlflow.types import ParamSchema, ParamSpec
+
+    if decision is None:
+        return None
+    return ParamSchema([ParamSpec("output", "string", "probabilities"), ParamSpec("threshold", "double", decision.threshold)])
 
 
 def _copy_decoder(folder: Path) -> Path:

@@ -3,7 +3,8 @@
 MLflow copies this one file next to the SavedModel and runs it wherever the model is loaded, so it must not import anything of
 this project. The code that decodes videos is copied too, as an artifact, so a served video gives the frames that the stages see.
 `mlflow.pyfunc.load_model("models:/<data>-<model>@latest").predict(frames)`, or `mlflow models serve`, whose clients post
-`{"dataframe_records": [{"video": "<a video file in base64>"}]}`.
+`{"dataframe_records": [{"video": "<a video file in base64>"}]}`. With `params={"output": "class"}` (served: `"params"` next to
+the records) the answer is a class, or that it is unknown, instead of probabilities.
 """
 
 import base64
@@ -23,6 +24,7 @@ import pandas as pd
 LONGEST = 600  # seconds of a video; a longer one could take all the memory of a server
 MOST_BYTES = 1 << 30  # of a video's frames, scaled, for the same reason
 # FFmpeg's names of the containers that are opened. Others could make it read more files than the one that was sent: playlists.
+PROBABILITIES, CLASS = "probabilities", "class"  # values of the parameter `output`
 FORMATS = ("mov", "mp4", "3gp", "matroska", "webm", "avi", "mpeg", "mpegts", "gif", "flv", "asf", "ogg", "mxf")
 
 
@@ -43,16 +45,40 @@ class Classifier(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input: np.ndarray, params=None) -> pd.DataFrame:
         """uint8 frames (B, T, H, W, 3), RGB, at the model's frame rate -> DataFrame, B rows, a column of probabilities a class.
 
+        params: with `output` = "class" the columns are instead `class` (text; None where unknown), `confidence` and `unknown`. A
+        clip is unknown if its confidence is below `threshold`, which is by default the one chosen after training.
+
         Whole clips of any length and size: views and crops are chosen inside the model, as in evaluation. Or B videos of any
         lengths: an object array (B,) of a file's content each, as bytes or in base64 (a DataFrame's one column arrives as this).
 
-        Raises MlflowException (HTTP status 400 when served) for input of another shape, type or range, and for videos that cannot
-        be decoded or last longer than LONGEST seconds.
+        Raises MlflowException (HTTP status 400 when served) for input of another shape, type or range, for videos that cannot be
+        decoded or last longer than LONGEST seconds, and for other values of the parameters.
         """
+        output = (params or {}).get("output", PROBABILITIES)
+        if output not in (PROBABILITIES, CLASS):
+            raise _bad_input(f"output {output!r} given; it is {PROBABILITIES} or {CLASS}")
         if _are_videos(model_input):
             clips = (self._decoded(video, f"video {number} of {len(model_input)}") for number, video in enumerate(model_input, 1))
-            return pd.concat([self._classified(clip) for clip in clips], ignore_index=True)
-        return self._classified(self._checked(model_input))
+            table = pd.concat([self._classified(clip) for clip in clips], ignore_index=True)
+        else:
+            table = self._classified(self._checked(model_input))
+        return table if output == PROBABILITIES else self._answered(table, (params or {}).get("threshold"))
+
+    def _answered(self, table: pd.DataFrame, threshold: float | None) -> pd.DataFrame:
+        """The answer for each row of probabilities, as predict gives it; see `pipeline.evaluation.decision`."""
+        decision = self.description["decision"]
+        classes, probabilities = self.description["classes"], table.to_numpy(np.float64)
+        background = classes.index(decision["background"]) if decision["background"] is not None else None
+        known = probabilities.copy()
+        if background is not None:
+            known[:, background] = -1
+        best = known.argmax(axis=1)
+        confidence = known[np.arange(len(known)), best]
+        unknown = confidence < (decision["threshold"] if threshold is None else threshold)
+        if background is not None:
+            unknown |= probabilities.argmax(axis=1) == background
+        names = [None if is_unknown else classes[label] for label, is_unknown in zip(best, unknown, strict=True)]
+        return pd.DataFrame({"class": pd.Series(names, dtype=object), "confidence": confidence, "unknown": unknown})
 
     def _classified(self, frames: np.ndarray) -> pd.DataFrame:
         import tensorflow as tf
