@@ -8,11 +8,14 @@ stdout, everything else to stderr. A source that cannot be read does not stop th
   python -m commands.predict videos/ --format csv              one row per video
   python -m commands.predict clip.mp4 --stream                 a prediction after each frame
   python -m commands.predict clip.mp4 --animate clip.gif       the clip next to its probabilities over time
+  python -m commands.predict long.mp4 --events events.csv      start, end, class and confidence of the events in hours of video
+  python -m commands.predict long.mp4 --timeline events.html   a page that shows them (docs/events.md)
   python -m commands.predict camera:0 --model models/export/float32.tflite
   python -m commands.predict rtsp://host:554/stream --seconds 60 --reconnect 300
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +25,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.arguments import at_least, fraction, not_negative, positive
-from pipeline.console import UserError, progress, run_command, say, without_credentials
+from pipeline.console import RESUMES, UserError, progress, run_command, say, without_credentials
+from pipeline.events.defaults import Options
+from pipeline.events.event import SUFFIXES, Event, as_csv, as_json_line, as_text, file_text
+from pipeline.events.run import EventSearch, open_live_file
+from pipeline.events.timeline import Timeline
+from pipeline.files import atomic_file, write_text
 from pipeline.inference.formats import CLASSIFIER, DEFAULT_PRETRAINED, open_model
 from pipeline.inference.formatting import (
     FORMATS,
@@ -42,6 +50,8 @@ from pipeline.inference.views import read_views
 from pipeline.models.family import pretrained_ids
 
 ANIMATIONS = (".gif", ".mp4", ".png")
+TIMELINES = (".html", ".png")
+STDOUT = "-"
 MAX_ANIMATED = 600  # frames, two minutes at 5 a second; a longer GIF is too large to be useful
 
 
@@ -163,11 +173,120 @@ class PredictionRun:
         return streamed
 
 
-def _picture_path(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() not in ANIMATIONS:
-        raise argparse.ArgumentTypeError(f"{text!r} should end with {', '.join(ANIMATIONS)}")
-    return path
+@dataclass
+class EventRun:
+    """One run of the command that finds events.
+
+    Attributes:
+      form: text, json or csv: of the lines on stdout.
+      file: for all events, CSV or JSON by its suffix; None: none.
+      timeline: the page or picture to draw; only of a single source.
+    """
+
+    search: EventSearch
+    form: str = "text"
+    rate: float | None = None
+    patience: Patience = DEFAULT_PATIENCE
+    file: Path | None = None
+    timeline: Path | None = None
+    emit: Callable[[str], None] = _print
+    failures: int = 0
+
+    def run(self, names: Sequence[str]) -> int:
+        """Finds the events of every source; returns the number of failures. Raises UserError for errors that concern all."""
+        sources: list[Source] = []
+        for name in names:
+            with self._reported(without_credentials(name)):
+                sources += find_sources(name, self.rate, self.patience)
+        if self.timeline is not None and len(sources) > 1:
+            raise UserError(f"--timeline {self.timeline}: shows a single source, but {len(sources)} are given")
+        if self.form == "csv":
+            self.emit(as_csv([]).rstrip("\n"))
+        live = [source for source in sources if source.live]
+        if live:
+            self._follow(live[0], len(sources))
+            return self.failures
+        events: list[Event] = []
+        for source in sources:
+            with self._reported(source.name):
+                found = self.search.find(source, timeline=self.timeline is not None)
+                events += found.events
+                if self.form == "text":
+                    self.emit(f"{source.name}: {len(found.events)} event{'s' * (len(found.events) != 1)}")
+                for event in found.events:
+                    self._show(event)
+                if found.timeline is not None:
+                    _draw_timeline(self.timeline, found.timeline)
+        if self.file is not None:
+            write_text(self.file, file_text(self.file, events))
+            say(f"written: {self.file}")
+        return self.failures
+
+    def _follow(self, source: Source, count: int) -> None:
+        """Shows the events of a live source, and appends them to the file, as soon as they have ended."""
+        if count > 1:
+            raise UserError(f"{source.name}: has no end, so the other sources would not be reached", advice="give it alone")
+        if self.timeline is not None:
+            raise UserError(f"--timeline {self.timeline}: {source.name} has no end", advice="use --events alone")
+        if self.file is not None and self.file.suffix.lower() != ".csv":
+            raise UserError(f"--events {self.file}: events of a live source are appended", advice="give a .csv file")
+        with self._reported(source.name):
+            if self.file is None:
+                self.search.follow(source, self._show)
+                return
+            with open_live_file(self.file) as file:
+
+                def emit(event: Event) -> None:
+                    file.add(event)
+                    self._show(event)
+
+                self.search.follow(source, emit)
+
+    @contextmanager
+    def _reported(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            self.failures += 1
+            say(f"error: {error}")
+            if self.form == "json":
+                self.emit(json.dumps({"source": name, "error": str(error)}, ensure_ascii=False))
+
+    def _show(self, event: Event) -> None:
+        if self.form == "csv":
+            self.emit(as_csv([event], header=False).rstrip("\n"))
+        else:
+            self.emit(as_json_line(event) if self.form == "json" else as_text(event))
+
+
+def _draw_timeline(path: Path, timeline: Timeline) -> None:
+    if path.suffix.lower() == ".html":
+        from pipeline.events.page import render_page  # imports Matplotlib through the report's style, which only pictures need
+
+        write_text(path, render_page(timeline))
+    else:
+        from pipeline.events.still import draw_still
+        from pipeline.reporting.style import drawing, png
+
+        with drawing():
+            figure = draw_still(timeline)
+        with atomic_file(path) as part:
+            part.write_bytes(png(figure))
+    say(f"drawn: {path}")
+
+
+def _path_with(suffixes: Sequence[str]) -> Callable[[str], Path]:
+    def parse(text: str) -> Path:
+        path = Path(text)
+        if path.suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"{text!r} should end with {', '.join(suffixes)}")
+        return path
+
+    return parse
+
+
+def _events_path(text: str) -> Path | str:
+    return STDOUT if text == STDOUT else _path_with(SUFFIXES)(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -222,7 +341,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a prediction with a lower confidence is unknown (default: the threshold that finetune chose on validation)",
     )
     unknown.add_argument("--no-unknown", action="store_true", help="no prediction is unknown")
-    how.add_argument("--format", choices=FORMATS, default="text", help="json: one object per line (default: text)")
+    how.add_argument("--format", choices=FORMATS, help="json: one object per line (default: text; with --events -: csv)")
+    how.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     how.add_argument(
         "--stream",
         action="store_true",
@@ -236,11 +356,62 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument(
         "--animate",
-        type=_picture_path,
+        type=_path_with(ANIMATIONS),
         metavar="FILE",
         help="draw the timeline: .gif and .mp4 are animated, .png is a still of the whole",
     )
+    _add_event_options(parser)
     return parser
+
+
+def _add_event_options(parser: argparse.ArgumentParser) -> None:
+    events = parser.add_argument_group("events", "Defaults come from the model's validation clips; see docs/events.md.")
+    events.add_argument(
+        "--events",
+        type=_events_path,
+        metavar="FILE",
+        help="find the events in each source and write them to FILE, .csv or .json; -: to stdout only",
+    )
+    events.add_argument(
+        "--timeline",
+        type=_path_with(TIMELINES),
+        metavar="FILE",
+        help="find the events and draw them: .html is a page to zoom, .png a still",
+    )
+    for name, metavar, kind, what in (
+        ("window", "SECONDS", positive, "of video that the network sees at once"),
+        ("stride", "SECONDS", positive, "between the starts of two windows"),
+        ("smooth", "SECONDS", not_negative, "of the moving average over the probabilities"),
+        ("high", "P", fraction, "an event begins where its probability reaches this"),
+        ("low", "P", fraction, "and lasts while it is at least this"),
+        ("shortest", "SECONDS", not_negative, "a shorter event is dropped"),
+        ("gap", "SECONDS", not_negative, "events of a class with at most so long between them are one"),
+    ):
+        events.add_argument(f"--{name}", type=kind, metavar=metavar, help=what)
+
+
+def _check_event_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    finds_events = options.events is not None or options.timeline is not None
+    for name in ("window", "stride", "smooth", "high", "low", "shortest", "gap"):
+        if not finds_events and getattr(options, name) is not None:
+            parser.error(f"--{name} is about events: give --events or --timeline, too")
+    for name in ("stream", "restart", "animate", "threshold", "no_unknown", "views"):
+        if finds_events and getattr(options, name):
+            parser.error(f"--{name.replace('_', '-')} does not go with --events and --timeline")
+
+
+def _find_events(predictor: Predictor, options: argparse.Namespace) -> int:
+    chosen = Options(options.high, options.low, options.smooth, options.shortest, options.gap)
+    search = EventSearch.of(predictor, chosen, window=options.window, stride=options.stride, seconds=options.seconds)
+    run = EventRun(
+        search,
+        form=options.format or ("csv" if options.events == STDOUT else "text"),
+        rate=options.rate,
+        patience=Patience(options.timeout, options.reconnect),
+        file=None if options.events == STDOUT else options.events,
+        timeline=options.timeline,
+    )
+    return run.run(options.sources)
 
 
 def main() -> None:
@@ -248,7 +419,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.model is not None and (options.pretrained is not None or options.weights is not None):
         parser.error("--model names a classifier, --pretrained and --weights published weights: give one or the other")
-    stream = options.stream or any(is_live(name) for name in options.sources)
+    _check_event_options(parser, options)
+    finds_events = options.events is not None or options.timeline is not None
+    stream = not finds_events and (options.stream or any(is_live(name) for name in options.sources))
     if stream or options.animate is not None:
         one_thread()
     predictor = open_model(options.model, pretrained=options.pretrained, weights=options.weights, labels=options.labels)
@@ -259,9 +432,11 @@ def main() -> None:
         background = None if predictor.decision is None else predictor.decision.background
         predictor.rule = UnknownRule(options.threshold, background)
     say(f"model: {predictor.about}, {predictor.fps:g} frames a second of {predictor.size}x{predictor.size} pixels")
+    if finds_events:
+        sys.exit(1 if _find_events(predictor, options) else 0)
     predictions = PredictionRun(
         predictor,
-        form=options.format,
+        form=options.format or "text",
         top=min(options.top, len(predictor.classes)),
         seconds=options.seconds,
         rate=options.rate,
@@ -275,4 +450,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted=RESUMES if {"--events", "--timeline"} & set(sys.argv) else "")

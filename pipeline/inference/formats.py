@@ -124,6 +124,7 @@ def _open_classifier(home: Path, name: str) -> Predictor:
         size=description.size,
         sampling=Sampling.of(description),
         views=description.views,
+        causal="_stream" in description.model,
         decision=description.decision,
     )
 

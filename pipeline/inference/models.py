@@ -46,6 +46,7 @@ class Predictor:
       size: pixels of a side.
       sampling: how views are cut out of a clip; None: views of CLIP_SECONDS, or of the whole clip if it is shorter.
       views: number of views of a clip; None: as many as cover it, at most MAX_VIEWS.
+      causal: whether its layers look only at earlier frames, so that it reacts later than one that looks both ways.
       decision: when a prediction is unknown, as chosen after training; None if the model does not state it.
       rule: what `answer` applies: that of `decision`, unless the user sets another one; None: no prediction is unknown.
     """
@@ -59,10 +60,12 @@ class Predictor:
         size: int,
         sampling: Sampling | None = None,
         views: int | None = None,
+        causal: bool = False,
         decision: Decision | None = None,
     ) -> None:
         self.about, self.classes = about, list(classes)
         self.fps, self.size, self.sampling, self.views = fps, size, sampling, views
+        self.causal = causal
         self.decision = decision
         self.rule = None if decision is None else UnknownRule(decision.threshold, decision.background)
 
@@ -108,7 +111,7 @@ class StreamingPredictor(Predictor):
     """A network that runs frame by frame, and over whole views too. It has one set of states, so it runs one stream at a time."""
 
     def __init__(self, stepper: Stepper, about: str, classes: Sequence[str], **expected_input) -> None:
-        super().__init__(about, classes, **expected_input)
+        super().__init__(about, classes, causal=True, **expected_input)
         self._stepper = stepper
 
     def stream(self) -> Stepper:

@@ -1,0 +1,191 @@
+"""Finds the events of sources: their scores are stored while they are computed, live sources are followed while they go on."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from pipeline.console import UserError, progress, say, uninterrupted
+from pipeline.events.defaults import Options, choose_settings
+from pipeline.events.detection import DetectionSettings, EventFinder
+from pipeline.events.event import COLUMNS, Event, as_csv, clock_time
+from pipeline.events.scores import Windows, WindowScorer
+from pipeline.events.store import ScoreStore, open_store, scores_key
+from pipeline.events.timeline import Timeline, build_timeline
+from pipeline.inference.models import Predictor
+from pipeline.inference.sources import Images, Source, Video, first_seconds
+from pipeline.video.decode import MICROSECONDS, BrokenVideo, probe
+
+
+class Found(NamedTuple):
+    """The events of a source in the order of time, and its length in seconds. timeline: None if it was not asked for."""
+
+    events: list[Event]
+    seconds: float
+    timeline: Timeline | None
+
+
+@dataclass
+class EventSearch:
+    """Finds the events of sources.
+
+    Attributes:
+      windows: what the network is run on. settings: what an event is.
+      seconds: only these first seconds of each source are read; None: all.
+    """
+
+    predictor: Predictor
+    windows: Windows
+    settings: DetectionSettings
+    seconds: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        predictor: Predictor,
+        options: Options,
+        *,
+        window: float | None = None,
+        stride: float | None = None,
+        seconds: float | None = None,
+    ) -> "EventSearch":
+        """The search with defaults for what is not given; says which values are used. window, stride: seconds."""
+        windows = Windows.of(predictor, window, stride)
+        span = windows.count / predictor.fps
+        settings, described = choose_settings(predictor, span, options)
+        say(f"events: --window {span:.3g} --stride {windows.stride / predictor.fps:.3g} {described}")
+        return cls(predictor, windows, settings, seconds)
+
+    def find(self, source: Source, *, timeline: bool = False) -> Found:
+        """The events of a source that ends. Raises UserError if it cannot be read."""
+        rate = source.rate if isinstance(source, Images) else None
+        key = scores_key(_files(source), [source.name, rate, self.seconds], self.predictor, self.windows)
+        with open_store(key, len(self.predictor.classes)) as store:
+            if store.end is None:
+                self._score(source, store)
+            else:
+                say(f"{source.name}: using the scores of an earlier run in {_relative(store.folder)}")
+            finder = self._finder(source.name)
+            events = [event for score in store.scores() for event in finder.push(score)] + finder.close(store.end)
+            events.sort(key=lambda event: (event.start, event.end, event.class_name))
+            drawn = build_timeline(Path(source.name).name, store.end, events, store.thumbnails()) if timeline else None
+            return Found(events, store.end, drawn)
+
+    def _finder(self, name: str, start: float = 0.0) -> EventFinder:
+        background = None if self.predictor.decision is None else self.predictor.decision.background
+        step = 1 / self.predictor.fps
+        return EventFinder(name, self.predictor.classes, self.settings, step=step, start=start, background=background)
+
+    def _score(self, source: Source, store: ScoreStore) -> None:
+        """Computes the scores that the store lacks."""
+        known = store.count
+        start = time.monotonic()
+        scorer = WindowScorer(self.predictor, self.windows, skip=known)
+        resumed = 0.0  # seconds of the source whose scores were known
+        if known:
+            resumed = (self.windows.count + (known - 1) * self.windows.stride) / self.predictor.fps
+            say(f"{source.name}: resuming after {clock_time(resumed)}, which an earlier run scored")
+        with progress(total=_length(source, self.seconds), describe="video", unit="s", unit_scale=True) as bar:
+            for frame in first_seconds(source.frames(self.predictor.fps, self.predictor.size), self.seconds):
+                store.add_thumbnail(frame)
+                for score in scorer.push(frame):
+                    store.add(score)
+                bar.update(scorer.end - bar.n)
+            for score in scorer.close():
+                store.add(score)
+            bar.total = bar.n
+        store.finish(scorer.end)
+        spent = time.monotonic() - start
+        scored = max(scorer.end - resumed, 0.0)
+        say(
+            f"{source.name}: {clock_time(scorer.end)} of video; {clock_time(scored)} scored in {clock_time(spent)}, "
+            f"{scored / spent:.3g}x real time; scores kept in {_relative(store.folder)}, so that other thresholds need no network"
+        )
+
+    def follow(self, source: Source, emit: Callable[[Event], None]) -> None:
+        """Gives `emit` each event of a live source as soon as it has ended.
+
+        Ctrl-C ends the source; an event that is open then, or when frames are missing for longer than a window, ends there.
+        """
+        scorer, finder = WindowScorer(self.predictor, self.windows), self._finder(source.name)
+        longest_gap = self.windows.count / self.predictor.fps
+        try:
+            for frame in first_seconds(source.frames(self.predictor.fps, self.predictor.size), self.seconds):
+                now = frame[0] / MICROSECONDS
+                if now - scorer.end > longest_gap:
+                    self._end(scorer, finder, emit)
+                    scorer, finder = WindowScorer(self.predictor, self.windows), self._finder(source.name, now)
+                for score in scorer.push(frame):
+                    for event in finder.push(score):
+                        emit(event)
+        except KeyboardInterrupt:
+            say(f"{source.name}: ended by an interrupt after {clock_time(scorer.end)}")
+        except UserError:
+            self._end(scorer, finder, emit)
+            raise
+        self._end(scorer, finder, emit)
+
+    @staticmethod
+    def _end(scorer: WindowScorer, finder: EventFinder, emit: Callable[[Event], None]) -> None:
+        for score in scorer.close():
+            for event in finder.push(score):
+                emit(event)
+        for event in finder.close(scorer.end):
+            emit(event)
+
+
+def _relative(folder: Path) -> Path:
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _files(source: Source) -> list[Path] | None:
+    """The files whose content is the source's; None for one at an address."""
+    if isinstance(source, Images):
+        return list(source.paths)
+    if isinstance(source, Video):
+        if not source.path.is_file():
+            raise BrokenVideo(source.path, "there is no such file")
+        return [source.path]
+    return None
+
+
+def _length(source: Source, seconds: float | None) -> float | None:
+    """Seconds of the source that will be read, according to its header; None if unknown."""
+    stated = probe(source.path).seconds if isinstance(source, Video) else None
+    return min((length for length in (stated, seconds) if length is not None), default=None)
+
+
+class LiveFile:
+    """A CSV to which events are appended while they are found; each is on disk before the next is looked for."""
+
+    def __init__(self, file: TextIO, header: bool) -> None:
+        self._file = file
+        if header:
+            self._write(as_csv([]))
+
+    def _write(self, text: str) -> None:
+        self._file.write(text)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def add(self, event: Event) -> None:
+        with uninterrupted():
+            self._write(as_csv([event], header=False))
+
+
+@contextmanager
+def open_live_file(path: Path) -> Iterator[LiveFile]:
+    """Opens a CSV to append events to; a file that is there must be one of events. Raises UserError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", newline="", encoding="utf-8") as file:
+        file.seek(0)
+        first = file.readline().rstrip("\r\n")
+        if first not in ("", ",".join(COLUMNS)):
+            raise UserError(
+                f"--events {path}: is not a file of events", advice="give another name; a live source's events are appended"
+            )
+        file.seek(0, os.SEEK_END)
+        yield LiveFile(file, header=not first)
