@@ -11,11 +11,13 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.evaluation.metrics import calibration_bins
+from pipeline.evaluation.selective import accuracy_by_coverage, accuracy_intervals
 from pipeline.reporting.fonts import keep_left_to_right, shorten
 from pipeline.reporting.inputs import ReportInputs
 from pipeline.reporting.parts import figure
 from pipeline.reporting.style import BLUE, GREY, VERMILION
 
+BAND_POINTS = 200  # thresholds at which the band around a curve is computed
 ANNOTATED_CLASSES = 30  # up to this many, each cell of a confusion matrix has room for its number
 
 
@@ -189,4 +191,36 @@ def reliability(report: ReportInputs) -> Figure:
         axes.set_axisbelow(True)
     for axis in (upper.yaxis, lower.xaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return fig
+
+
+@figure("unknown", alt="Accuracy of the test clips that get a class against the share that does, the most confident first")
+def accuracy_against_coverage(report: ReportInputs) -> Figure:
+    """The risk-coverage curve (Geifman & El-Yaniv 2017) as accuracy, with the interval at each threshold and the chosen one."""
+    test, scores = report.test, report.metrics.test
+    curve = accuracy_by_coverage(report.answers, test.labels, report.background)
+    curve = curve[curve["score"] != curve["score"].shift(-1)]  # clips of equal confidence get a class together
+    shown = curve.iloc[np.unique(np.linspace(0, len(curve) - 1, BAND_POINTS).round().astype(int))]
+    band = accuracy_intervals(
+        report.answers, test.labels, test.groups, shown["score"].to_numpy(), report.evaluate, 0, report.background
+    )
+    fig = Figure((6.4, 5.2), layout="constrained")
+    axes = fig.subplots()
+    if band[0][0] is not None:
+        low, high = np.array(band, float).T
+        level = f"{100 * report.evaluate.confidence:g}% interval"
+        axes.fill_between(shown["coverage"], low, high, step="pre", color=BLUE, alpha=0.15, linewidth=0, label=level)
+    axes.step(curve["coverage"], curve["accuracy"], where="pre", color=BLUE, linewidth=2, label="test clips")
+    if scores.accuracy_when_known is not None:
+        chosen = f"chosen threshold {report.decision.threshold:.3g}: {_share(scores.coverage)} get a class"
+        axes.axvline(scores.coverage, color=VERMILION, linewidth=1, linestyle=":")
+        axes.plot(scores.coverage, scores.accuracy_when_known, "o", color=VERMILION, markersize=8, label=chosen)
+    lowest = min(curve["accuracy"].min(), *(ends[0] for ends in band if ends[0] is not None), 0.95)
+    axes.set(xlim=(0, 1.01), ylim=(lowest - 0.02, 1 + 0.02 * (1 - lowest) + 0.002))
+    axes.set(xlabel="share of the clips that get a class", ylabel="share of these that is right")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(True)
+    axes.set_axisbelow(True)
+    fig.legend(loc="outside lower center", ncols=2)
     return fig

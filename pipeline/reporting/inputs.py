@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts import ExportRow, FramesSummary, Metrics, RunRecord, read_export
+from pipeline.artifacts import Decision, ExportRow, FramesSummary, HeldOutClasses, Metrics, RunRecord, read_export
 from pipeline.console import UserError, say
 from pipeline.evaluation import metrics as scoring
+from pipeline.evaluation.decision import Answers, find_answers
 from pipeline.evaluation.predictions import Predictions, read_predictions
 from pipeline.settings import Evaluate, Report
 from pipeline.sources.manifest import duplicated_across, leaking_groups, read_manifest
@@ -44,6 +45,7 @@ class ReportInputs:
 
     Attributes:
       history: a row per epoch. test: the predictions of the test clips. export: empty without an export of this run.
+      held_out: its `reason` says why no class was held out.
     """
 
     manifest: pd.DataFrame
@@ -52,6 +54,7 @@ class ReportInputs:
     history: pd.DataFrame
     run: RunRecord
     test: Predictions
+    held_out: HeldOutClasses
     export: list[ExportRow]
     evaluate: Evaluate
     settings: Report
@@ -65,6 +68,21 @@ class ReportInputs:
         """The epoch whose weights were kept: the first with the lowest validation loss; the last where nothing was validated."""
         losses = self.history["validation_loss"]
         return int(self.history["epoch"][losses.idxmin() if losses.notna().any() else self.history.index[-1]])
+
+    @property
+    def decision(self) -> Decision | None:
+        """When a prediction is unknown; None where an earlier version trained the classifier."""
+        return self.metrics.decision
+
+    @cached_property
+    def background(self) -> int | None:
+        """Label of the background class; None if there is none."""
+        named = None if self.decision is None else self.decision.background
+        return None if named is None else self.classes.index(named)
+
+    @cached_property
+    def answers(self) -> Answers:
+        return find_answers(self.test.probabilities, self.background)
 
     @cached_property
     def confusion_matrix(self) -> np.ndarray:
@@ -94,7 +112,7 @@ class ReportInputs:
 def read_inputs(data: Path, results: Path, evaluate: Evaluate, settings: Report) -> ReportInputs:
     """Reads manifest.csv and frames/frames.json of `data`; metrics.json, predictions.csv, history.csv, run.json of `results`.
 
-    Also export.json, where it belongs to the same run.
+    Also held_out.json, where there is one, and export.json, where it belongs to the same run.
 
     Raises:
       UserError: a file is absent, broken, incomplete or from another run. Validation may be missing from them; test may not.
@@ -107,8 +125,11 @@ def read_inputs(data: Path, results: Path, evaluate: Evaluate, settings: Report)
     run = RunRecord.read(results / "run.json")
     predictions = read_predictions(results / "predictions.csv")
     export = _read_export(results / "export.json", run.run_id)
+    held_out = HeldOutClasses(reason="results/held_out.json was not made")
+    if (results / "held_out.json").exists():
+        held_out = HeldOutClasses.read(results / "held_out.json")
     _check_same_run(manifest, frames, metrics, predictions, data, results)
-    return ReportInputs(manifest, frames, metrics, history, run, predictions.of("test"), export, evaluate, settings)
+    return ReportInputs(manifest, frames, metrics, history, run, predictions.of("test"), held_out, export, evaluate, settings)
 
 
 def _read_history(path: Path) -> pd.DataFrame:

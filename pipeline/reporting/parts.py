@@ -27,6 +27,7 @@ SECTIONS = {
     "classes": "Per-class scores",
     "mistakes": "Most confident mistakes",
     "calibration": "Calibration",
+    "unknown": "Unknown",
     "training": "Training",
     "data": "Data",
     "export": "Exported files",

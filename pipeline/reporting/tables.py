@@ -100,6 +100,57 @@ def mistakes(report: ReportInputs, n: int = 20) -> pd.DataFrame:
     return frame.sort_values(["probability", "clip"], ascending=[False, True], ignore_index=True).head(n)
 
 
+@table("unknown", formats={"test": "{}", "validation": "{}", "{confidence} interval": "{}"})
+def unknown_scores(report: ReportInputs) -> pd.DataFrame:
+    """Empty where the classifier states no threshold."""
+    if report.decision is None:
+        return pd.DataFrame()
+    meanings = {
+        "get a class": "of the clips of known classes, at the chosen threshold",
+        "of these right": "of all clips that get a class",
+        "at 90% coverage": "the same, if the most confident 90% get a class",
+        "AURC": "area under the risk-coverage curve, lower is better",
+    }
+    splits = {"test": report.metrics.test, "validation": report.metrics.validation}
+    columns = [_show_unknown_scores(split, of) for split, of in splits.items() if of is not None]
+    return pd.concat([pd.Series(list(meanings), name="score"), *columns, pd.Series(meanings.values(), name="meaning")], axis=1)
+
+
+def _show_unknown_scores(split: str, of: Scores) -> pd.DataFrame:
+    rows = [
+        (percent(of.coverage), interval(of.coverage_low, of.coverage_high)),
+        (percent(of.accuracy_when_known), interval(of.accuracy_when_known_low, of.accuracy_when_known_high)),
+        (percent(of.accuracy_at_90_coverage), ""),
+        ("–" if of.aurc is None else f"{of.aurc:.4f}", ""),
+    ]
+    return pd.DataFrame(rows, columns=[split, "{confidence} interval"])
+
+
+@csv_file
+@table(
+    "unknown",
+    heading="Classes that were held out of training",
+    formats={"AUROC": "{:.3f}", "threshold": "{:.3f}"},
+    sortable=True,
+)
+def held_out_classes(report: ReportInputs) -> pd.DataFrame:
+    rows = [
+        {
+            "class": row.class_name,
+            "test clips": row.clips,
+            "groups": row.groups,
+            "refused": row.refused / row.clips,
+            "others that get a class": row.coverage,
+            "of these right": row.accuracy,
+            "AUROC": row.auroc,
+            "threshold": row.threshold,
+        }
+        for row in report.held_out.classes
+    ]
+    names = ["class", "test clips", "groups", "refused", "others that get a class", "of these right", "AUROC", "threshold"]
+    return pd.DataFrame(rows, columns=names)
+
+
 @table("data", formats={"minutes": "{:.1f}"})
 def splits(report: ReportInputs) -> pd.DataFrame:
     """clips: in the manifest, skipped ones included. minutes: of the frames at the stored rate."""

@@ -10,14 +10,26 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from pipeline.artifacts import Metrics
+from pipeline.artifacts import Decision, HeldOutClass, HeldOutClasses, Metrics
 from pipeline.evaluation.metrics import score
 from pipeline.evaluation.predictions import predictions_frame, write_predictions
+from pipeline.evaluation.selective import selective_scores
 from pipeline.files import write_json
 from pipeline.params import Params, parse_params
 from pipeline.sources.manifest import write_manifest
 
 CONF = Path(__file__).parents[2] / "conf"
+DECISION = Decision(
+    temperature=1.5,
+    threshold=0.6,
+    by="coverage",
+    level=0.95,
+    coverage=0.96,
+    precision=0.9,
+    clip_seconds=8.0,
+    uncalibrated_log_loss=0.45,
+    log_loss=0.4,
+)
 DAMAGE = {"decoded": 70, "expected": 77, "repaired": 0, "at": 2.0, "complaint": "decoded 70 of 77 frames: damaged data at 2.0 s"}
 
 
@@ -121,9 +133,17 @@ def write_results(
             labels = part["label"].to_numpy()
             chances = _distributions(random, labels, len(classes), skill)
             frames.append(predictions_frame(part["clip"], part["group"], split, labels, chances, classes))
-            scores[split] = score(chances, labels, part["group"].to_numpy(dtype=str), params.evaluate, params.seed)
+            of_groups = part["group"].to_numpy(dtype=str)
+            unknown = selective_scores(chances, labels, of_groups, classes, DECISION, params.evaluate, params.seed)
+            scored = score(chances, labels, of_groups, params.evaluate, params.seed)
+            scores[split] = scored.model_copy(update=unknown._asdict())
     write_predictions(results / "predictions.csv", *frames)
-    Metrics(**scores).write(results / "metrics.json")
+    Metrics(**scores, decision=DECISION).write(results / "metrics.json")
+    held_out = [
+        HeldOutClass(class_name=name, clips=20, groups=5, refused=number, coverage=0.9, accuracy=0.8, auroc=0.75, threshold=0.5)
+        for number, name in enumerate(classes[:20])
+    ]
+    HeldOutClasses(method="a regression", of=len(classes), classes=held_out).write(results / "held_out.json")
     epochs = np.arange(1, 13)
     history = pd.DataFrame(
         {
