@@ -207,6 +207,7 @@ class EventRun:
             self._follow(live[0], len(sources))
             return self.failures
         events: list[Event] = []
+        drawn: Timeline | None = None
         for source in sources:
             with self._reported(source.name):
                 found = self.search.find(source, timeline=self.timeline is not None)
@@ -215,11 +216,12 @@ class EventRun:
                     self.emit(f"{source.name}: {len(found.events)} event{'s' * (len(found.events) != 1)}")
                 for event in found.events:
                     self._show(event)
-                if found.timeline is not None:
-                    _draw_timeline(self.timeline, found.timeline)
+                drawn = found.timeline
         if self.file is not None:
             write_text(self.file, file_text(self.file, events))
             say(f"written: {self.file}")
+        if drawn is not None:
+            _draw_timeline(self.timeline, drawn)
         return self.failures
 
     def _follow(self, source: Source, count: int) -> None:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from pipeline.events.event import clock_time
+from pipeline.events.still import class_colours
 from pipeline.events.timeline import Timeline
 from pipeline.reporting.page import page_templates
 
@@ -25,6 +26,7 @@ def render_page(timeline: Timeline) -> str:
     return templates.get_template("page.html.j2").render(
         timeline=timeline,
         lanes=lanes,
+        colours=class_colours(timeline),
         aspect=_aspect(timeline),
         urls=urls,
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),

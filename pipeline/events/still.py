@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
 from pipeline.events.timeline import Timeline
-from pipeline.inference.timeline import FONT_SIZE, LINE_HEIGHT, add_axes_inches, text_width
+from pipeline.inference.timeline import COLOURS, FONT_SIZE, LINE_HEIGHT, add_axes_inches, text_width
 from pipeline.reporting.fonts import shorten, wrap
 from pipeline.reporting.style import GREY
 
@@ -21,6 +21,11 @@ def _time_label(seconds: float) -> str:
     whole = round(seconds)
     minutes = f"{whole // 60 % 60}:{whole % 60:02d}"
     return minutes if whole < 3600 else f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def class_colours(timeline: Timeline) -> dict[str, str]:
+    """The colour of each class; with more than len(COLOURS), several have the same."""
+    return {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(timeline.classes)}
 
 
 def shown_classes(timeline: Timeline) -> list[str]:
@@ -60,11 +65,12 @@ def draw_still(timeline: Timeline) -> Figure:
     axes.set_axisbelow(True)
     axes.set_yticks((edges[:-1] + edges[1:])[: len(names)] / 2, names, fontsize=FONT_SIZE, linespacing=1.1)
     axes.tick_params(axis="y", length=0)
+    colours = class_colours(timeline)
     thinnest = timeline.seconds * 0.02 / chart  # 0.02 inches, so that a short event in many hours is seen
     for k, name in enumerate(classes):
         own = [event for event in timeline.events if event.class_name == name]
         spans = [(event.start, max(event.seconds, thinnest)) for event in own]
-        axes.broken_barh(spans, (edges[k] + 0.06, heights[k] - 0.12), facecolor=timeline.colour(name), linewidth=0)
+        axes.broken_barh(spans, (edges[k] + 0.06, heights[k] - 0.12), facecolor=colours[name], linewidth=0)
     for number in range(count):
         middle = (number + 0.5) * timeline.seconds / count
         shown = int(np.argmin(np.abs(np.array(timeline.axis) - middle)))

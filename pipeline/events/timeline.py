@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pipeline.events.event import Event
-from pipeline.inference.timeline import COLOURS
 
 AXIS_THUMBNAILS = 96
 EVENT_THUMBNAILS = 500
@@ -31,9 +30,6 @@ class Timeline(NamedTuple):
     axis: list[float]
     of_event: list[float | None]
     jpegs: dict[float, bytes]
-
-    def colour(self, class_name: str) -> str:
-        return COLOURS[self.classes.index(class_name) % len(COLOURS)]
 
 
 def build_timeline(title: str, seconds: float, events: Iterable[Event], thumbnails: Iterable[tuple[float, bytes]]) -> Timeline:
