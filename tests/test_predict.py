@@ -237,3 +237,10 @@ def test_help_does_not_import_tensorflow():
 
 def test_the_default_model_is_the_pipelines_output():
     assert formats.CLASSIFIER == CLASSIFIER
+
+
+def test_addresses_that_cannot_be_read_are_reported_without_their_credentials(capsys):
+    lines, failed = run(streaming(), ["http://me:geheim@nosuch.invalid/x?token=geheim"], form="json", stream=True)
+    record = json.loads(lines[0])
+    assert failed == 1 and record["source"] == "http://nosuch.invalid/x" and "there is no host" in record["error"]
+    assert "geheim" not in "".join([*lines, *capsys.readouterr()])

@@ -6,7 +6,6 @@ which OpenCV hides. OpenCV reads cameras, because it finds them on every system.
 Invariants: no message contains the user, password or query of an address; every wait of FFmpeg for the network is limited.
 """
 
-import queue
 import socket
 import threading
 import time
@@ -29,6 +28,8 @@ from pipeline.video.decode import finish_frame, frame_size, resize_frame
 
 FILE_SCHEMES = ("http", "https")  # their addresses may be of a file, which has an end
 SCHEMES = ("rtsp", "rtsps", "rtmp", "udp", *FILE_SCHEMES)
+HEED = 0.5  # seconds after which a waiting thread looks for Ctrl-C, which does not always wake it
+COMPLETE = 0.95  # share of its stated length, less a second, from which the end of a stream is not a cut
 SEGMENTED = ("hls", "dash")  # FFmpeg's names of formats that are sent as files of several seconds, faster than they are shown
 
 Picture = Callable[[int], np.ndarray]  # from the short side in pixels to the frame, uint8 RGB (H, W, 3), read-only
@@ -57,19 +58,22 @@ class Connection(Protocol):
 
 def interruptible(function: Callable[[], Result], seconds: float) -> Result:
     """Returns function(), called in a thread so that Ctrl-C does not wait for the network. Raises Lost after `seconds`."""
-    results: queue.SimpleQueue = queue.SimpleQueue()
+    outcome: list[tuple[Result | None, BaseException | None]] = []
 
     def call() -> None:
         try:
-            results.put((function(), None))
+            outcome.append((function(), None))
         except BaseException as error:
-            results.put((None, error))
+            outcome.append((None, error))
 
-    threading.Thread(target=call, daemon=True).start()
-    try:
-        result, error = results.get(timeout=seconds)
-    except queue.Empty:
-        raise Lost(f"no answer within {seconds:g} s") from None
+    thread = threading.Thread(target=call, name="connecting", daemon=True)
+    thread.start()
+    until = time.monotonic() + seconds
+    while not outcome and (left := until - time.monotonic()) > 0:
+        thread.join(min(left, HEED))
+    if not outcome:
+        raise Lost(f"no answer within {seconds:g} s")
+    result, error = outcome[0]
     if error is not None:
         raise error
     return result
@@ -114,12 +118,13 @@ class StreamConnection:
             options["rtsp_transport"] = "tcp"  # over UDP, which FFmpeg prefers, lost packets damage frames
         if parts.scheme == "udp":
             options["overrun_nonfatal"] = "1"
+        began = time.monotonic()
         try:
             self._container = av.open(url, container_options=options, timeout=(timeout, timeout), metadata_errors="replace")
-        except av.error.ExitError:
-            raise Lost(f"no video within {timeout:g} s") from None
-        except (av.error.FFmpegError, PermissionError) as error:
-            raise Lost(_reason(error, url)) from None
+        except av.error.FFmpegError as error:
+            # RTSP reports an interrupt, which is how FFmpeg's waits are limited, as another error.
+            late = isinstance(error, av.error.ExitError) or time.monotonic() - began >= timeout
+            raise Lost(f"no video within {timeout:g} s" if late else _reason(error, url)) from None
         stream = self._container.streams.best("video")
         if stream is None or stream.codec_context is None:
             self._container.close()
@@ -139,7 +144,7 @@ class StreamConnection:
 
     def pictures(self, stop: threading.Event) -> Iterator[Picture]:
         wait = self._keep_pace if self.header.format in SEGMENTED else lambda frame, stop: None
-        latest = time.monotonic()
+        latest, first, last = time.monotonic(), None, 0.0
         for packet in self._packets():
             if stop.is_set():
                 return
@@ -151,22 +156,31 @@ class StreamConnection:
                 wait(frame, stop)
                 yield partial(_finish, self._name, frame, self._aspect)
                 latest = time.monotonic()
+                first, last = frame.time if first is None else first, frame.time or 0.0
             if time.monotonic() - latest > self._timeout:
                 raise Lost(f"data, but no frame of video for {self._timeout:g} s")
-        if self.header.seconds is None:
+        length = self.header.seconds
+        if length is None or last - (first or 0.0) < COMPLETE * length - 1:
             raise Lost("the server ended the stream")
 
     def _packets(self) -> Iterator[av.Packet]:
         packets = self._container.demux()  # all streams: sound must not hide that pictures are missing
         while True:
+            asked, reason = time.monotonic(), ""
             try:
-                yield next(packets)
+                packet = next(packets)
             except StopIteration:
-                return
-            except av.error.ExitError:
-                raise Lost(f"no data for {self._timeout:g} s") from None
+                packet = None
             except av.error.FFmpegError as error:
-                raise Lost((error.strerror or type(error).__name__).lower()) from None
+                packet, reason = None, f"the stream broke off ({(error.strerror or type(error).__name__).lower()})"
+            # An interrupt need not be an error: some demuxers report the end, or return what they had received of a packet.
+            if time.monotonic() - asked >= self._timeout:
+                raise Lost(f"no data for {self._timeout:g} s")
+            if reason:
+                raise Lost(reason)
+            if packet is None:
+                return
+            yield packet
 
     _origin: float | None = None  # the clock's time of the presentation time 0
 

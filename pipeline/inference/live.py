@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.console import UserError, say
-from pipeline.inference.connections import Connection, Lost, Picture
+from pipeline.inference.connections import HEED, Connection, Lost, Picture
 from pipeline.video.decode import MICROSECONDS
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between attempts to reconnect; doubled each time
@@ -169,7 +169,7 @@ class Reader:
                     if now >= until:
                         message = f"{self._name}: gave up {now - self._latest:.0f} s after its last frame: {self._reason}"
                         raise UserError(message, advice=self._advice)
-                self._changed.wait(min(until - now, threading.TIMEOUT_MAX))
+                self._changed.wait(min(until - now, HEED))
 
 
 class Live(NamedTuple):

@@ -87,6 +87,10 @@ class Images(NamedTuple):
         yield from sample_images(Path(self.name), self.paths, self.rate, fps, size, rgb=True, on_damage=warn)
 
 
+def _suffix(url: str) -> str:
+    return Path(unquote(urlsplit(url).path)).suffix.lower()
+
+
 class RemoteFile:
     """A video or an image on a web server; downloaded when it is read for the first time, deleted with the source."""
 
@@ -105,7 +109,7 @@ class RemoteFile:
             self._folder = folder
         path = Path(self._folder.name, "file")
         try:
-            if Path(unquote(urlsplit(self._url).path)).suffix.lower() in IMAGE_SUFFIXES:
+            if _suffix(self._url) in IMAGE_SUFFIXES:
                 yield from Images(self.name, (path,), None).frames(fps, size)
             else:
                 yield from iterate_frames(path, fps, size, threads=os.cpu_count() or 1, on_damage=_warn_about(self.name))
@@ -132,7 +136,7 @@ def is_live(name: str) -> bool:
 
 
 def _find_at_address(url: str, patience: Patience) -> Source:
-    """A stream or, at an http(s) address that states a length and is not sent in segments, a file."""
+    """A stream or, at an http(s) address of an image, or that states a length and is not sent in segments, a file."""
     name, scheme = without_credentials(url), _SCHEME.match(url)[1].lower()
     if scheme not in SCHEMES:
         raise UserError(f"{name}: {scheme}:// cannot be read", advice=f"addresses begin with {', '.join(SCHEMES)}")
@@ -150,7 +154,8 @@ def _find_at_address(url: str, patience: Patience) -> Source:
             header = interruptible(read_header, patience.timeout + GRACE)
         except Lost as loss:
             raise UserError(f"{name}: {loss}", advice=_STREAM_ADVICE) from None
-        if header.seconds is not None and header.format not in SEGMENTED:
+        image = header.format.endswith("_pipe") and _suffix(url) in IMAGE_SUFFIXES
+        if image or (header.seconds is not None and header.format not in SEGMENTED):
             return RemoteFile(name, url, patience)
     return Live(name, connect, _STREAM_ADVICE, patience)
 
