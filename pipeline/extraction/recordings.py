@@ -14,7 +14,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from joblib.externals.loky import as_completed, get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor, as_completed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
@@ -74,7 +74,9 @@ def decode_recording(
 
     fail: stop at the first that is broken or damaged; returns its index and what is wrong with it, else None.
     """
-    missing = [number for number, (_, file) in enumerate(parts) if not file.is_file()]
+    missing = [number for number, (_, file) in enumerate(parts) if not file.is_file()]  # a worker that died may have left some
+    if not missing:
+        return None
     for number, result in encode_segments(path, [parts[number][0] for number in missing], fps, size, quality):
         why = complaint(result)
         if why and fail:
@@ -91,12 +93,15 @@ def decode_recordings(
     workers, cluster: as for `encode_clips`. bar: advances by each segment. Raises UserError for a damaged one with
     frames.on_error = fail, and for a worker that is killed.
     """
+    root, here = clips_dir.resolve(), folder.resolve()  # workers have working directories of their own
+    clips = [clip for clip in clips if not segment_file(here, clip.id).is_file()]
     recordings: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         recordings[clip.file].append(clip)
+    if not recordings:
+        return
     # Long ones first, so that no worker starts one while the others have nothing left to do.
     order = sorted(recordings, key=lambda file: (-recordings[file][0].bytes, file))
-    root, here = clips_dir.resolve(), folder.resolve()  # workers have working directories of their own
     rest = (frames.fps, frames.size, frames.quality, frames.on_error == "fail")
     calls = []
     for file in order:
@@ -120,11 +125,12 @@ def _results(calls: list[Call], workers: int | None, cluster: Workers | None) ->
     if workers <= 1:
         yield from ((call.what, decode_recording(*call.arguments)) for call in calls)
         return
-    executor = get_reusable_executor(max_workers=workers)  # joblib's, which decoding other clips uses too
+    executor = ProcessPoolExecutor(workers)
     try:
         futures = {executor.submit(decode_recording, *call.arguments): call.what for call in calls}
         for future in as_completed(futures):
             yield futures[future], future.result()
+        executor.shutdown()
     except TerminatedWorkerError:
         some = ", ".join(call.what for call in calls[:3]) + (", ..." if len(calls) > 3 else "")
         raise UserError(
@@ -139,11 +145,11 @@ def _results(calls: list[Call], workers: int | None, cluster: Workers | None) ->
 @contextmanager
 def _counted(files: Sequence[Path], bar: tqdm) -> Iterator[None]:
     """While the block runs, advances the bar as the files appear, whichever process or machine writes them."""
-    waiting, ended = {file.name for file in files if not file.is_file()}, threading.Event()
-    folder = files[0].parent if files else None
+    waiting, ended = {file.name for file in files}, threading.Event()
+    folder = files[0].parent
 
     def count() -> None:
-        found = waiting.intersection(path.name for path in folder.iterdir()) if folder and folder.is_dir() else set()
+        found = waiting.intersection(path.name for path in folder.iterdir()) if folder.is_dir() else set()
         waiting.difference_update(found)
         bar.update(len(found))
 

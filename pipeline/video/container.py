@@ -194,11 +194,16 @@ class VideoFile:
     @property
     def seconds(self) -> float | None:
         """Duration of the video according to the header; None if it states none."""
-        return self.stream_seconds or (self._container.duration or 0) / av.time_base or None
+        return self._stream_seconds() or (self._container.duration or 0) / av.time_base or None
 
     @property
-    def stream_seconds(self) -> float | None:
-        """Duration of the video stream alone according to the header; None if it states none."""
+    def intended_seconds(self) -> float | None:
+        """Duration of the video stream alone when the file was written: longer than `seconds` for an AVI that was cut off."""
+        if self._container.format.name == "avi" and self._promised and self.fps:
+            return float(self._promised / self.fps)
+        return self._stream_seconds()
+
+    def _stream_seconds(self) -> float | None:
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
         if self._promised and self.fps:

@@ -131,7 +131,7 @@ class _Cutter:
     def take_rest(self, failure: BrokenVideo | None) -> Iterator[tuple[int, EncodedClip | BrokenVideo]]:
         """All other segments, of which the recording holds the beginning or nothing. failure: why decoding ended, if known."""
         ended = self.clock.end if self.video.decoded else 0
-        stated = self.video.stream_seconds
+        stated = self.video.intended_seconds
         for cut in (*self.current, *self.waiting):
             if cut.jpegs or cut.broken:
                 yield cut.number, self._result(cut, self._missing(cut, ended, stated))
@@ -147,9 +147,10 @@ class _Cutter:
         """How many frames lack at the end of a segment by the header; headers are often wrong by one, which does not count."""
         if stated is None or self.clock.period is None:
             return int(self.video.ended_early)
-        until = min(cut.end, stated * self.clock.second)
-        missing = int((until - max(ended, cut.start)) / self.clock.period)
-        return missing if missing > 1 else int(self.video.ended_early)
+        start, until = max(ended, cut.start), min(cut.end, stated * self.clock.second)
+        missing = int((until - start) / self.clock.period)
+        counted = sum(not fault.repaired and start <= fault.time < until for fault in self.video.faults)
+        return max(missing - counted if missing > 1 else 0, int(self.video.ended_early))
 
     def _result(self, cut: _Cut, missing: int) -> EncodedClip | BrokenVideo:
         if cut.broken is not None:

@@ -135,7 +135,7 @@ def test_a_recording_that_breaks_off_gives_the_segments_before(tmp_path):
     assert isinstance(whole, BrokenVideo)
     first, second, third, gone = cut(path, (0.0, 2.0), (1.0, 2.6), (2.0, 6.0), (6.0, 7.0))
     assert len(first.jpegs) == 10 and first.damage is None
-    assert str(second.damage) == "decoded 29 of 38 frames: damaged data at 1.2 s" and len(second.jpegs) == 6
+    assert str(second.damage) == "decoded 29 of 40 frames: damaged data at 1.2 s" and len(second.jpegs) == 6
     assert isinstance(third, BrokenVideo) and third.reason.startswith("truncated: ")
     assert isinstance(gone, BrokenVideo)
     assert gone.reason.startswith("no frame: it starts at 6.0 s, and the recording can be decoded until 2.")
