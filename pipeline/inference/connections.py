@@ -48,7 +48,9 @@ class Header(NamedTuple):
 
 
 class Connection(Protocol):
-    """An open camera or stream."""
+    """An open camera or stream. damaged: packets since its first frame that could not be decoded, or only in part."""
+
+    damaged: int
 
     def pictures(self, stop: threading.Event) -> Iterator[Picture]:
         """Each frame as soon as it is there, until its regular end or until `stop` is set. Raises Lost if it is cut."""
@@ -111,7 +113,7 @@ class StreamConnection:
     """A stream at an address that FFmpeg reads. Raises Lost if it cannot be opened within `timeout` seconds or has no video."""
 
     def __init__(self, name: str, url: str, timeout: float) -> None:
-        self._name, self._timeout = name, timeout
+        self._name, self._timeout, self.damaged = name, timeout, 0
         parts = urlsplit(url)
         options = {}
         if parts.scheme in ("rtsp", "rtsps") and not {"udp", "multicast"} & set(parts.query.split("&")):
@@ -150,13 +152,16 @@ class StreamConnection:
                 return
             try:
                 frames = self._stream.codec_context.decode(packet) if packet.stream is self._stream else []
-            except av.error.FFmpegError:  # a damaged packet; the next one may be good
+            except av.error.FFmpegError:  # the next packet may be good; before the first frame, what they refer to is missing
+                self.damaged += first is not None
                 frames = []
             for frame in frames:
+                self.damaged += frame.is_corrupt and first is not None
                 wait(frame, stop)
                 yield partial(_finish, self._name, frame, self._aspect)
                 latest = time.monotonic()
-                first, last = frame.time if first is None else first, frame.time or 0.0
+                last = frame.time or 0.0
+                first = last if first is None else first
             if time.monotonic() - latest > self._timeout:
                 raise Lost(f"data, but no frame of video for {self._timeout:g} s")
         length = self.header.seconds
@@ -200,6 +205,8 @@ def _finish_bgr(image: np.ndarray, size: int) -> np.ndarray:
 
 class CameraConnection:
     """A camera by its number or, on Linux, its device's name."""
+
+    damaged = 0
 
     def __init__(self, device: int | str) -> None:
         self._capture = cv2.VideoCapture(device, cv2.CAP_ANY if isinstance(device, int) else cv2.CAP_V4L2)

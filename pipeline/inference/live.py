@@ -43,12 +43,14 @@ DEFAULT_PATIENCE = Patience()
 
 
 class Counts(NamedTuple):
-    """Frames that the classifier received, and that were due but never received; cuts, and the seconds without frames in them."""
+    """Frames that the classifier received, and that were due but never received; cuts, and the seconds without frames in them;
+    damaged packets."""
 
     used: int = 0
     dropped: int = 0
     cuts: int = 0
     lost: float = 0.0
+    damaged: int = 0
 
     def since(self, before: "Counts") -> "Counts":
         return Counts(*(now - then for now, then in zip(self, before, strict=True)))
@@ -97,8 +99,9 @@ class Reader:
                 opened = time.monotonic()
                 try:
                     with closing(self._connect(self._patience.timeout)) as connection:
+                        damaged = self.counts.damaged  # of the connections before
                         for picture in connection.pictures(self._stop):
-                            self._deliver(picture)
+                            self._deliver(picture, damaged + connection.damaged)
                     break
                 except Lost as loss:
                     self._lose(str(loss))
@@ -112,9 +115,10 @@ class Reader:
             self._ended = True
             self._changed.notify()
 
-    def _deliver(self, picture: Picture) -> None:
+    def _deliver(self, picture: Picture, damaged: int) -> None:
         now = time.monotonic()
         with self._changed:
+            self.counts = self.counts._replace(damaged=damaged)
             if self._reason is not None and self._latest is not None:
                 lost = now - self._latest
                 self.counts = self.counts._replace(cuts=self.counts.cuts + 1, lost=self.counts.lost + lost)
@@ -148,8 +152,8 @@ class Reader:
                 if self._error is not None:
                     raise self._error
                 if self._pending:
-                    used, dropped, *cuts = self.counts
-                    self.counts = Counts(used + 1, dropped + self._pending - 1, *cuts)
+                    used, dropped, *others = self.counts
+                    self.counts = Counts(used + 1, dropped + self._pending - 1, *others)
                     self._pending = 0
                     return self._newest
                 if self._ended:
@@ -201,7 +205,8 @@ class Live(NamedTuple):
 
     def _summarise(self, counts: Counts, seconds: float, fps: float) -> None:
         cuts = f"; {counts.cuts} cut{'s' * (counts.cuts > 1)}, {counts.lost:.1f} s lost" if counts.cuts else ""
-        say(f"{self.name}: {counts.used} frames in {seconds:.1f} s, {_dropped(counts)}{cuts}")
+        damaged = f"; {counts.damaged} damaged packets" if counts.damaged else ""
+        say(f"{self.name}: {counts.used} frames in {seconds:.1f} s, {_dropped(counts)}{damaged}{cuts}")
         watched = seconds - counts.lost
         if counts.used - 1 < (1 - MANY) * watched * fps:
             actual = f"{(counts.used - 1) / watched:.1f} frames a second were processed"

@@ -17,7 +17,7 @@ from pipeline.video.decode import decode_clip
 from tests.inference.stream_server import StreamServer
 from tests.range_server import RangeServer, wait_until
 from tests.servers import free_port
-from tests.video.videos import picture, shown, write_av, write_video
+from tests.video.videos import overwrite, packets, picture, shown, write_av, write_video
 
 QUARTER_TURN = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]
 
@@ -34,6 +34,17 @@ def test_frames_of_a_stream_are_shown_as_those_of_a_file(tmp_path, shape):
     connection.close()
     assert shown(images[:1]) == [0] or shape.get("matrix")
     np.testing.assert_array_equal(images, decode_clip(path, 25.0, 48).images)
+
+
+def test_damaged_packets_are_counted_and_the_others_decoded(tmp_path):
+    path = write_av(tmp_path / "clip.mp4", 30, options={"g": "5", "bf": "0"})
+    offset, size = packets(path)[11]
+    overwrite(path, offset + 4, b"\xff" * (size - 4))
+    connection = StreamConnection("clip", str(path), 5.0)
+    assert len(read(connection)) >= 28 and connection.damaged >= 1
+    connection.close()
+    intact = StreamConnection("clip", str(write_av(tmp_path / "intact.mp4", 30)), 5.0)
+    assert len(read(intact)) == 30 and intact.damaged == 0
 
 
 def test_a_recording_in_segments_is_played_at_its_own_pace_until_its_end(tmp_path):

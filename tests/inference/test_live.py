@@ -24,6 +24,8 @@ from tests.video.videos import shown
 class Scripted:
     """A connection that delivers what the test shows, at the time of the test's clock."""
 
+    damaged = 0
+
     def __init__(self, clock):
         self.clock, self.shown, self.taken = clock, queue.Queue(), queue.Queue()
 
@@ -77,7 +79,7 @@ def take_all(camera, times, fps=5.0):
             camera.show(100 + seconds, index)
             if reader._pending:
                 used.append(reader.take()[1](48))
-        assert reader.counts == (len(used), 0, 0, 0.0)
+        assert reader.counts == (len(used), 0, 0, 0.0, 0)
     return used
 
 
@@ -166,8 +168,26 @@ def test_a_short_cut_is_said_once_and_the_times_go_on(camera, clock, capsys, mon
     ]
 
 
+def test_damaged_packets_of_all_connections_are_counted(clock, capsys, monkeypatch):
+    monkeypatch.setattr(live, "FIRST_WAIT", 0.01)
+    first, second = Scripted(clock), Scripted(clock)
+    connections = iter([first, second])
+    first.shown.put((100.0, 0))
+    frames = Live("rtsp://cam/x", lambda timeout: next(connections), "").frames(5.0, 48)
+    assert next(frames) == (0, 0) and first.taken.get(timeout=10) == 0
+    first.damaged = 2
+    first.show(100.2, 1)
+    assert next(frames) == (200_000, 1)
+    first.shown.put((100.3, Lost("cut")))
+    second.damaged = 1
+    second.shown.put((100.4, 2))
+    assert next(frames) == (400_000, 2)
+    frames.close()
+    assert "(0%); 3 damaged packets; 1 cut, 0.2 s lost" in capsys.readouterr().err
+
+
 def test_the_regular_end_of_a_source_is_no_cut(capsys):
-    connection = SimpleNamespace(pictures=lambda stop: iter([lambda size: 5]), close=lambda: None)
+    connection = SimpleNamespace(pictures=lambda stop: iter([lambda size: 5]), close=lambda: None, damaged=0)
     assert list(Live("rtsp://cam/x", lambda timeout: connection, "").frames(5.0, 48)) == [(0, 5)]
     assert "lost" not in capsys.readouterr().err and not readers()
 
@@ -193,7 +213,7 @@ def test_a_library_that_hangs_is_left_behind(capsys, monkeypatch):
         source = Live("camera:0", lambda timeout: woken.wait(30), "check it", Patience(0.1, 0.3))
         with pytest.raises(UserError, match=r"camera:0: no video within 0\.1 s; check it"):
             next(source.frames(5.0, 48))
-        connection = SimpleNamespace(pictures=hang, close=lambda: None)
+        connection = SimpleNamespace(pictures=hang, close=lambda: None, damaged=0)
         frames = Live("camera:1", lambda timeout: connection, "check it", Patience(0.1, 0.3)).frames(5.0, 48)
         assert next(frames) == (0, 1)
         with pytest.raises(UserError, match=r"camera:1: gave up 0 s after its last frame: no frame for 0\.1 s; check it"):
@@ -289,7 +309,7 @@ def test_a_stream_comes_back_after(server, quick, capsys, kind):
     assert lines[0].startswith(f"warning: http://127.0.0.1:{server._port}/stream: connection lost: {reason}")
     lost = float(lines[1].split("back after ")[1].split(" s")[0])
     gaps = np.diff([at for at, _ in seen])
-    assert gaps.max() == pytest.approx(lost, abs=0.06)
+    assert lost - 0.06 < gaps.max() < lost + 1  # this thread may be late for the first frame
     assert lines[2].endswith(f"; 1 cut, {lost:.1f} s lost") and "secret" not in "".join(lines) and "geheim" not in "".join(lines)
     wait_until(lambda: not readers())
 
@@ -327,7 +347,9 @@ def test_a_cut_at_every_frame_does_not_flood_the_server(quick, monkeypatch, caps
         yield lambda size: 1
         raise Lost("the server ended the stream")
 
-    frames = Live("rtsp://cam/x", lambda timeout: SimpleNamespace(pictures=pictures, close=lambda: None), "").frames(5.0, 48)
+    frames = Live("rtsp://cam/x", lambda timeout: SimpleNamespace(pictures=pictures, close=lambda: None, damaged=0), "").frames(
+        5.0, 48
+    )
     while len(waits) < 12:
         next(frames)
     frames.close()
