@@ -7,8 +7,8 @@ from pipeline.events.detection import DetectionSettings
 from pipeline.inference.models import Predictor
 
 HIGH = 0.5  # of a model that states no threshold
-LOW = 0.8  # of `high`
-SMOOTH = 0.5  # of a window
+LOW = 0.9  # of `high`
+SMOOTH = 0.5  # of a window; this and the next were chosen on joined validation clips of UCF-101 (docs/events.md)
 SHORTEST = 0.25  # of the median length of the validation clips, or else of a window
 GAP = 0.25
 

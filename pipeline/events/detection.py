@@ -59,7 +59,7 @@ class Grid:
         """The scores of the grid up to this one; scores come in the order of time."""
         before, self._before = self._before or score, score
         found = []
-        while (middle := (self._count + 0.5) * self._step) < score.seconds:
+        while (middle := (self._count + 0.5) * self._step) <= score.seconds:
             part = (
                 np.float32((middle - before.seconds) / (score.seconds - before.seconds)) if score is not before else np.float32(1)
             )
