@@ -27,9 +27,9 @@ _ALIASES = {
     "group": "group group_id subject subject_id person person_id participant actor scene scene_id session session_id",
     "split": "split subset set partition usage",
     "start": "start start_time time_start t_start segment_start start_sec start_secs start_second start_seconds start_s "
-    "begin begin_time time_begin t_begin segment_begin begin_sec begin_seconds onset",
+    "begin begin_time time_begin t_begin segment_begin begin_sec begin_seconds",
     "end": "end end_time time_end t_end segment_end end_sec end_secs end_second end_seconds end_s "
-    "stop stop_time time_stop t_stop stop_sec stop_seconds offset",
+    "stop stop_time time_stop t_stop stop_sec stop_seconds",
 }
 _OTHER_UNITS = re.compile(r"(start|begin|end|stop)_(frames?|ms|msecs?)|(frames?|ms|msecs?)_(start|begin|end|stop)")
 _YOUTUBE = {"path": "youtube_id ytid", "start": "time_start start", "end": "time_end end"}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.checks.source import USUAL_SECONDS, check_flip, check_source
-from pipeline.settings import Data
+from pipeline.settings import Background, Data
 from tests.range_server import RangeServer
 from tests.sources.clips import archive, data, speed, split, ucf_members
 
@@ -195,3 +195,22 @@ def test_a_mirror_goes_both_ways():
     assert check_flip(data(archive="a.zip", flip={"a": "b", "b": "a", "c": "c"}), ["a", "b", "c"]) == []
     (found,) = check_flip(data(archive="a.zip", flip={"a": "b"}), ["a", "b"])
     assert found.status == "warning" and "a becomes b in a mirror, but not the other way round" in found.message
+
+
+def test_segments_count_by_their_own_length_and_recordings_once(tmp_path):
+    """Of each recording of 20 s: 3 + 2 s of segments, with 1 + 5 s before and between them, and 1 s of background in these 6."""
+    rows = ["path,label,start,end,split"]
+    for part in ("train", "validation", "test"):
+        video(tmp_path / f"v/{part}.avi", seconds=20, grey=len(part))
+        rows += [f"{part}.avi,jump,1,4,{part}", f"{part}.avi,run,9,11,{part}"]
+    (tmp_path / "v/list.csv").write_text("\n".join([*rows, ""]))
+    background = Background(label="none", seconds=1.0, per_class=3)
+    options = {"folder": str(tmp_path / "v"), "listing": str(tmp_path / "v/list.csv"), "watch": str(tmp_path / "v")}
+    (found, layout, *_), planned = check(data(**options, split=split(scheme="auto")))
+    assert found.message.endswith(f"2 classes, 2 train, 2 validation, 2 test clips, {planned.bytes / 1e6:.1f} MB")
+    assert layout.message.endswith("6 segments") and planned.bytes == sum(
+        path.stat().st_size for path in tmp_path.glob("v/*.avi")
+    )
+    assert planned.seconds == 2.5 and planned.between == 18.0 and planned.decoded == 33.0
+    _, more = check(data(**options, split=split(scheme="auto"), background=background))
+    assert more.classes == ["jump", "none", "run"] and more.total == 9 and more.seconds == 2.0
