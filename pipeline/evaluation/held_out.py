@@ -22,7 +22,7 @@ from pipeline.settings import Unknown
 MAX_CLASSES = 20  # that are held out, evenly spaced in the order of names
 MAX_CLIPS = 50  # of a class in training, the first ones: with a hundred classes a regression then takes seconds
 MAX_ITERATIONS = 300
-METHOD = "a logistic regression on the features of the frozen backbone, standardised, the mean over the views of a clip"
+METHOD = "a logistic regression on the features of the frozen backbone (standardised, the mean over the views of a clip)"
 
 
 class ClipFeatures(NamedTuple):

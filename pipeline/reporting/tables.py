@@ -107,8 +107,9 @@ def unknown_scores(report: ReportInputs) -> pd.DataFrame:
         return pd.DataFrame()
     meanings = {
         "get a class": "of the clips of known classes, at the chosen threshold",
-        "of these right": "of all clips that get a class",
-        "at 90% coverage": "the same, if the most confident 90% get a class",
+        "unknown": "the others of them",
+        "right when known": "of all clips that get a class, those whose class is right",
+        "at 90% coverage": "those whose class is right, if the most confident 90% get a class",
         "AURC": "area under the risk-coverage curve, lower is better",
     }
     splits = {"test": report.metrics.test, "validation": report.metrics.validation}
@@ -119,6 +120,7 @@ def unknown_scores(report: ReportInputs) -> pd.DataFrame:
 def _show_unknown_scores(split: str, of: Scores) -> pd.DataFrame:
     rows = [
         (percent(of.coverage), interval(of.coverage_low, of.coverage_high)),
+        (percent(None if of.coverage is None else 1 - of.coverage), ""),
         (percent(of.accuracy_when_known), interval(of.accuracy_when_known_low, of.accuracy_when_known_high)),
         (percent(of.accuracy_at_90_coverage), ""),
         ("–" if of.aurc is None else f"{of.aurc:.4f}", ""),
