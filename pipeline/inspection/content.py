@@ -41,7 +41,7 @@ class Video(_Content):
       seconds: duration; decoded where the video was looked at as a whole, else the header's. None if it is unknown.
       header_seconds: duration according to the header. looked_at: seconds that were decoded.
       width, height: pixels as shown. fps: the header's frame rate. None where the header could not be read.
-      motion, brightness: on a scale of 0 to 255: how much that of 16 x 16 parts of the picture changes that changes most, and the
+      motion, brightness: on a scale of 0 to 255: how much that of 8 x 8 parts of the picture changes that changes most, and the
         mean of the brightest frame.
       broken: why it cannot be decoded; None if it can.
       clips: number of clips that it holds: 1, or its segments in a listing.

@@ -33,7 +33,7 @@ def summarise(content: Inspection, out: Path) -> str:
     tail = [
         "",
         f"page {out / 'index.html'}, content {out / 'inspection.json'}, listing {out / 'listing.csv'} "
-        f"({content.clips:,} rows{f', {content.unlabelled:,} without a label' if content.unlabelled else ''})",
+        f"({content.clips:,} {'row' if content.clips == 1 else 'rows'}{f', {content.unlabelled:,} without a label' if content.unlabelled else ''})",
         "next:",
         *(f"  {step}" for step in content.next_steps),
     ]

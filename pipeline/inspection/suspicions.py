@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.duplicates.fingerprints import RATE, SECONDS
+from pipeline.duplicates.fingerprints import RATE, SECONDS, UNIT
 from pipeline.inspection.content import Suspicion
 from pipeline.inspection.examine import Look
 
@@ -16,14 +16,13 @@ LONG_TIMES = 5.0
 MIN_FPS, MAX_FPS = 5.0, 120.0
 UNEVEN = 0.1  # share of the frames
 DARK = 12.0  # of 255; the brightest frame of a black video has 0 to 3
-STILL = 8.0  # of 255; see `motion`. Of a still picture, codecs change a cell by 1 to 7; the stillest of 285 clips of UCF-101 has 20
+STILL = 2.0  # of 255; see `motion`. A still picture, encoded, has 0 to 1; the stillest of 285 clips of UCF-101 has 7.7
 COLOURLESS = 2.0  # of 255
 HEADER_OFF = 0.2  # share of the duration
 HEADER_OFF_SECONDS = 0.5
 
 # Words for one and for several videos, and what to do.
 KINDS = {
-    "damaged": ("is damaged", "are damaged", "`frames.on_error` decides whether such videos are used; by default they are"),
     "short": ("is shorter than one view of the model", "are shorter than one view of the model", "their frames are repeated"),
     "long": ("is very long", "are very long", "label segments (columns start,end of the listing), or cut them"),
     "low_rate": ("has a frame rate below that of the model", "have a frame rate below that of the model", "frames are repeated"),
@@ -68,23 +67,23 @@ def decoded_seconds(frames: np.ndarray) -> float:
 
 
 def motion(frames: np.ndarray) -> float | None:
-    """How much the cell of a fingerprint's frames, uint8 (T, SIDE, SIDE), that changes most changes; None for one frame."""
+    """How much the cell of a fingerprint's frames, uint16 (T, SIDE, SIDE), that changes most changes; None for one frame."""
     if len(frames) < 2:
         return None
-    return float((frames.max(axis=0).astype(int) - frames.min(axis=0)).max())
+    return float((frames.max(axis=0) - frames.min(axis=0)).max()) / UNIT
 
 
 def brightness(frames: np.ndarray) -> float:
-    """The largest mean of a frame of a fingerprint, uint8 (T, SIDE, SIDE)."""
-    return float(frames.mean(axis=(1, 2)).max())
+    """The largest mean of a frame of a fingerprint, uint16 (T, SIDE, SIDE)."""
+    return float(frames.mean(axis=(1, 2)).max()) / UNIT
 
 
 def suspicions(look: Look, frames: np.ndarray, view: View, median: float, images: bool) -> Iterator[Suspicion]:
     """What is odd about a video.
 
     Args:
-      frames: of its fingerprint, uint8 (T, SIDE, SIDE). median: seconds, of all videos. images: whether it is a folder of images,
-        of which only pixels can be odd.
+      frames: of its fingerprint, uint16 (T, SIDE, SIDE). median: seconds, of all videos.
+      images: whether it is a folder of images, of which only pixels can be odd.
     """
     decoded = decoded_seconds(frames)
     if not images:

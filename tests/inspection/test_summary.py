@@ -37,7 +37,7 @@ def test_however_much_there_is_at_most_forty_lines_and_the_next_steps_whole():
 
 
 def test_labels_that_are_missing_are_counted():
-    assert "(1 rows, 1 without a label)" in summarise(inspection([video("1.mp4", label="")], unlabelled=1), Path("out"))
+    assert "(1 row, 1 without a label)" in summarise(inspection([video("1.mp4", label="")], unlabelled=1), Path("out"))
 
 
 def test_durations():

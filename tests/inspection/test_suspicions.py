@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.duplicates.fingerprints import RATE, SECONDS, SIDE
+from pipeline.duplicates.fingerprints import RATE, SECONDS, SIDE, UNIT
 from pipeline.inspection.examine import Look
 from pipeline.inspection.suspicions import KINDS, View, brightness, motion, suspicions
 
@@ -11,8 +11,8 @@ VIEW = View(seconds=1.6, fps=5, size=172)
 def frames(seconds: float, low: int = 50, high: int = 90) -> np.ndarray:
     """A bright square of one cell that moves over a grey ground."""
     count = round(seconds * RATE)
-    images = np.full((count, SIDE, SIDE), low, np.uint8)
-    images[np.arange(count), np.arange(count) % SIDE, 3] = high
+    images = np.full((count, SIDE, SIDE), low * UNIT, np.uint16)
+    images[np.arange(count), np.arange(count) % SIDE, 3] = high * UNIT
     return images
 
 
@@ -78,5 +78,5 @@ def test_of_folders_of_images_times_are_not_odd():
 
 def test_motion_is_that_of_the_cell_that_changes_most():
     assert motion(frames(2.0, 50, 90)) == 40
-    assert motion(frames(0.1)) is None
-    assert brightness(np.stack([np.full((SIDE, SIDE), 10, np.uint8), np.full((SIDE, SIDE), 30, np.uint8)])) == 30
+    assert motion(frames(1 / RATE)) is None
+    assert brightness(np.concatenate([frames(0.5, 10, 10), frames(0.5, 30, 30)])) == 30
