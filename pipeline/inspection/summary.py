@@ -30,10 +30,11 @@ def summarise(content: Inspection, out: Path) -> str:
         "",
         f"groups: {content.grouped_by} ({content.grouping})",
     ]
+    rows = f"{content.clips:,} row{'s' * (content.clips != 1)}"
+    bare = f", {content.unlabelled:,} without a label" if content.unlabelled else ""
     tail = [
         "",
-        f"page {out / 'index.html'}, content {out / 'inspection.json'}, listing {out / 'listing.csv'} "
-        f"({content.clips:,} {'row' if content.clips == 1 else 'rows'}{f', {content.unlabelled:,} without a label' if content.unlabelled else ''})",
+        f"page {out / 'index.html'}, content {out / 'inspection.json'}, listing {out / 'listing.csv'} ({rows}{bare})",
         "next:",
         *(f"  {step}" for step in content.next_steps),
     ]
