@@ -25,17 +25,17 @@ if (track) {
       labels.push(label);
     }
     ticks.replaceChildren(...labels);
-    let free = -Infinity;
-    const shown = [];
+    let free = 0;
+    const shown = [], wide = 0.89 * thumbs.clientHeight * Number(track.dataset.aspect);
     for (const time of axis) {
-      const left = time * pixels, key = time.toFixed(3);
+      const left = Math.min(Math.max(time * pixels - wide / 2, 0), width - wide), key = time.toFixed(3);
       if (time < from || time > until || left < free) continue;
       const image = document.createElement("img");
       image.src = pictures[key];
       image.alt = "";
       image.style.left = left + "px";
       shown.push(image);
-      free = left + 0.92 * thumbs.clientHeight * Number(track.dataset.aspect);
+      free = left + wide + 6;
     }
     thumbs.replaceChildren(...shown);
   };
@@ -92,6 +92,6 @@ if (track) {
   const later = () => { if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; draw(); }); } };
   scroll.addEventListener("scroll", later);
   addEventListener("resize", later);
-  if (location.hash.match(/^#e\d+$/)) choose(Number(location.hash.slice(2)));
+  if (location.hash.match(/^#event=\d+$/)) choose(Number(location.hash.slice(7)));
   draw();
 }

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 from PIL import Image
 
 from pipeline.events.timeline import Timeline
@@ -15,6 +15,7 @@ from pipeline.reporting.style import GREY
 MAX_LANES = 40
 _LANE = 0.34  # inches
 _NAME_WIDTH = 30  # characters per line
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)  # seconds between the labels of times
 
 
 def _time_label(seconds: float) -> str:
@@ -57,8 +58,7 @@ def draw_still(timeline: Timeline) -> Figure:
     axes = add_axes_inches(figure, left, below, chart, lanes)
     edges = np.concatenate([[0], np.cumsum(heights)]) if heights else np.array([0, _LANE])
     axes.set(xlim=(0, timeline.seconds), ylim=(edges[-1], 0))
-    steps = [1, 1.5, 2, 3, 5, 6, 10]
-    axes.xaxis.set_major_locator(MaxNLocator(8, steps=steps, integer=timeline.seconds > 8))
+    axes.xaxis.set_major_locator(MultipleLocator(next((step for step in _STEPS if 9 * step >= timeline.seconds), 86400)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, position: _time_label(seconds)))
     axes.set_xlabel("time (minutes:seconds)" if timeline.seconds < 3600 else "time (hours:minutes:seconds)")
     axes.grid(True, axis="x")
