@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.artifacts import FramesSummary
+from pipeline.artifacts import ClassifierDescription, FramesSummary, Metrics
 from pipeline.params import Params, parse_params
 from tests.test_params import composed
 
@@ -100,6 +100,18 @@ class Repository:
             errors = process.communicate(timeout=400)[1]
             assert process.returncode == 0, errors[-3000:]
         return errors
+
+
+def check_calibrated(folder: Path) -> None:
+    """Checks that evaluate, which knows no temperature, finds on validation what finetune states about it."""
+    decision = ClassifierDescription.of(folder / "models/classifier").decision
+    metrics = Metrics.read(folder / "results/metrics.json")
+    assert metrics.decision == decision and abs(decision.temperature - 1) > 0.01
+    assert metrics.validation.log_loss == pytest.approx(decision.log_loss, abs=1e-5)
+    assert decision.log_loss != pytest.approx(decision.uncalibrated_log_loss, abs=1e-4)
+    assert metrics.validation.coverage == pytest.approx(decision.coverage)
+    assert metrics.validation.accuracy_when_known == pytest.approx(decision.precision)
+    assert decision.clip_seconds == 6 / 5
 
 
 def check_served_as_evaluated(folder: Path) -> None:

@@ -11,7 +11,13 @@ import pytest
 from pipeline.console import UserError
 from pipeline.files import read_json
 from pipeline.params import parse_params
-from tests.pipeline_runs import CLASSES, ROOT, SMALL, Repository, check_served_as_evaluated, clips, weights  # noqa: F401
+from tests.pipeline_runs import (
+    CLASSES,
+    SMALL,
+    Repository,
+    check_calibrated,
+    check_served_as_evaluated,
+)
 from tests.test_params import composed
 
 pytestmark = pytest.mark.xdist_group("pipeline")
@@ -65,6 +71,27 @@ def test_embeddings_are_the_features_of_the_views(head_run):
     train = np.load(folder / "embeddings/train.npy")
     assert train.shape[1:] == (3, 480)
     assert np.abs(train[:, 0] - train[:, 1]).max() > 1e-3  # the second view is augmented
+
+
+def test_the_classifier_is_calibrated_as_it_says(head_run):
+    check_calibrated(head_run.folder)
+    held_out = read_json(head_run.folder / "results/held_out.json")
+    assert held_out["classes"] == [] and "three classes" in held_out["reason"]
+
+
+def test_a_probe_sees_the_projection_with_which_training_started(head_run):
+    from pipeline.artifacts import ClassifierDescription
+    from pipeline.models.family import probe_features
+    from pipeline.models.movinet.network.head import ACTIVATIONS, read_head
+
+    folder = head_run.folder
+    initial = read_head(folder / "data/embeddings/ckpt-1")
+    assert np.abs(read_head(folder / "models/classifier/ckpt-1").projection - initial.projection).max() > 1e-4
+    description = ClassifierDescription.of(folder / "models/classifier")
+    features = np.load(folder / "data/embeddings/test.npy")[:, 0]
+    found = probe_features(folder / "data/embeddings", description, features, None)
+    expected = ACTIVATIONS[description.activation](features @ initial.projection + initial.projection_bias)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_saved_model_gives_the_probabilities_of_evaluation(head_run):

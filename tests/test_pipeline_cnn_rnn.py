@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.artifacts import ClassifierDescription, EmbedSummary, read_export
-from tests.pipeline_runs import Repository, check_served_as_evaluated, clips
+from tests.pipeline_runs import Repository, check_calibrated, check_served_as_evaluated, clips
 
 __all__ = ["clips"]
 
@@ -32,6 +32,10 @@ def test_features_are_cached_per_frame_with_a_mask(repository):
     assert features.shape == (len(features), 3, FRAMES, 1024) and mask.shape == features.shape[:3]
     np.testing.assert_array_equal(mask, np.broadcast_to(np.arange(FRAMES) < 6, mask.shape))
     assert not features[~mask].any() and features[mask].any()
+
+
+def test_the_top_is_calibrated_as_it_says(repository):
+    check_calibrated(repository.folder)
 
 
 def test_the_saved_model_gives_the_probabilities_of_evaluation(repository):

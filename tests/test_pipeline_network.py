@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.files import read_json
-from tests.pipeline_runs import Repository, check_served_as_evaluated, clips, weights  # noqa: F401
+from tests.pipeline_runs import Repository, check_calibrated, check_served_as_evaluated, clips, weights  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
@@ -33,6 +33,10 @@ def full_run(tmp_path_factory, clips, weights) -> Repository:
     assert not list(folder.glob(".cache/finetune/*/checkpoint"))
     repository.run("evaluate")
     return repository
+
+
+def test_the_network_is_calibrated_as_it_says(full_run):
+    check_calibrated(full_run.folder)
 
 
 def test_a_killed_and_resumed_training_is_one_mlflow_run(full_run):

@@ -17,9 +17,10 @@ from commands.predict import PredictionRun
 from pipeline.artifacts import CLASSIFIER, ClassifierDescription
 from pipeline.console import UserError
 from pipeline.inference.formats import open_model
+from pipeline.inference.models import UnknownRule
 from pipeline.params import parse_params
 from pipeline.tracking import begin_run, log_classifier
-from tests.inference.small import CLASSES, streaming, whole_clips, write_classifier, write_video
+from tests.inference.small import CLASSES, DECISION, streaming, whole_clips, write_classifier, write_video
 from tests.tracking_store import composed, empty_database, place, store  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
@@ -244,3 +245,40 @@ def test_addresses_that_cannot_be_read_are_reported_without_their_credentials(ca
     record = json.loads(lines[0])
     assert failed == 1 and record["source"] == "http://nosuch.invalid/x" and "there is no host" in record["error"]
     assert "geheim" not in "".join([*lines, *capsys.readouterr()])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], True),
+        (["--threshold", "0.0"], False),
+        (["--no-unknown"], False),
+    ],
+)
+def test_an_unknown_clip_is_said_to_be_so_unless_the_user_decides_otherwise(tmp_path, monkeypatch, capsys, options, said):
+    """The clip lies between the classes, below the threshold of 0.6."""
+    model = write_classifier(tmp_path / "classifier", DECISION)
+    clip = write_video(tmp_path / "clip.avi", [95] * 7)
+    monkeypatch.setattr(sys, "argv", ["predict", str(clip), "--model", str(model), *options])
+    predict.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("  unknown (best: ") == said and len(lines) == 4 + said
+
+
+def test_a_threshold_can_be_given_for_a_model_that_states_none(classifier, tmp_path, monkeypatch, capsys):
+    clip = write_video(tmp_path / "clip.avi", [20] * 7)
+    for options, expected in ((["--threshold", "1"], {"class": None, "unknown": True}), ([], {})):
+        monkeypatch.setattr(sys, "argv", ["predict", str(clip), "--model", str(classifier), "--format", "json", *options])
+        predict.main()
+        record = json.loads(capsys.readouterr().out)
+        assert {key: record[key] for key in ("class", "unknown") if key in record} == expected
+
+
+def test_frames_of_a_stream_are_unknown_by_the_same_threshold(tmp_path):
+    predictor = streaming()
+    predictor.rule = UnknownRule(0.6)
+    lines, _ = run(predictor, [write_video(tmp_path / "clip.avi", [20, 160, 160, 160])], stream=True, form="csv")
+    assert lines[0] == "source,seconds,class,probability,unknown"
+    rows = list(csv.DictReader(lines))
+    assert [row["unknown"] for row in rows] == [str(float(row["probability"]) < 0.6).lower() for row in rows]
+    assert {row["unknown"] for row in rows} == {"true", "false"}

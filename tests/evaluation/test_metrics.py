@@ -21,6 +21,7 @@ from pipeline.evaluation.metrics import (
     score,
     top_k_hits,
 )
+from pipeline.evaluation.selective import SelectiveScores
 
 SETTINGS = SimpleNamespace(bootstrap=300, confidence=0.95, bins=15)
 
@@ -48,7 +49,9 @@ def test_scores_equal_those_of_scikit_learn():
 def test_scores_are_plain_numbers_in_the_order_of_metrics_json():
     result = score(*_made(), SETTINGS, seed=1).model_dump()
     intervals = [f"{name}{end}" for name in ("top1", "top5", "macro_f1") for end in ("", "_low", "_high")]
-    assert list(result) == [*intervals, "log_loss", "ece", "clips", "groups"]
+    of_unknown = list(SelectiveScores._fields)  # which `selective_scores` computes
+    assert list(result) == [*intervals, "log_loss", "ece", "clips", "groups", *of_unknown]
+    assert [result.pop(name) for name in of_unknown] == [None] * len(of_unknown)
     assert json.loads(json.dumps(result)) == result
     assert {type(value) for value in result.values()} == {float, int}
     for name in ("top1", "top5", "macro_f1"):

@@ -13,6 +13,7 @@ from pipeline.export.measure import stream_logits
 from pipeline.inference.lite import LiteClassifier, read_metadata
 from pipeline.settings import EXPORT_FORMATS
 from pipeline.video.sampling import Sampling
+from tests.inference.small import DECISION
 
 pytestmark = pytest.mark.xdist_group("exporting")
 SIZE, FRAMES = 32, 5
@@ -37,7 +38,14 @@ def network():
 
     variant_id = "a0_stream_relu6"
     return StreamingClassifier(
-        lively(variant_id), VARIANTS[variant_id], CLASSES, fps=5.0, size=SIZE, sampling=Sampling(3, SIZE), views=2
+        lively(variant_id),
+        VARIANTS[variant_id],
+        CLASSES,
+        fps=5.0,
+        size=SIZE,
+        sampling=Sampling(3, SIZE),
+        views=2,
+        decision=DECISION,
     )
 
 
@@ -72,6 +80,7 @@ def test_a_file_carries_its_metadata(files):
     for format in EXPORT_FORMATS:
         lite = LiteClassifier(files / f"{format}.tflite")
         assert (lite.classes, lite.fps, lite.size, lite.format, lite.model) == (CLASSES, 5.0, SIZE, format, "a0_stream_relu6")
+        assert read_metadata(files / f"{format}.tflite").decision == DECISION
 
 
 def test_quantised_files_are_smaller(files):
@@ -193,6 +202,7 @@ def test_the_saved_model_gives_the_networks_outputs_frame_by_frame_and_for_whole
     (clip,) = clips(1, seed=5)
     expected = logits_by_frame(network, clip)
     np.testing.assert_allclose(stream_logits(SavedStream(tmp_path / "saved"), clip), expected, rtol=1e-4, atol=1e-4)
+    assert SavedStream(tmp_path / "saved").decision == DECISION
     loaded = tf.saved_model.load(str(tmp_path / "saved"))
     logits, _ = loaded.call(tf.constant(clip[None]), loaded.init_states())
     np.testing.assert_allclose(logits[0], expected[-1], rtol=1e-4, atol=1e-4)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import ClassifierDescription
+from pipeline.artifacts import ClassifierDescription, Decision
 from pipeline.inference.models import ClipPredictor, StreamingPredictor
 from pipeline.video.sampling import Sampling
 
 CLASSES = ["Dark", "Grey, middling", "Bright"]
 SIZE, FPS, COUNT, VIEWS = 32, 5.0, 4, 2
+DECISION = Decision(threshold=0.6, by="coverage", level=0.95, coverage=0.95, precision=0.9, clip_seconds=2.0)
 EXPECTED_INPUT = {"fps": FPS, "size": SIZE, "sampling": Sampling(COUNT, SIZE), "views": VIEWS}
 
 
@@ -49,7 +50,7 @@ def whole_clips(stream) -> ClipPredictor:
     return ClipPredictor(compute, stream, "brightness", CLASSES, **EXPECTED_INPUT)
 
 
-def write_classifier(folder: Path) -> Path:
+def write_classifier(folder: Path, decision: Decision | None = None) -> Path:
     """Writes the same classifier as finetune would, without a checkpoint."""
     import tensorflow as tf
 
@@ -73,7 +74,14 @@ def write_classifier(folder: Path) -> Path:
     module = Classifier()
     tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": module.serve})
     description = ClassifierDescription(
-        classes=CLASSES, model="a0", activation="swish", fps=FPS, size=SIZE, count=COUNT, views=VIEWS
+        classes=CLASSES,
+        model="a0",
+        activation="swish",
+        fps=FPS,
+        size=SIZE,
+        count=COUNT,
+        views=VIEWS,
+        decision=decision,
     )
     description.write(folder / "classifier.json")
     return folder

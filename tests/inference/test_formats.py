@@ -12,7 +12,7 @@ from pipeline.files import write_json
 from pipeline.inference.formats import open_model
 from pipeline.inference.saved_stream import load_saved_model
 from pipeline.video.decode import decode_clip
-from tests.inference.small import CLASSES, COUNT, FPS, SIZE, VIEWS, write_classifier, write_video
+from tests.inference.small import CLASSES, COUNT, DECISION, FPS, SIZE, VIEWS, write_classifier, write_video
 from tests.tracking_store import run_python
 
 
@@ -134,3 +134,9 @@ assert "tensorflow" not in sys.modules and "matplotlib" not in sys.modules
 """
     _, error = run_python(code).communicate(timeout=120)
     assert error == ""
+
+
+def test_a_classifiers_folder_states_when_a_prediction_is_unknown(classifier, tmp_path):
+    assert open_model(str(write_classifier(tmp_path / "classifier", DECISION))).decision == DECISION
+    old = open_model(str(classifier))  # of an earlier version
+    assert old.decision is None is old.rule and old.answer(np.array([0.2, 0.3, 0.5])) is None

@@ -4,9 +4,20 @@ import numpy as np
 import pytest
 
 from pipeline.console import UserError
-from pipeline.inference.models import MAX_VIEWS, Predictor, StreamingPredictor
+from pipeline.inference.models import MAX_VIEWS, Predictor, StreamingPredictor, UnknownRule
 from pipeline.video.sampling import Sampling
-from tests.inference.small import CLASSES, COUNT, EXPECTED_INPUT, SIZE, Brightness, logits, streaming, whole_clips
+from tests.inference.small import (
+    CLASSES,
+    COUNT,
+    DECISION,
+    EXPECTED_INPUT,
+    FPS,
+    SIZE,
+    Brightness,
+    logits,
+    streaming,
+    whole_clips,
+)
 
 
 def views(*levels):
@@ -57,3 +68,23 @@ def test_a_wrong_number_of_class_names_is_an_error():
     predictor = StreamingPredictor(Brightness(), "brightness.tflite", CLASSES[:2], **EXPECTED_INPUT)
     with pytest.raises(UserError, match=r"brightness.tflite: has 3 outputs, but there are 2 class names"):
         predictor.clip_probabilities(views(0.1))
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "background", "expected"),
+    [
+        ([0.1, 0.3, 0.6], None, ("Bright", 0.6, False)),
+        ([0.1, 0.31, 0.59], None, ("Bright", 0.59, True)),
+        ([0.1, 0.3, 0.6], "Bright", ("Grey, middling", 0.3, True)),
+        ([0.1, 0.65, 0.25], "Bright", ("Grey, middling", 0.65, False)),
+        ([0.1, 0.5, 0.4], "Bright", ("Grey, middling", 0.5, True)),
+    ],
+)
+def test_an_answer_is_unknown_below_the_threshold_and_for_the_background(probabilities, background, expected):
+    decision = DECISION.model_copy(update={"background": background})
+    predictor = Predictor("brightness", CLASSES, fps=FPS, size=SIZE, decision=decision)
+    assert predictor.rule == UnknownRule(0.6, background)
+    name, probability, unknown = expected
+    assert predictor.answer(np.array(probabilities)) == (name, pytest.approx(probability), unknown)
+    predictor.rule = None
+    assert predictor.answer(np.array(probabilities)) is None

@@ -71,3 +71,14 @@ def test_a_graph_for_any_number_of_frames_gives_the_same_output():
     loop = tf.function(lambda given: served.logits(served.run(given, served.start(CLIPS))), input_signature=[spec])
     direct = served.logits(served.run(tf.constant(features), served.start(CLIPS)))
     np.testing.assert_allclose(loop(features), direct, rtol=1e-5, atol=1e-6)
+
+
+def test_the_features_of_a_probe_are_the_mean_of_the_frames_that_are_not_padding():
+    from pipeline.models.cnn_rnn.probe import probe_features
+
+    _, features, mask = random_top()
+    padded = np.where(mask[..., None], features, 0.0).astype(np.float32)
+    found = probe_features(None, None, padded, mask)
+    expected = [clip[kept].mean(axis=0) for clip, kept in zip(features, mask, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert found.dtype == np.float32
