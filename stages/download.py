@@ -1,11 +1,14 @@
 """Downloads the chosen clips, from an archive (only the members needed are fetched) or a folder, and writes their manifest.
 
 Invariants: data/clips and data/manifest.csv are written whole or not at all, the manifest last. The same source, seed and
-configuration give the same bytes. What was fetched from an archive is kept in `.cache/clips` across kills, errors and DVC, and is
-not fetched again.
+configuration give the same bytes. Clips that show the same are looked for among the chosen ones, once they are here; in a grouped
+split they share a group, so it is drawn again until nothing new is found. What was fetched from an archive is kept in
+`.cache/clips` across kills, errors and DVC, and is not fetched again.
 """
 
 import argparse
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,8 @@ import pandas
 from pipeline.artifacts import CLIPS, MANIFEST
 from pipeline.check_results import CheckResult
 from pipeline.console import RESUMES, run_command, say
+from pipeline.duplicates.fingerprints import Fingerprint, fingerprints
+from pipeline.duplicates.search import find_duplicates
 from pipeline.files import atomic_folder
 from pipeline.params import load_params
 from pipeline.settings import Data, Speed
@@ -21,8 +26,10 @@ from pipeline.sources.kinds import open_source
 from pipeline.sources.left_out import few
 from pipeline.sources.manifest import SPLITS, duplicated_across, leaking_groups, write_manifest
 from pipeline.sources.placing import place_clips
-from pipeline.sources.plan import plan_clips
-from pipeline.sources.source import distinct_files
+from pipeline.sources.plan import Plan, near_duplicates, plan_clips
+from pipeline.sources.source import Source, Stored, distinct_files
+from pipeline.sources.twins import united
+from pipeline.video.decode import BrokenVideo
 
 
 @dataclass(frozen=True)
@@ -49,17 +56,64 @@ def run(data: Data, seed: int, speed: Speed, clips: Path = CLIPS, manifest: Path
     seed: draws the splits. Raises UserError for what the user can fix: an unreadable source, unknown classes, a bad split.
     """
     with open_source(data, speed) as source:
-        plan = plan_clips(source, data, seed)
-        for note in plan.notes:
-            say(note.message if note.status == "ok" else f"{note.status}: {note.message}; {note.advice}")
-        stored = source.fetch(plan.clips)
+        plan, stored, fetched, same = _settled(source, data, seed, speed)
         retries = source.retries
     with atomic_folder(clips) as part:
-        table = plan.manifest(place_clips(plan.clips, stored, part, speed.download_connections))
+        hashes = place_clips(plan.clips, stored, part, speed.download_connections)
+        if data.split.duplicates != "ignore":
+            same = united([*same, *_identical(hashes)])
+        table = plan.manifest(hashes, same)
         Path(manifest).unlink(missing_ok=True)  # new clips must never be next to an old manifest
     write_manifest(table, manifest)
-    fetched = sum(clip.size for clip in distinct_files(plan.clips) if not stored.fetched.isdisjoint(clip.files))
-    return Downloaded(table, fetched, plan.bytes - fetched, plan.notes, retries)
+    new = sum(clip.size for clip in distinct_files(plan.clips) if not fetched.isdisjoint(clip.files))
+    return Downloaded(table, new, plan.bytes - new, plan.notes, retries)
+
+
+def _settled(source: Source, data: Data, seed: int, speed: Speed) -> tuple[Plan, Stored, set[str], list[list[str]]]:
+    """The plan in which no near-duplicates are left to merge, its clips, the files fetched for it, and the sets of sources.
+
+    Ends, because sets only grow: a plan that chooses other clips can only add to them.
+    """
+    known: dict[str, Fingerprint | BrokenVideo] = {}
+    same: list[list[str]] = []
+    plan = plan_clips(source, data, seed)
+    said = _say_new(plan.notes, [])
+    stored = source.fetch(plan.clips)
+    fetched = set(stored.fetched)
+    while data.split.duplicates != "ignore":
+        new = {clip.source: stored.folder / clip.source for clip in distinct_files(plan.clips) if clip.source not in known}
+        known |= fingerprints(new, speed.decode_workers)
+        usable = {name: one for name, one in known.items() if isinstance(one, Fingerprint)}
+        found = united([*same, *(one.members for one in find_duplicates(usable))])
+        if found == same:
+            break
+        same = found
+        if not plan.merges:
+            identical = _identical({name: one.sha256 for name, one in usable.items()})
+            _say_new(near_duplicates(same, identical).notes(plan.clips, grouped=False), said)
+            break
+        plan = plan_clips(source, data, seed, same)
+        said = _say_new(plan.notes, said)
+        if all(clip.source in known for clip in plan.clips):
+            break
+        stored = source.fetch(plan.clips)
+        fetched |= stored.fetched
+    return plan, stored, fetched, same
+
+
+def _say_new(notes: list[CheckResult], said: list[CheckResult]) -> list[CheckResult]:
+    for note in notes:
+        if note not in said:
+            say(note.message if note.status == "ok" else f"{note.status}: {note.message}; {note.advice}")
+    return [*said, *notes]
+
+
+def _identical(hashes: Mapping[str, str]) -> list[list[str]]:
+    """Sets of sources of equal SHA-256."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for source, digest in sorted(hashes.items()):
+        found[digest].append(source)
+    return [sources for sources in found.values() if len(sources) > 1]
 
 
 def summary(downloaded: Downloaded) -> str:
@@ -73,7 +127,7 @@ def summary(downloaded: Downloaded) -> str:
     lines.append(f"fetched {_megabytes(downloaded.fetched)}, already there {_megabytes(downloaded.reused)}{retries}")
     lines.append(f"groups both in test and in training or validation: {_some(leaking_groups(manifest))}")
     pairs = [f"{train} = {test}" for train, test in duplicated_across(manifest)]
-    lines.append(f"identical clips in test and in training or validation: {_some(pairs)}")
+    lines.append(f"clips that show the same in test and in training or validation: {_some(pairs)}")
     return "\n".join(lines)
 
 

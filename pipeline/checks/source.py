@@ -63,7 +63,13 @@ def check_source(
     counts = ", ".join(f"{count} {split}" for split, count in planned.clips.items())
     how = "answers byte ranges: " if source.watch is None else ""
     line = f"{without_credentials(source.name)} {how}{len(plan.classes)} classes, {counts} clips, {planned.bytes / 1e6:,.1f} MB"
-    results = [ok("data", line), *plan.notes, *_check_contents(plan, probes, image_rate)]
+    later = [ok("data", "near-duplicates are looked for by download, and their groups merged: the split may change")]
+    results = [
+        ok("data", line),
+        *plan.notes,
+        *(later if needed and plan.merges else []),
+        *_check_contents(plan, probes, image_rate),
+    ]
     return [*results, *_check_paths(data), *_check_watch(data, source), *check_flip(data, plan.classes)], planned
 
 

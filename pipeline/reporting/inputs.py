@@ -18,7 +18,7 @@ from pipeline.evaluation import metrics as scoring
 from pipeline.evaluation.decision import Answers, find_answers
 from pipeline.evaluation.predictions import Predictions, read_predictions
 from pipeline.settings import Evaluate, Report
-from pipeline.sources.manifest import duplicated_across, leaking_groups, read_manifest
+from pipeline.sources.manifest import duplicated_across, identical_across, leaking_groups, read_manifest
 from pipeline.tracking.environment import environment
 
 _HISTORY = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
@@ -31,12 +31,14 @@ class Leaks(NamedTuple):
       groups: that have clips on both sides. test_groups: number of all groups in test.
       test_clips: number of test clips in `groups`.
       duplicates: pairs (training or validation clip, test clip) with identical bytes.
+      near_duplicates: such pairs that show the same otherwise: re-encoded, resized, mirrored or trimmed.
     """
 
     groups: list[str]
     test_groups: int
     test_clips: int
     duplicates: list[tuple[str, str]]
+    near_duplicates: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ class ReportInputs:
     def leaks(self) -> Leaks:
         groups = leaking_groups(self.manifest)
         tested = self.manifest.loc[self.manifest["split"] == "test", "group"]
-        return Leaks(groups, tested.nunique(), int(tested.isin(groups).sum()), duplicated_across(self.manifest))
+        same = identical_across(self.manifest)
+        near = sorted(set(duplicated_across(self.manifest)) - set(same))
+        return Leaks(groups, tested.nunique(), int(tested.isin(groups).sum()), same, near)
 
     @cached_property
     def environment(self) -> dict[str, Any]:

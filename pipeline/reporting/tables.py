@@ -175,6 +175,22 @@ def duplicates(report: ReportInputs) -> pd.DataFrame:
     return pd.DataFrame(report.leaks.duplicates, columns=["training or validation clip", "test clip"])
 
 
+@table("data", heading="Clips that show the same, on both sides or in several classes", folded=True, limit=50, rest="clips")
+def duplicate_sets(report: ReportInputs) -> pd.DataFrame:
+    """A row per clip of each set of `duplicate_of` that is in several splits or classes; sets are numbered."""
+    named = report.manifest[report.manifest["duplicate_of"] != ""]
+    rows = []
+    for _, members in named.groupby("duplicate_of"):
+        if members["split"].nunique() > 1 or members["class"].nunique() > 1:
+            number = rows[-1][0] + 1 if rows else 1
+            first = members["sha256"].value_counts()
+            rows += [
+                (number, row.clip, row.split, "identical to another" if first[row.sha256] > 1 else "near-duplicate")
+                for row in members.itertuples()
+            ]
+    return pd.DataFrame(rows, columns=["set", "clip", "split", "kind"])
+
+
 @table("data", heading="Skipped clips", folded=True)
 def skipped_clips(report: ReportInputs) -> pd.DataFrame:
     return pd.DataFrame(

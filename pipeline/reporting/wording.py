@@ -72,4 +72,9 @@ def describe_leaks(leaks: Leaks) -> list[str]:
             f"{count(len(leaks.duplicates), 'pair')} of byte-identical clips lie on both sides of the split: "
             "the test repeats clips that were trained on or that the epoch was chosen on."
         )
+    if leaks.near_duplicates:
+        sentences.append(
+            f"{count(len(leaks.near_duplicates), 'pair')} of near-duplicate clips (the same, but re-encoded, resized, mirrored "
+            "or trimmed) lie on both sides of the split. data.split.scheme=grouped with data.split.duplicates=group avoids that."
+        )
     return sentences

@@ -12,7 +12,16 @@ from pipeline.console import UserError
 from pipeline.files import atomic_file
 from pipeline.video.segment import Segment
 
-__all__ = ["COLUMNS", "SPLITS", "duplicated_across", "leaking_groups", "read_manifest", "segment_of", "write_manifest"]
+__all__ = [
+    "COLUMNS",
+    "SPLITS",
+    "duplicated_across",
+    "identical_across",
+    "leaking_groups",
+    "read_manifest",
+    "segment_of",
+    "write_manifest",
+]
 
 _AGAIN = "delete it and run `dvc repro`, which makes it again"
 SPLITS = ("train", "validation", "test")
@@ -97,8 +106,18 @@ def leaking_groups(manifest: pandas.DataFrame) -> list[str]:
 
 
 def duplicated_across(manifest: pandas.DataFrame) -> list[tuple[str, str]]:
-    """Pairs (train or validation clip, test clip) with the same bytes, sorted."""
+    """Pairs (train or validation clip, test clip) that show the same, sorted: the same bytes, or of one set of `duplicate_of`."""
+    named = manifest[manifest["duplicate_of"] != ""]
+    return sorted({*identical_across(manifest), *_pairs_across(named, ["duplicate_of"])})
+
+
+def identical_across(manifest: pandas.DataFrame) -> list[tuple[str, str]]:
+    """Those of the same bytes alone. Different segments of a recording are not the same."""
+    return _pairs_across(manifest, ["sha256", "start", "end"])
+
+
+def _pairs_across(manifest: pandas.DataFrame, same: list[str]) -> list[tuple[str, str]]:
     test = manifest["split"] == "test"
-    columns = ["clip", "sha256"]
-    pairs = manifest.loc[~test, columns].merge(manifest.loc[test, columns], on="sha256", suffixes=("_train", "_test"))
+    columns = ["clip", *same]
+    pairs = manifest.loc[~test, columns].merge(manifest.loc[test, columns], on=same, suffixes=("_train", "_test"))
     return sorted(zip(pairs["clip_train"], pairs["clip_test"], strict=True))

@@ -1,7 +1,7 @@
 """Which clips of a source are used: their classes, names and split. The download stage carries it out; the doctor reports it."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas
@@ -16,9 +16,9 @@ from pipeline.sources.manifest import COLUMNS, SPLITS
 from pipeline.sources.naming import folded, identified
 from pipeline.sources.source import Clip, Found, Source, distinct_files
 from pipeline.sources.splits import split_clips
-from pipeline.sources.twins import find_twins, in_one_group
+from pipeline.sources.twins import Twins, find_twins, in_one_group, united
 
-__all__ = ["Plan", "plan_clips"]
+__all__ = ["Plan", "near_duplicates", "plan_clips"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,15 @@ class Plan:
       classes: sorted; a clip's label is its class's index.
       parts: clips by split, each sorted by name.
       notes: how the source was understood, of which the first is the layout, and what to look at in it.
+      grouped: whether whole groups are drawn for each part.
+      merges: whether clips that show the same share a group (only if `grouped`).
     """
 
     classes: list[str]
     parts: dict[str, list[Clip]]
     notes: list[CheckResult]
+    grouped: bool = False
+    merges: bool = False
 
     @property
     def clips(self) -> list[Clip]:
@@ -44,25 +48,41 @@ class Plan:
         """Of all files; a recording counts once."""
         return sum(clip.size for clip in distinct_files(self.clips))
 
-    def manifest(self, hashes: Mapping[str, str]) -> pandas.DataFrame:
-        """The manifest of the clips. hashes: SHA-256 by `Clip.source`."""
+    def manifest(self, hashes: Mapping[str, str], duplicates: Sequence[Sequence[str]] = ()) -> pandas.DataFrame:
+        """The manifest of the clips. hashes: SHA-256 by `Clip.source`. duplicates: sets of sources that show the same."""
         labels = {name: label for label, name in enumerate(self.classes)}
+        first = _first_of_each(self.clips, duplicates)
         rows = []
         for split, clips in self.parts.items():
             for clip in clips:
                 start, end = ("", "") if clip.segment is None else map(_seconds, clip.segment)
                 place = (clip.clip, clip.file, start, end)
-                what = (clip.category, labels[clip.category], clip.group, split, clip.source, "")
+                what = (clip.category, labels[clip.category], clip.group, split, clip.source, first.get(clip.clip, ""))
                 rows.append((*place, *what, clip.size, hashes[clip.source]))
         return pandas.DataFrame(sorted(rows), columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _first_of_each(clips: Collection[Clip], duplicates: Sequence[Sequence[str]]) -> dict[str, str]:
+    """By the name of each clip that shows the same as another, the first name of those.
+
+    Of recordings that are the same, segments at the same times are.
+    """
+    members: dict[tuple, list[str]] = defaultdict(list)
+    number = {source: index for index, sources in enumerate(duplicates) for source in sources}
+    for clip in clips:
+        if clip.source in number:
+            members[number[clip.source], clip.segment].append(clip.clip)
+    return {name: min(names) for names in members.values() if len(names) > 1 for name in names}
 
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else repr(float(value))
 
 
-def plan_clips(source: Source, data: Data, seed: int) -> Plan:
+def plan_clips(source: Source, data: Data, seed: int, near: Sequence[Sequence[str]] = ()) -> Plan:
     """Lists the clips of the source, chooses classes, and splits their clips; fetches nothing.
+
+    near: sets of sources that show the same, as far as known; as identical files, they share a group if `Plan.merges`.
 
     Raises UserError for what the user can fix: no videos, unknown classes, classes that differ only in case, an impossible split.
     """
@@ -88,19 +108,27 @@ def plan_clips(source: Source, data: Data, seed: int) -> Plan:
     if split.scheme == "given":
         clips, more = _with_test(clips)
         lines += more
-    twins = find_twins(clips, source.fingerprints)
+    twins = Twins([]) if split.duplicates == "ignore" else find_twins(clips, source.fingerprints)
     grouped = split.scheme == "grouped"
-    notes = [*(ok("data", line) for line in lines), *found.warnings, *twins.notes(clips, grouped)]
+    merges = grouped and split.duplicates == "group"
+    known = [*twins.notes(clips, merges), *near_duplicates(near, twins.sets).notes(clips, merges)]
+    notes = [*(ok("data", line) for line in lines), *found.warnings, *known]
     try:
-        parts = split_clips(in_one_group(clips, twins) if grouped else clips, split, seed)
+        parts = split_clips(in_one_group(clips, united([*twins.sets, *near])) if merges else clips, split, seed)
     except UserError as error:
-        if not (grouped and twins.sets):
+        merged = [note.message for note in known if note.status == "ok"]
+        if not (merges and merged):
             raise
         # Merged groups may be the reason why there are too few.
-        raise UserError(f"{error.message} ({twins.notes(clips, grouped)[0].message})", advice=error.advice) from error
+        raise UserError(f"{error.message} ({'; '.join(merged)})", advice=error.advice) from error
     if found.left_out.count:
         notes.append(ok("data", found.left_out.line()))
-    return Plan(classes, parts, notes)
+    return Plan(classes, parts, notes, grouped, merges)
+
+
+def near_duplicates(sets: Sequence[Sequence[str]], identical: Sequence[Sequence[str]] = ()) -> Twins:
+    """The sets that are not of identical files alone, for messages."""
+    return Twins([list(one) for one in sets if not any(set(one) <= set(same) for same in identical)], "near-duplicates")
 
 
 def _resolve(split: Split, found: Found) -> tuple[Split, list[str]]:

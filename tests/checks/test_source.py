@@ -103,7 +103,10 @@ def test_a_folder_is_walked_and_its_videos_measured(tmp_path):
         for number in range(6):
             video(tmp_path / "videos" / category / f"{number}.avi", grey=100 * grey + 10 * number)
     source = data(folder=str(tmp_path / "videos"), watch=str(tmp_path / "videos"), split=split(scheme="auto"))
-    (found, layout, scheme), planned = check(source)
+    (found, layout, scheme, later), planned = check(source)
+    assert later.message.startswith("near-duplicates are looked for by download")
+    not_merged = data(folder=source.folder, watch=source.watch, split=split(scheme="auto", duplicates="warn"))
+    assert len(check(not_merged)[0]) == 3
     assert layout.message == "layout <class>/<video>; 2 classes (jump, run), 12 videos" and "whole groups" in scheme.message
     assert found.status == "ok" and "2 classes, 6 train, 2 validation, 4 test clips" in found.message
     assert planned.seconds == 2.0

@@ -22,9 +22,9 @@ def test_only_clips_of_equal_size_are_compared():
 
 def test_twins_join_groups_transitively_and_across_classes():
     clips = [clip("a/1", 5, "g1"), clip("a/2", 5, "g2"), clip("b/3", 5, "g2"), clip("b/4", 5, "g3"), clip("c/5", 5, "g4")]
-    joined = in_one_group(clips, Twins([["a/1", "a/2"], ["b/3", "b/4"]]))
+    joined = in_one_group(clips, [["a/1", "a/2"], ["b/3", "b/4"]])
     assert [clip.group for clip in joined] == ["g1", "g1", "g1", "g1", "g4"]
-    assert in_one_group(clips, Twins([])) == clips
+    assert in_one_group(clips, []) == clips
 
 
 def test_notes_count_twins_and_warn_of_several_classes():
