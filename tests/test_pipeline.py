@@ -13,10 +13,13 @@ from pipeline.files import read_json
 from pipeline.params import parse_params
 from tests.pipeline_runs import (
     CLASSES,
+    ROOT,
     SMALL,
     Repository,
     check_calibrated,
     check_served_as_evaluated,
+    clips,  # noqa: F401
+    weights,  # noqa: F401
 )
 from tests.test_params import composed
 
