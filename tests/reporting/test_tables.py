@@ -13,6 +13,7 @@ from pipeline.console import UserError
 from pipeline.files import read_json, write_json
 from pipeline.reporting import tables
 from pipeline.reporting.inputs import ReportInputs, read_inputs
+from pipeline.sources.manifest import COLUMNS, read_manifest, write_manifest
 from pipeline.tracking.environment import environment
 from tests.reporting.results import some_params, write_results
 
@@ -62,7 +63,31 @@ def test_leaks_count_groups_clips_and_duplicates(tmp_path):
     assert (clean.groups, clean.test_groups, clean.test_clips, clean.duplicates) == ([], 21, 0, [])
     leaky = _read(*write_results(tmp_path / "leaky", CLASSES, leak=True)).leaks
     assert (leaky.groups, leaky.test_clips) == (["a_g01"], 4)
-    assert leaky.duplicates == [("a/v_a_g08_c01.avi", "a/v_a_g01_c01.avi")]
+    assert leaky.duplicates == [("a/v_a_g08_c01.avi", "a/v_a_g01_c01.avi")] and leaky.near_duplicates == []
+
+
+def test_sets_of_duplicates_across_splits_or_classes_are_listed(tmp_path):
+    data, results = write_results(tmp_path, CLASSES, leak=True)
+    report = _read(data, results)
+    assert tables.duplicate_sets(report).empty and report.leaks.near_duplicates == []
+    manifest = read_manifest(data / "manifest.csv").set_index("clip")
+    sets = {
+        "a/v_a_g01_c01.avi": ["a/v_a_g01_c01.avi", "a/v_a_g08_c01.avi", "a/v_a_g08_c02.avi"],
+        "a/v_a_g09_c01.avi": ["a/v_a_g09_c01.avi", "a/v_a_g09_c02.avi"],
+        "a/v_a_g10_c01.avi": ["a/v_a_g10_c01.avi", "b/v_b_g10_c01.avi"],
+    }
+    for first, members in sets.items():
+        manifest.loc[members, "duplicate_of"] = first
+    write_manifest(manifest.reset_index()[list(COLUMNS)], data / "manifest.csv")
+    report = _read(data, results)
+    assert report.leaks.near_duplicates == [("a/v_a_g08_c02.avi", "a/v_a_g01_c01.avi")]
+    assert tables.duplicate_sets(report).to_numpy().tolist() == [
+        [1, "a/v_a_g01_c01.avi", "test", "identical to another"],
+        [1, "a/v_a_g08_c01.avi", "train", "identical to another"],
+        [1, "a/v_a_g08_c02.avi", "train", "near-duplicate"],
+        [2, "a/v_a_g10_c01.avi", "train", "near-duplicate"],
+        [2, "b/v_b_g10_c01.avi", "train", "near-duplicate"],
+    ]
 
 
 def test_majority_share(tmp_path):

@@ -2,7 +2,7 @@ import pandas
 import pytest
 
 from pipeline.console import UserError
-from pipeline.sources.manifest import COLUMNS, duplicated_across, leaking_groups, read_manifest, write_manifest
+from pipeline.sources.manifest import COLUMNS, duplicated_across, identical_across, leaking_groups, read_manifest, write_manifest
 from tests.sources.clips import digest
 
 
@@ -35,6 +35,20 @@ def test_leaks_and_duplicates_across_the_split():
     assert duplicated_across(manifest()) == [("nan, b/1.mp4", "NA/2.mp4")]
     clean = manifest().assign(split="train")
     assert leaking_groups(clean) == [] and duplicated_across(clean) == []
+
+
+def test_near_duplicates_across_the_split():
+    near = manifest()
+    near.loc[[0, 3, 4], "duplicate_of"] = "NA/1.mp4"
+    both = [("NA/1.mp4", "nan, b/2.mp4"), ("NA/1.mp4", "nan, b/3.mp4"), ("nan, b/1.mp4", "NA/2.mp4")]
+    assert duplicated_across(near) == both and identical_across(near) == both[2:]
+    near.loc[[1, 2], "duplicate_of"] = "NA/2.mp4"
+    assert duplicated_across(near) == both, "a pair that is found in both ways counts once"
+
+
+def test_segments_of_one_recording_are_not_the_same():
+    recording = manifest().assign(sha256=digest(b"a"), start=["0.0", "1.0", "2.0", "2.0", "3.0"], end="4.0")
+    assert duplicated_across(recording) == [("nan, b/1.mp4", "nan, b/2.mp4")], "at the same time, of two copies"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import pytest
 from pipeline.console import UserError
 from pipeline.sources.kinds import open_source
 from pipeline.sources.plan import Plan, plan_clips
+from pipeline.sources.source import Clip
+from pipeline.video.segment import Segment
 from tests.sources.clips import data, speed, split, write_files
 
 
@@ -122,6 +124,33 @@ def test_identical_files_are_on_one_side_of_a_grouped_split(tmp_path):
     (found,) = [note for note in plan.notes if note.status == "warning"]
     assert found.message.startswith("identical files are in several classes: 1 set (run/same.mp4 =")
     assert {clip.group for clip in planned(root, "random").clips if clip.source in same} == same
+
+
+def test_identical_files_are_merged_only_if_asked(tmp_path):
+    root = twins(tmp_path / "v")
+    same = {"walk/3.mp4", "walk/copy of 3.mp4", "walk/3 (2).mp4", "run/same.mp4"}
+    for duplicates, said in (("warn", "identical files are split as if they differed: 1 set"), ("ignore", "")):
+        source = data(folder=str(root), split=split(scheme="grouped", duplicates=duplicates))
+        with open_source(source, speed()) as opened:
+            plan = plan_clips(opened, source, 1)
+        assert {clip.group for clip in plan.clips if clip.source in same} == same and not plan.merges
+        about = [line for line in lines(plan) if line.startswith("identical files")]
+        assert any(line.startswith(said) for line in about) if said else about == []
+
+
+def test_the_manifest_names_the_first_of_the_same():
+    whole = [Clip(f"x/{n}", "run", "g", clip=f"run/{n}") for n in "dbca"]
+    parts = [
+        Clip(f"day{day}", "run", "g", clip=f"run/day{day}@{at}", segment=Segment(at, at + 1)) for day in (1, 2) for at in (0, 5)
+    ]
+    plan = Plan(["run"], {"train": [*whole, *parts], "validation": [], "test": []}, [])
+    sets = [["x/c", "x/b", "x/gone"], ["day1", "day2"], ["x/a", "x/left out"]]
+    table = plan.manifest({clip.source: "0" * 64 for clip in plan.clips}, sets).set_index("clip")
+    named = table["duplicate_of"][table["duplicate_of"] != ""].to_dict()
+    assert named == {
+        "run/b": "run/b", "run/c": "run/b",
+        "run/day1@0": "run/day1@0", "run/day2@0": "run/day1@0", "run/day1@5": "run/day1@5", "run/day2@5": "run/day1@5",
+    }  # fmt: skip
 
 
 def test_files_that_are_left_out_are_reported(tmp_path):

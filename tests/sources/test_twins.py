@@ -1,6 +1,11 @@
+from dataclasses import replace
+
+import pytest
+
 from pipeline.check_results import ok, warning
 from pipeline.sources.source import Clip
-from pipeline.sources.twins import Twins, find_twins, in_one_group
+from pipeline.sources.twins import Twins, find_twins, in_one_group, united
+from pipeline.video.segment import Segment
 
 
 def clip(source: str, size: int, group: str = "") -> Clip:
@@ -25,6 +30,30 @@ def test_twins_join_groups_transitively_and_across_classes():
     joined = in_one_group(clips, [["a/1", "a/2"], ["b/3", "b/4"]])
     assert [clip.group for clip in joined] == ["g1", "g1", "g1", "g1", "g4"]
     assert in_one_group(clips, []) == clips
+
+
+def test_all_groups_of_a_recording_are_merged():
+    parts = [replace(clip("day", 9, group), segment=Segment(at, at + 1)) for at, group in enumerate(("g5", "g2", "g2"))]
+    others = [clip("copy", 9, "g7"), clip("a/1", 5, "g5"), clip("a/2", 5, "g1")]
+    joined = in_one_group([*parts, *others], [["copy", "day", "not chosen"], ["not chosen either"]])
+    assert [clip.group for clip in joined] == ["g2", "g2", "g2", "g2", "g2", "g1"]
+
+
+def test_segments_are_no_twins_of_each_other():
+    parts = [replace(clip("day", 9), segment=Segment(at, at + 1)) for at in range(3)]
+    assert find_twins(parts, lambda clips: pytest.fail("nothing to compare")) == Twins([])
+
+
+def test_sets_are_united():
+    assert united([["d", "c"], ["x", "y"], ["b", "c"], ["a", "b"], ["alone"], []]) == [["a", "b", "c", "d"], ["x", "y"]]
+    assert united([]) == []
+
+
+def test_notes_of_near_duplicates():
+    parts = [replace(clip("walk/day", 9), category=name, segment=Segment(0, 1)) for name in ("run", "walk")]
+    notes = Twins([["run/1", "walk/day"]], "near-duplicates").notes([*parts, clip("run/1", 5)], grouped=True)
+    message = "near-duplicates share a group, so that none is on two sides of the split: 1 pair"
+    assert notes == [ok("data", message)], "segments of a recording have classes of their own"
 
 
 def test_notes_count_twins_and_warn_of_several_classes():
