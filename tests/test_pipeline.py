@@ -13,7 +13,6 @@ from pipeline.files import read_json
 from pipeline.params import parse_params
 from tests.pipeline_runs import (
     CLASSES,
-    ROOT,
     SMALL,
     Repository,
     check_calibrated,
@@ -80,6 +79,39 @@ def test_the_classifier_is_calibrated_as_it_says(head_run):
     check_calibrated(head_run.folder)
     held_out = read_json(head_run.folder / "results/held_out.json")
     assert held_out["classes"] == [] and "three classes" in held_out["reason"]
+
+
+def test_the_temperature_is_in_the_weights_that_evaluate_and_programs_use(head_run, tmp_path):
+    """With label smoothing training leaves the probabilities far from 1, so the temperature is far from 1."""
+    import tensorflow as tf
+
+    from pipeline.artifacts import ClassifierDescription
+    from stages import evaluate, finetune
+
+    folder = head_run.folder
+    inputs = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
+    probabilities = {}
+    for calibrate in ("true", "false"):
+        changes = ("finetune.label_smoothing=0.5", f"finetune.calibrate={calibrate}")
+        params = parse_params(composed(*SMALL, *head_run.overrides, *changes))
+        out = tmp_path / calibrate
+        finetune.run(params, **inputs, folder=tmp_path / f"scratch-{calibrate}", out=out)
+        metrics, predictions = evaluate.run(params, **inputs, classifier=out)
+        decision = ClassifierDescription.of(out).decision
+        assert metrics.validation.log_loss == pytest.approx(decision.log_loss, abs=1e-5)
+        assert metrics.validation.coverage == pytest.approx(decision.coverage)
+        probabilities[calibrate] = predictions["test"].filter(like="p_").to_numpy(float)
+        views = np.random.default_rng(1).uniform(size=(4, 3, 32, 32, 3)).astype(np.float32)
+        loaded = tf.saved_model.load(str(out / "saved_model"))  # owns the variables of its functions
+        probabilities[f"saved {calibrate}"] = loaded.probabilities(views).numpy()
+        if calibrate == "true":
+            temperature = decision.temperature
+            assert temperature < 0.9 and decision.log_loss < 0.8 * decision.uncalibrated_log_loss
+        else:
+            assert decision.temperature == 1 and decision.log_loss == decision.uncalibrated_log_loss
+    assert probabilities["true"].max(axis=1).mean() > probabilities["false"].max(axis=1).mean() + 0.02
+    powers = probabilities["saved false"] ** (1 / temperature)
+    np.testing.assert_allclose(probabilities["saved true"], powers / powers.sum(axis=1, keepdims=True), rtol=1e-3)
 
 
 def test_a_probe_sees_the_projection_with_which_training_started(head_run):
