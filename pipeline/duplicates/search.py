@@ -199,11 +199,10 @@ def _match_some(one: np.ndarray, others: Sequence[np.ndarray], step: int, need: 
     first = np.maximum(0, -offsets)[None]
     last = np.maximum(np.minimum(length, lengths[:, None] - offsets), first)
     overlap = last - first
-    energy = _sums(one)[last] - _sums(one)[first]
-    sums = np.stack([_sums(row) for row in padded])
-    other_energy = np.take_along_axis(sums, np.clip(last + offsets, 0, size), 1) - np.take_along_axis(
-        sums, np.clip(first + offsets, 0, size), 1
-    )
+    sums, other_sums = _sums(one[None])[0], _sums(padded)
+    energy = sums[last] - sums[first]
+    starts, ends = (np.clip(rows + offsets, 0, size) for rows in (first, last))
+    other_energy = np.take_along_axis(other_sums, ends, 1) - np.take_along_axis(other_sums, starts, 1)
     floor = STILL**2 * one.shape[1] * overlap
     score = agreement / np.sqrt(np.maximum(energy * other_energy, 1e-12))
     shorter = np.minimum(length, lengths)[:, None]
@@ -214,5 +213,6 @@ def _match_some(one: np.ndarray, others: Sequence[np.ndarray], step: int, need: 
 
 
 def _sums(motion: np.ndarray) -> np.ndarray:
-    """(T + 1,): sums of squares of the first 0, 1, ... T rows."""
-    return np.concatenate([[0], np.cumsum(np.square(motion, dtype=np.float64).sum(axis=1))])
+    """float64 (clips, T + 1): sums of squares of the first 0, 1, ... T rows of motion (clips, T, D)."""
+    squares = np.einsum("ctd,ctd->ct", motion, motion)
+    return np.concatenate([np.zeros((len(motion), 1)), np.cumsum(squares, axis=1, dtype=np.float64)], axis=1)
