@@ -144,6 +144,7 @@ class Speed(Section):
     download_timeout: Annotated[float, Field(gt=0)]
     decode_workers: PositiveInt | None
     inference_batch: PositiveInt
+    feature_cache: Annotated[float, Field(gt=0)]
     checkpoint_minutes: Annotated[float, Field(gt=0)]
 
 

@@ -11,23 +11,28 @@ Outputs in `data/embeddings`:
 - the family's own files, from which finetune builds and saves a top.
 - `embed.json`: the settings that the features depend on.
 
-A killed run resumes: finished rows are kept in a scratch folder. Memory use does not grow with the dataset. On a cluster
-(`cluster`) many processes compute the rows, with the same result.
+Features are kept by the frames of the clip, the weights and the view in `.cache/features`, which other splits, subsets and larger
+data sets share: only what is new is computed, and a killed run resumes. Memory use does not grow with the dataset. On a cluster
+(`cluster`) many processes compute them, with the same result.
 """
 
 import argparse
-import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from pipeline.artifacts import EMBEDDINGS, FRAMES, EmbedSummary, FramesSummary
 from pipeline.cluster import open_cluster
 from pipeline.console import RESUMES, run_command, say
-from pipeline.files import atomic_folder, content_key, read_json, resumable_scratch, sha256
+from pipeline.files import atomic_folder, scratch
 from pipeline.params import Params, load_params
 
-VERSION = 4  # increase it to discard scratch files of older code
+if TYPE_CHECKING:
+    from pipeline.embedding.store import ViewFeatures
+    from pipeline.embedding.views import View
+
+VERSION = 5  # increase it when code changes the features, so that older ones are not used
 
 
 def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
@@ -40,8 +45,9 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
         return out
     import tensorflow as tf
 
-    from pipeline.embedding.rows import EmbeddingJob
+    from pipeline.embedding.compute import compute, compute_on_cluster
     from pipeline.embedding.splits import embed_split
+    from pipeline.embedding.store import open_store
     from pipeline.models.family import open_backbone
     from pipeline.training.datasets import ViewRecipe
     from pipeline.training.runtime import enable_determinism
@@ -50,32 +56,46 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
     summary = FramesSummary.of(frames)
     recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, summary.classes, params.seed)
     views = {"train": params.embed.views, "validation": params.evaluate.views, "test": params.evaluate.views}
+    batch = params.speed.inference_batch
     backbone = open_backbone(params.model, len(summary.classes), recipe.sampling, params.seed)
-    made_with = {
-        "seed": params.seed,
-        "model": params.model.model_dump(),
-        "sampling": vars(recipe.sampling),
-        "views": views,
-        "augment": params.augment.model_dump(),
-        "flip": params.data.flip,
-        "weights_digest": backbone.digest,
-    } | backbone.made_with
-    digests = {split: [sha256(path) for path in summary.files(frames, split)] for split in summary.splits}
-    key = content_key(VERSION, tf.__version__, made_with, summary.classes, digests)
-    with open_cluster(params.cluster) as cluster, resumable_scratch("embed", key) as store, atomic_folder(out) as part:
-        if cluster is not None and not (store / "backbone").is_dir():
-            backbone.save(store / "backbone")
+    # Random weights are drawn for the whole network, whose top has an output for each class.
+    weights = backbone.digest or {"seed": params.seed, "classes": len(summary.classes)}
+    model = params.model.model_dump(exclude={"weights", "watch"})
+    made_by = {"version": VERSION, "tensorflow": tf.__version__, "model": model, "weights": weights} | backbone.made_with
+    counts = []
+    with (
+        open_cluster(params.cluster) as cluster,
+        open_store(params.speed.feature_cache, backbone.shape) as store,
+        tempfile.TemporaryDirectory(dir=scratch("embed", "backbones")) as shared,  # which workers see, too
+        atomic_folder(out) as part,
+    ):
+        if cluster is not None:
+            backbone.save(Path(shared))
+
+        def compute_views(views: "Sequence[View]") -> "Iterator[list[ViewFeatures]]":
+            if cluster is not None:
+                return compute_on_cluster(cluster, Path(shared).resolve(), views, recipe, batch)
+            return compute(backbone, views, recipe, batch)
+
         for split, records in summary.splits.items():
-            job = EmbeddingJob(split, views[split], params.speed.inference_batch, recipe, backbone.shape)
-            embed_split(job, summary.files(frames, split), records.clips, backbone, store.resolve(), cluster)
-            for file in job.files(store):
-                shutil.move(file, part)
-            rows = pd.DataFrame(read_json(job.rows_file(store)), columns=["clip", "group"])
-            rows.to_csv(part / f"{split}.csv", index=False)
+            files = [file.resolve() for file in summary.files(frames, split)]
+            counts.append(embed_split(split, files, records.clips, made_by, recipe, views[split], store, compute_views, part))
         backbone.save_initial(part, params.evaluate.views)
+        made_with = {
+            "seed": params.seed,
+            "model": params.model.model_dump(),
+            "sampling": vars(recipe.sampling),
+            "views": views,
+            "augment": params.augment.model_dump(),
+            "flip": params.data.flip,
+            "weights_digest": backbone.digest,
+        } | backbone.made_with
         EmbedSummary(
             mode="cached", classes=summary.classes, shape=backbone.shape, masked=recipe.sampling.pads, made_with=made_with
         ).write(part / "embed.json")
+    stored = sum(count.stored for count in counts)
+    if stored:
+        say(f"{stored} of {stored + sum(count.computed for count in counts)} views were in .cache/features")
     return out
 
 

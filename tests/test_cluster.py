@@ -1,5 +1,6 @@
 """A real cluster on this machine, a scheduler and two workers as separate processes: the same results as without one."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -111,52 +112,50 @@ def test_a_cut_file_is_refused(records, tmp_path):
         clip_positions([tmp_path / "cut"])
 
 
-def test_embedding_gives_the_same_rows_and_resumes(records, tmp_path, workers, monkeypatch):
-    """In chunks of 4 clips; then again where one process did 6 and a killed cluster one chunk more."""
+def test_embedding_gives_the_same_features_and_resumes(records, tmp_path, workers, monkeypatch):
+    """In chunks of 12 views; then again where a killed run had stored some."""
     import tensorflow as tf
 
-    from pipeline.embedding import chunks
-    from pipeline.embedding.rows import EmbeddingJob
+    from pipeline.embedding import compute
     from pipeline.embedding.splits import embed_split
-    from pipeline.files import read_json, write_json
+    from pipeline.embedding.store import FeatureStore
     from pipeline.training.datasets import ViewRecipe
     from pipeline.video.sampling import Sampling
     from tests.test_params import composed
 
-    augment = Augment(**composed()["augment"])
-    recipe = ViewRecipe(Sampling(3, 32, "uniform", "repeat"), augment, True, ["x", "y"], seed=1)
-    job = EmbeddingJob("train", views=3, batch=6, recipe=recipe, shape=(7,))
-    monkeypatch.setattr(chunks, "CHUNK", 4)
+    monkeypatch.setattr(compute, "CHUNK", 12)
+    recipe = ViewRecipe(Sampling(3, 32, "uniform", "repeat"), Augment(**composed()["augment"]), True, ["x", "y"], seed=1)
     backbone = small_backbone()
-    stores = {name: tmp_path / name for name in ("one", "cluster", "resumed")}
-    for store in stores.values():
-        tf.saved_model.save(backbone, str(store / "backbone"))
+    tf.saved_model.save(backbone, str(tmp_path / "backbone"))
 
-    def fill(name: str, cluster) -> list[np.ndarray]:
-        embed_split(job, records, 23, backbone, stores[name], cluster)
-        assert not list(stores[name].glob("*.npz"))
-        return [np.load(file) for file in job.files(stores[name])]
+    def on_cluster(views):
+        return compute.compute_on_cluster(workers, tmp_path / "backbone", views, recipe, 6)
 
-    features, labels = fill("one", None)
+    def embed(name: str, compute_views):
+        (tmp_path / name).mkdir()
+        store = FeatureStore(tmp_path / f"store-{name}", 1.0, (7,))
+        counts = embed_split("train", records, 23, {"of": "test"}, recipe, 3, store, compute_views, tmp_path / name)
+        files = ("train.npy", "train_labels.npy", "train.csv")
+        return counts, [(tmp_path / name / file).read_bytes() for file in files]
+
+    counts, expected = embed("one", lambda views: compute.compute(backbone, views, recipe, 6))
+    assert (counts.stored, counts.computed) == (0, 69)
+    features = np.load(tmp_path / "one/train.npy")
     assert np.abs(features[:, 0] - features[:, 1]).max() > 1e-4, "the second view is augmented"
-    for mine, expected in zip(fill("cluster", workers), (features, labels), strict=True):
-        np.testing.assert_array_equal(mine, expected)
-    rows = read_json(stores["one"] / "train.json")
-    assert read_json(stores["cluster"] / "train.json") == rows
+    counts, mine = embed("cluster", on_cluster)
+    assert (counts.stored, counts.computed) == (0, 69) and mine == expected
 
-    resumed = stores["resumed"]
-    for name, whole in (("train", features), ("train_labels", labels)):
-        partial = np.zeros_like(whole)
-        partial[:6] = whole[:6]
-        np.save(resumed / f"{name}.npy", partial)
-    write_json(resumed / "train.json", rows[:6])
-    computed = {"rows": features[8:12] + 1, "rows_labels": labels[8:12], "names": np.array(rows[8:12])}
-    np.savez(resumed / "train-00000008-00000012.npz", **computed)
-    again, _ = fill("resumed", workers)
-    np.testing.assert_array_equal(again[8:12], features[8:12] + 1, "a finished chunk is taken as it is")
-    again[8:12] = features[8:12]
-    np.testing.assert_array_equal(again, features)
-    assert read_json(resumed / "train.json") == rows
+    def killed_after_two_chunks(views):
+        computed = on_cluster(views)
+        yield next(computed)
+        yield next(computed)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed("killed", killed_after_two_chunks)
+    shutil.move(tmp_path / "store-killed", tmp_path / "store-resumed")
+    counts, mine = embed("resumed", on_cluster)
+    assert (counts.stored, counts.computed) == (24, 45) and mine == expected
 
 
 def test_results_come_in_order_and_few_calls_are_in_flight(workers):

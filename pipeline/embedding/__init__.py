@@ -1,1 +1,1 @@
-"""Computes the features of a split, in one process or in chunks on the workers of a cluster."""
+"""The features of clips by the frozen backbone: computed once for each view of each clip, kept, and assembled into splits."""

@@ -1,42 +1,95 @@
-"""Computes the features of a split, in this process or on the workers of a cluster."""
+"""Assembles the arrays of a split from the features of its views, computing those that the store does not have."""
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from pipeline.artifacts import FRAMES
-from pipeline.cluster import Workers
 from pipeline.console import UserError, progress
-from pipeline.embedding.chunks import embed_on_cluster
-from pipeline.embedding.rows import EmbeddingJob, SplitRows, decode_names
-from pipeline.models.family import Backbone
-from pipeline.training.datasets import embedding_views
+from pipeline.embedding.store import FeatureStore, ViewFeatures
+from pipeline.embedding.views import View, ViewPlan, read_clip_records
+from pipeline.training.datasets import ViewRecipe
+
+READ = 512  # views that are read from the store in one transaction
+
+Compute = Callable[[Sequence[View]], Iterator[list[ViewFeatures]]]
+
+
+@dataclass(frozen=True)
+class EmbeddedSplit:
+    """How many views were in the store, and how many were computed."""
+
+    stored: int
+    computed: int
 
 
 def embed_split(
-    job: EmbeddingJob, files: list[Path], clips: int, backbone: Backbone, store: Path, cluster: Workers | None
-) -> None:
-    """Computes the arrays of a split in the scratch folder `store`. Rows that a killed run has finished are not computed again.
+    split: str,
+    files: Sequence[Path],
+    clips: int,
+    made_by: dict,
+    recipe: ViewRecipe,
+    views: int,
+    store: FeatureStore,
+    compute: Compute,
+    out: Path,
+) -> EmbeddedSplit:
+    """Writes a split's arrays and its `<split>.csv` into `out`. What is computed is stored at once, so a killed run resumes.
 
     Args:
       files: the split's records, in order.
       clips: number of clips in them.
-      cluster: None computes in this process.
+      made_by: all that the backbone's features depend on.
+      views: number of views of a clip.
+      compute: yields the features of views, in order, some at a time.
 
     Raises:
       UserError: the split is empty, or the records do not hold `clips` clips.
     """
     if clips == 0:
-        raise UserError(f"{FRAMES}: {job.split} has no clips")
-    rows = SplitRows(job, clips, store)
-    if len(rows.done) == clips:
-        return
-    with progress(total=clips, initial=len(rows.done), describe=f"embedding {job.split}", unit="clip") as bar:
-        if cluster is not None:
-            embed_on_cluster(job, files, store, cluster, rows, bar)
-        else:
-            dataset = embedding_views(files, job.split, job.views, job.recipe, first=len(rows.done))
-            for block in dataset.batch(job.clips_per_batch).prefetch(2):
-                rows.append(job.compute(backbone, block), decode_names(block))
-                bar.update(len(block["clip"]))
-                rows.save(if_due=True)
-    rows.check()
-    rows.save()
+        raise UserError(f"{FRAMES}: {split} has no clips")
+    records = read_clip_records(files)
+    if len(records) != clips:
+        message = f"{FRAMES}: the records of {split} hold {len(records)} clips, but frames.json says {clips}"
+        raise UserError(message, advice="run `dvc repro --force extract`")
+    sampling, mirrored_label = recipe.sampling, recipe.mirrored
+    plan = ViewPlan(made_by, recipe, split, views)
+    wanted = [(row, number, view) for row, record in enumerate(records) for number, view in enumerate(plan.views(record))]
+    features = np.lib.format.open_memmap(out / f"{split}.npy", "w+", np.float32, (clips, views, *store.shape))
+    labels = np.empty((clips, views), np.int32)
+    mask = np.stack([np.arange(sampling.count) < record.frames for record in records])
+
+    def fill(row: int, number: int, view: ViewFeatures) -> None:
+        # The features of padding are zero.
+        features[row, number] = view.features * mask[row][:, np.newaxis] if sampling.pads else view.features
+        labels[row, number] = mirrored_label[records[row].label] if view.mirrored else records[row].label
+
+    missing = []
+    with progress(total=len(wanted), describe=f"embedding {split}", unit="view") as bar:
+        for start in range(0, len(wanted), READ):
+            some = wanted[start : start + READ]
+            for (row, number, view), found in zip(some, store.read([view.key for _, _, view in some]), strict=True):
+                if found is None:
+                    missing.append((row, number, view))
+                else:
+                    fill(row, number, found)
+        bar.update(len(wanted) - len(missing))
+        done = 0
+        for block in compute([view for _, _, view in missing]) if missing else ():
+            places = missing[done : done + len(block)]
+            for (row, number, _), computed in zip(places, block, strict=True):
+                fill(row, number, computed)
+            store.write({view.key: computed for (_, _, view), computed in zip(places, block, strict=True)})
+            done += len(block)
+            bar.update(len(block))
+    features.flush()
+    np.save(out / f"{split}_labels.npy", labels)
+    if sampling.pads:
+        np.save(out / f"{split}_mask.npy", np.repeat(mask[:, np.newaxis], views, axis=1))
+    pd.DataFrame([(record.clip, record.group) for record in records], columns=["clip", "group"]).to_csv(
+        out / f"{split}.csv", index=False
+    )
+    return EmbeddedSplit(len(wanted) - len(missing), len(missing))

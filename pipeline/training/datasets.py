@@ -19,7 +19,8 @@ from pipeline.video.dataset import centred_views
 from pipeline.video.records import decode_frames, parse_clip_header, read_clips
 from pipeline.video.sampling import Sampling
 from pipeline.video.views import (
-    frame_mask,
+    TrainView,
+    centre_square,
     mirrored_labels,
     random_clip_indices,
     train_view,
@@ -60,51 +61,29 @@ class ViewRecipe:
         """The views that are used in testing: float32 (views, count, size, size, 3) in [0, 1]."""
         return centred_views(clip, views, self.sampling)
 
-    def augmented(self, clip: dict, seed: tf.Tensor):
+    def evenly_spaced(self, clip: dict, number: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
+        """View `number` of `views` that are used in testing: float32 (count, size, size, 3) in [0, 1]."""
+        indices = uniform_clip_indices(clip["count"], self.sampling, views)[number]
+        return centre_square(decode_frames(clip["encoded"], indices), self.sampling.size)
+
+    def augmented_or_mirrored(self, clip: dict, seed: tf.Tensor, mirrors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """An augmented view, float32 (count, size, size, 3), and whether it was mirrored. mirrors: whether it may be."""
+        # Two labels stand for all: one that may not be mirrored, and one that becomes a third.
+        view = self._augmented(clip, tf.cast(mirrors, tf.int32), [-1, 2], seed)
+        return view.frames, tf.equal(view.label, 2)
+
+    def augmented(self, clip: dict, seed: tf.Tensor) -> TrainView:
         """An augmented view, float32 (count, size, size, 3), and its label, which mirroring may change. seed: int64 (2,)."""
+        return self._augmented(clip, clip["label"], self.mirrored, seed)
+
+    def _augmented(self, clip: dict, label: tf.Tensor, mirrored: list[int], seed: tf.Tensor) -> TrainView:
         frames_seed, pixels_seed = tf.unstack(tf.random.split(seed, 2))
         if self.augment.jitter:
             indices = random_clip_indices(clip["count"], self.sampling, frames_seed)
         else:
             indices = uniform_clip_indices(clip["count"], self.sampling, 1)[0]
         frames = decode_frames(clip["encoded"], indices)
-        return train_view(
-            frames, clip["label"], size=self.sampling.size, augment=self.augment, mirrored=self.mirrored, seed=pixels_seed
-        )
-
-
-def embedding_views(files: Sequence[Path], split: str, views: int, recipe: ViewRecipe, *, first: int = 0) -> tf.data.Dataset:
-    """The views that `embed` caches for a split, an element per clip in the files' order, starting at clip number `first`."""
-    return views_to_embed(read_clips(files).enumerate().skip(first), split, views, recipe)
-
-
-def views_to_embed(numbered: tf.data.Dataset, split: str, views: int, recipe: ViewRecipe) -> tf.data.Dataset:
-    """The views that `embed` caches for any clips of a split.
-
-    Elements: `views` float32 (views, count, size, size, 3), `mask` bool (views, count), False for padding, `label` int32
-    (views,), `clip` and `group` string. In training the first view is the centred one and the others are augmented; in
-    validation and test all are those that are used in testing.
-
-    Args:
-      numbered: (index in the files' order, serialized clip); the index decides the augmentation.
-    """
-    _ = recipe.mirrored  # so that an invalid data.flip is reported here, not from inside tf.data
-
-    def view(index: tf.Tensor, serialized: tf.Tensor) -> dict:
-        clip = parse_clip_header(serialized)
-        label = tf.cast(clip["label"], tf.int32)
-        if split == "train":
-            parts = [(recipe.centred(clip, 1)[0], label)]
-            for number in range(1, views):
-                seed = tf.stack([tf.constant(recipe.seed, tf.int64), index * views + number])
-                parts.append(recipe.augmented(clip, seed))
-            pixels, labels = tf.stack([part[0] for part in parts]), tf.stack([part[1] for part in parts])
-        else:
-            pixels, labels = recipe.centred(clip, views), tf.fill([views], label)
-        mask = tf.tile(frame_mask(clip["count"], recipe.sampling.count)[tf.newaxis], [views, 1])
-        return {"views": pixels, "mask": mask, "label": labels, "clip": clip["clip"], "group": clip["group"]}
-
-    return numbered.map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return train_view(frames, label, size=self.sampling.size, augment=self.augment, mirrored=mirrored, seed=pixels_seed)
 
 
 def training_epoch(

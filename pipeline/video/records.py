@@ -11,6 +11,7 @@ Invariants:
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -141,6 +142,26 @@ def parse_clip_header(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         "group": context[GROUP_KEY],
         "count": context[COUNT_KEY],
     }
+
+
+class ClipHeader(NamedTuple):
+    """What a record says of its clip. digest: SHA-256 of its frames, as they are encoded."""
+
+    clip: str
+    group: str
+    label: int
+    frames: int
+    digest: str
+
+
+def read_header(serialized: bytes) -> ClipHeader:
+    """Reads a serialized clip without TensorFlow's graph and without decoding its frames."""
+    example = tf.train.SequenceExample.FromString(serialized)
+    context = example.context.feature
+    jpegs = [feature.bytes_list.value[0] for feature in example.feature_lists.feature_list[IMAGE_KEY].feature]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(jpeg).digest() for jpeg in jpegs)).hexdigest()
+    clip, group = (context[key].bytes_list.value[0].decode() for key in (CLIP_KEY, GROUP_KEY))
+    return ClipHeader(clip, group, context[LABEL_KEY].int64_list.value[0], len(jpegs), digest)
 
 
 def decode_frames(encoded: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,131 @@
+"""Features are kept by clip: whatever else is in a split, a clip's features are computed once, and are the same."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.embedding.compute import compute
+from pipeline.embedding.splits import embed_split
+from pipeline.embedding.store import FeatureStore
+from pipeline.settings import Augment
+from pipeline.training.datasets import ViewRecipe
+from pipeline.video.records import serialize_clip, write_shard
+from pipeline.video.sampling import Sampling
+
+AUGMENT = Augment(crop=0.5, flip=True, brightness=0.1, contrast=0.1, saturation=0.1, jitter=True)
+CLASSES = ["left", "right", "up"]
+
+
+class Backbone:
+    """Features: the mean colour of the left and of the right half of a view."""
+
+    calls = 0
+
+    def features(self, views):
+        self.calls += 1
+        views = np.asarray(views)
+        return np.concatenate([half.mean((1, 2, 3)) for half in np.split(views, 2, axis=3)], axis=1)
+
+
+def write_records(folder: Path, clips: list[int], label=lambda number: number % 2) -> list[Path]:
+    """Clips, each of random frames of its number."""
+    jpegs = {number: np.random.default_rng(number).integers(0, 256, (6, 32, 40, 3), np.uint8) for number in clips}
+    encoded = {number: [tf.io.encode_jpeg(image).numpy() for image in images] for number, images in jpegs.items()}
+    folder.mkdir(parents=True)
+    file = folder / "records"
+    write_shard(
+        file, [serialize_clip(f"x/{n}-{folder.name}", label(n), CLASSES[label(n)], f"g{n}", encoded[n], range(6)) for n in clips]
+    )
+    return [file]
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = FeatureStore(tmp_path / "store", 1.0, (6,))
+    yield store
+    store.close()
+
+
+def embed(tmp_path, store, files, clips, *, split="train", views=3, flip=True, made_by="weights", seed=1, backbone=None):
+    recipe = ViewRecipe(Sampling(3, 32, "uniform", "repeat"), AUGMENT, flip, CLASSES, seed)
+    out = tmp_path / f"out-{len(list(tmp_path.glob('out-*')))}"
+    out.mkdir()
+    backbone = backbone or Backbone()
+    counts = embed_split(
+        split, files, clips, {"by": made_by}, recipe, views, store, lambda v: compute(backbone, v, recipe, 4), out
+    )
+    return counts, np.load(out / f"{split}.npy"), np.load(out / f"{split}_labels.npy"), out
+
+
+def test_more_clips_in_another_order_compute_only_what_is_new(tmp_path, store):
+    first, features, labels, _ = embed(tmp_path, store, write_records(tmp_path / "a", [1, 2, 3]), 3)
+    assert (first.stored, first.computed) == (0, 9)
+    second, more, more_labels, out = embed(tmp_path, store, write_records(tmp_path / "b", [5, 3, 4, 1, 2]), 5)
+    assert (second.stored, second.computed) == (9, 6)
+    for row, number in ((1, 3), (3, 1), (4, 2)):
+        np.testing.assert_array_equal(more[row], features[number - 1])
+        np.testing.assert_array_equal(more_labels[row], labels[number - 1])
+    assert (out / "train.csv").read_text().splitlines()[:2] == ["clip,group", "x/5-b,g5"]
+    alone = FeatureStore(tmp_path / "other", 1.0, (6,))
+    _, again, _, _ = embed(tmp_path, alone, write_records(tmp_path / "c", [5, 3, 4, 1, 2]), 5)
+    np.testing.assert_array_equal(again, more)
+    assert len(np.unique(more.reshape(15, -1), axis=0)) == 15, "every view is another"
+
+
+def test_more_views_compute_only_the_new_ones(tmp_path, store):
+    files = write_records(tmp_path / "a", [1, 2])
+    _, three, _, _ = embed(tmp_path, store, files, 2)
+    counts, five, _, _ = embed(tmp_path, store, files, 2, views=5)
+    assert (counts.stored, counts.computed) == (6, 4)
+    np.testing.assert_array_equal(five[:, :3], three)
+
+
+@pytest.mark.parametrize("changes", [{"made_by": "other"}, {"seed": 2}, {"flip": False}, {"split": "test"}])
+def test_what_decides_features_decides_the_key(tmp_path, store, changes):
+    """With another seed or without mirroring only the centred view is the same; of two evenly spaced views none is centred."""
+    files = write_records(tmp_path / "a", [1, 2])
+    embed(tmp_path, store, files, 2)
+    counts, *_ = embed(tmp_path, store, files, 2, views=2 if "split" in changes else 3, **changes)
+    expected = {"made_by": (0, 6), "seed": (2, 4), "flip": (2, 4), "split": (0, 4)}
+    assert (counts.stored, counts.computed) == expected[next(iter(changes))]
+
+
+def test_labels_of_mirrored_views_follow_from_the_classes_of_the_run(tmp_path, store):
+    files = write_records(tmp_path / "a", list(range(12)))
+    _, features, same, _ = embed(tmp_path, store, files, 12, views=4)
+    assert (same == (np.arange(12) % 2)[:, None]).all(), "mirrored clips keep their class"
+    counts, again, mapped, _ = embed(tmp_path, store, files, 12, views=4, flip={"left": "right", "right": "left"})
+    assert counts.computed == 0
+    np.testing.assert_array_equal(again, features)
+    changed = mapped != same
+    assert not changed[:, 0].any() and 0.2 < changed[:, 1:].mean() < 0.8
+    assert (mapped[changed] == 1 - same[changed]).all()
+
+
+def test_a_killed_run_resumes(tmp_path, store):
+    files = write_records(tmp_path / "a", list(range(6)))
+
+    class Killed(Backbone):
+        def features(self, views):
+            if self.calls == 2:
+                raise KeyboardInterrupt
+            return super().features(views)
+
+    with pytest.raises(KeyboardInterrupt):
+        embed(tmp_path, store, files, 6, backbone=Killed())
+    counts, *_ = embed(tmp_path, store, files, 6)
+    assert (counts.stored, counts.computed) == (8, 10)
+
+
+def test_padded_frames_have_no_features(tmp_path):
+    files = write_records(tmp_path / "a", [1])
+    store = FeatureStore(tmp_path / "store", 1.0, (8, 2))
+    recipe = ViewRecipe(Sampling(8, 32, "uniform", "pad"), AUGMENT, True, CLASSES, 1)
+    ones = type("Ones", (), {"features": lambda self, views: np.ones((len(views), 8, 2), np.float32)})()
+    (tmp_path / "out").mkdir()
+    embed_split("test", files, 1, {}, recipe, 2, store, lambda v: compute(ones, v, recipe, 4), tmp_path / "out")
+    mask = np.load(tmp_path / "out/test_mask.npy")
+    assert mask.shape == (1, 2, 8) and mask[0].tolist() == [[True] * 6 + [False] * 2] * 2
+    np.testing.assert_array_equal(np.load(tmp_path / "out/test.npy")[..., 0], mask)
