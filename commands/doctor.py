@@ -43,7 +43,7 @@ def examine() -> Iterator[CheckResult]:
     needed = not is_made("download", content)
     results, planned = check_source(params.data, params.seed, params.speed, needed, params.frames.image_rate)
     yield from results
-    stage = "embed" if params.finetune.trainable == "head" else "finetune"
+    stage = "embed" if params.finetune.frozen else "finetune"
     yield check_needed_weights(params.model, needed=not is_made(stage, content))
     yield check_memory(params, gpus, has_gpu)
     if planned is not None:

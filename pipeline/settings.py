@@ -100,7 +100,7 @@ class Unknown(Section):
 
 
 class Finetune(Section):
-    trainable: Literal["head", "last_blocks", "full"]
+    trainable: Literal["probe", "head", "last_blocks", "full"]
     blocks: PositiveInt
     reuse_projection: bool
     epochs: PositiveInt
@@ -120,6 +120,11 @@ class Finetune(Section):
     unknown: Unknown
     distribute: Literal["none", "mirrored", "multi_worker"]
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the backbone is frozen, so that its features are cached."""
+        return self.trainable in ("probe", "head")
 
 
 class Cluster(Section):

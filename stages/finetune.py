@@ -44,7 +44,7 @@ def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EM
 
     parts = [VERSION, tf.__version__, params.seed, params.data.flip, params.evaluate.views, params.finetune.model_dump()]
     parts += [vars(params.sampling), params.model.model_dump(), params.augment.model_dump()]
-    if params.finetune.trainable == "head":
+    if params.finetune.frozen:
         return content_key(parts, [(path.name, sha256(path)) for path in sorted(embeddings.iterdir()) if path.is_file()])
     summary = FramesSummary.of(frames)
     digests = [sha256(path) for split in ("train", "validation") for path in summary.files(frames, split)]
@@ -62,8 +62,8 @@ def _gpus() -> list[str]:
 def _check_precision(settings: Finetune) -> None:
     import tensorflow as tf
 
-    if settings.precision != "float32" and settings.trainable == "head":
-        message = f"finetune.precision = {settings.precision}, but a head on cached features trains in float32"
+    if settings.precision != "float32" and settings.frozen:
+        message = f"finetune.precision = {settings.precision}, but a {settings.trainable} on cached features trains in float32"
         raise UserError(message, advice="set finetune.precision=float32")
     if settings.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
         message = "finetune.precision = mixed_float16 needs a GPU, and TensorFlow finds none"
@@ -134,14 +134,13 @@ def run(
     disable_grappler_on_cpu()
     replicas = open_replicas(params.finetune)
     _check_precision(params.finetune)
-    head_only = params.finetune.trainable == "head"
-    if head_only != is_cached(embeddings):
+    if params.finetune.frozen != is_cached(embeddings):
         message = f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}"
         raise UserError(message, advice="run `dvc repro`")
     summary = FramesSummary.of(frames)
     description, decide_on = describe_classifier(params, summary.classes), decider(params, summary)
     training = Training(params.model, params.finetune, params.seed, folder, params.speed.checkpoint_minutes, on_epoch)
-    if head_only:
+    if params.finetune.frozen:
         from pipeline.training.top import train_top
 
         return train_top(training, description, embeddings, out, decide_on)
@@ -184,7 +183,8 @@ def main() -> None:
         tracked.log_metrics({"decision": description.decision.model_dump()})
         tracking.log_classifier(tracked, CLASSIFIER / "saved_model", description, params)
     best = history.loc[history["validation_loss"].idxmin()]
-    say(f"best of {len(history)} epochs: {int(best['epoch'])}, validation accuracy {best['validation_accuracy']:.3f}")
+    tried = "penalties" if "penalty" in history else "epochs"
+    say(f"best of {len(history)} {tried}: {int(best['epoch'])}, validation accuracy {best['validation_accuracy']:.3f}")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def run_gflop(params: Params, planned: Planned) -> float:
     """Arithmetic of all forward passes and training steps. A convolution costs as many operations as there are pixels."""
     cost = params.model.cost(params.frames.count)
     view = cost.gflop * params.frames.count * (params.frames.size / cost.pixels) ** 2
-    if params.finetune.trainable == "head":
+    if params.finetune.frozen:
         return view * _views(params, planned)
     clips, epochs = planned.clips, params.finetune.epochs
     held_out = clips["validation"] + clips["test"]
@@ -47,7 +47,7 @@ def run_gflop(params: Params, planned: Planned) -> float:
 
 def run_seconds(params: Params, planned: Planned, rate: float, cores: int) -> float:
     """From extract to report, if no stage is up to date. rate: floating point operations per second of a matrix product."""
-    start = params.model.cost(params.frames.count).start / (2 if params.finetune.trainable == "head" else 1)
+    start = params.model.cost(params.frames.count).start / (2 if params.finetune.frozen else 1)
     decoding = planned.decoded * DECODE / cores
     return run_gflop(params, planned) * 1e9 / (rate * EFFICIENCY) + STAGES * STAGE_START + start + decoding
 
@@ -77,7 +77,7 @@ def _duration(seconds: float) -> str:
 def peak_memory(params: Params) -> tuple[int, str]:
     """Bytes at the peak of the largest stage, and which that is."""
     cost, pixels = params.model.cost(params.frames.count), params.frames.count * params.frames.size**2
-    if params.finetune.trainable == "head":
+    if params.finetune.frozen:
         stage, batch, bytes_per_pixel = "embed", max(params.speed.inference_batch, params.embed.views), cost.forward
     else:
         stage, batch = "finetune", params.finetune.batch_size
@@ -90,7 +90,7 @@ def check_memory(params: Params, gpus: list[Gpu], has_gpu: bool) -> CheckResult:
     need, what = peak_memory(params)
     free, where = (min(gpu.free for gpu in gpus), "on the GPU") if has_gpu else (free_memory(), "")
     line = f"about {need / 1e9:.1f} GB at the peak ({what}; estimated), {free / 1e9:.1f} GB free {where}".rstrip()
-    key = "speed.inference_batch" if params.finetune.trainable == "head" else "finetune.batch_size"
+    key = "speed.inference_batch" if params.finetune.frozen else "finetune.batch_size"
     advice = f"lower {key} or frames.count, or close other programs"
     if need > 1.5 * free:
         return problem("memory", line, advice)
@@ -103,7 +103,7 @@ def disk_space(params: Params, planned: Planned) -> dict[Path, int]:
     pixels = params.frames.size**2 * ASPECT
     cost = params.model.cost(params.frames.count)
     model = 2 * 4 * cost.parameters + GRAPH  # a checkpoint and a SavedModel
-    head = params.finetune.trainable == "head"
+    head = params.finetune.frozen
     outputs = planned.bytes + frames * JPEG * pixels**JPEG_POWER + 2 * model
     outputs += 4 * cost.features * _views(params, planned) if head else 0
     fetched = planned.bytes if params.data.archive is not None else 0

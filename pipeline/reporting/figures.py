@@ -107,9 +107,11 @@ def _draw_confusion(matrix: np.ndarray, classes: Sequence[str], *, normalised: b
 @figure("training", alt="Loss, accuracy and learning rate over the epochs; the dotted line marks the epoch that was kept")
 def learning_curves(report: ReportInputs) -> Figure:
     history, best = report.history, report.best_epoch
-    fig = Figure((13, 4.1), layout="constrained")
-    panels = fig.subplots(1, 3, width_ratios=(1, 1, 0.8))
-    epochs = history["epoch"].to_numpy()
+    probe = "penalty" in history
+    fig = Figure((9 if probe else 13, 4.1), layout="constrained")
+    panels = fig.subplots(1, 2) if probe else fig.subplots(1, 3, width_ratios=(1, 1, 0.8))
+    epochs = history["penalty" if probe else "epoch"].to_numpy()
+    kept = history.loc[history["epoch"] == best, "penalty" if probe else "epoch"].iloc[0]
     marker = "o" if len(epochs) <= 40 else None
     for axes, name in zip(panels, ("loss", "accuracy"), strict=False):
         axes.plot(epochs, history[name], color=BLUE, marker=marker, markersize=4, label="train")
@@ -124,17 +126,23 @@ def learning_curves(report: ReportInputs) -> Figure:
         panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     panels[1].set_ylim(-0.02, 1.02)
-    panels[2].plot(epochs, history["learning_rate"], color=GREY, marker=marker, markersize=4)
-    panels[2].set_title("learning rate")
-    panels[2].set_ylim(bottom=-0.02 * history["learning_rate"].max())
-    panels[2].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    if not probe:
+        panels[2].plot(epochs, history["learning_rate"], color=GREY, marker=marker, markersize=4)
+        panels[2].set_title("learning rate")
+        panels[2].set_ylim(bottom=-0.02 * history["learning_rate"].max())
+        panels[2].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     for axes in panels:
-        axes.axvline(best, color="black", linewidth=1, linestyle=":", label=f"kept: epoch {best}")
-        axes.set_xlabel("epoch")
+        label = f"kept: penalty {kept:.1g}" if probe else f"kept: epoch {kept}"
+        axes.axvline(kept, color="black", linewidth=1, linestyle=":", label=label)
+        axes.set_xlabel("weight of the penalty" if probe else "epoch")
         axes.grid(True)
         axes.set_axisbelow(True)
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        if probe:
+            axes.set_xscale("log")
+            axes.invert_xaxis()
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+            axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     handles, labels = panels[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=3)
     return fig

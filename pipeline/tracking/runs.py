@@ -70,7 +70,7 @@ class Run:
             for column, value in row.items():
                 part, _, rest = column.partition("_")
                 name = f"validation/{rest}" if part == "validation" else f"train/{column}"
-                if column != "epoch":
+                if column != "epoch" and value == value:  # a probe has no learning rate
                     points.append((name, value, int(row["epoch"])))
         self._log(points)
 

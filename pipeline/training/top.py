@@ -14,6 +14,7 @@ from pipeline.training.calibration import Decide, divide_logits
 from pipeline.training.datasets import Features, feature_epoch
 from pipeline.training.loop import Task, Training, train
 from pipeline.training.outputs import write_classifier
+from pipeline.training.probe import fit_probe
 
 LOGITS_BATCH = 1024  # views at a time in inference
 
@@ -31,20 +32,12 @@ def _top_logits(top: tf_keras.Model, cached: CachedFeatures) -> np.ndarray:
     return logits.reshape(*cached.labels.shape, -1)
 
 
-def train_top(
-    training: Training, description: ClassifierDescription, embeddings: Path, out: Path, decide: Decide
-) -> pd.DataFrame:
-    """Trains a top on the cached features in `embeddings`, and writes the calibrated classifier to `out`. Returns the history."""
-    summary, batch_size = EmbedSummary.of(embeddings), training.finetune.batch_size
-    num_classes = len(summary.classes)
-    train_split = read_features(embeddings, "train").flat()
-    validation = read_features(embeddings, "validation")
-    held_out = validation.middle().flat()
+def _top_task(training: Training, train_split: CachedFeatures, held_out: CachedFeatures, num_classes: int) -> Task:
+    """The training of a top on flat features."""
+    batch_size = training.finetune.batch_size
     features, labels = _top_inputs(train_split), tf.constant(train_split.labels)
-
-    top = build_top(training.model, training.finetune, embeddings, num_classes, training.seed)
     one_hot = tf.one_hot(held_out.labels, num_classes)
-    task = Task(
+    return Task(
         examples=len(train_split.labels),
         epoch=lambda epoch, first: feature_epoch(
             features, labels, num_classes, batch_size=batch_size, seed=training.seed, epoch=epoch, first=first
@@ -52,8 +45,21 @@ def train_top(
         validation=tf.data.Dataset.from_tensor_slices((_top_inputs(held_out), one_hot)).batch(batch_size),
         held_out=len(held_out.labels),
     )
-    history, best_epoch = train(top, task, training)
+
+
+def train_top(
+    training: Training, description: ClassifierDescription, embeddings: Path, out: Path, decide: Decide
+) -> pd.DataFrame:
+    """Trains or fits a top on the cached features in `embeddings`, and writes the calibrated classifier to `out`. Returns the history."""
+    num_classes = len(EmbedSummary.of(embeddings).classes)
+    train_split, validation = read_features(embeddings, "train"), read_features(embeddings, "validation")
+    top = build_top(training.model, training.finetune, embeddings, num_classes, training.seed)
+    if training.finetune.trainable == "probe":
+        history, best = fit_probe(top, train_split, validation)
+        training.on_epoch(history)
+    else:
+        history, best = train(top, _top_task(training, train_split.flat(), validation.middle().flat(), num_classes), training)
     decision = decide(_top_logits(top, validation), validation.labels[:, 0])
     divide_logits(top, decision.temperature)
-    write_classifier(out, description, best_epoch, decision, lambda part: save_top(top, embeddings, part, description))
+    write_classifier(out, description, best, decision, lambda part: save_top(top, embeddings, part, description))
     return history

@@ -1,0 +1,110 @@
+"""A linear probe: multinomial logistic regression on the inputs of a top's last layer, over cached features.
+
+It is convex: no learning rate, no epochs, no seed. Inputs are standardised, which is then folded into the last layer, so that the
+result is a classifier like any other. The weight of the L2 penalty is chosen on validation, from PENALTIES.
+
+Alain & Bengio 2016, "Understanding intermediate layers using linear classifier probes"; that a probe with a well-chosen penalty is
+a strong baseline: Kornblith et al. 2019, "Do Better ImageNet Models Transfer Better?".
+"""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import tf_keras
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from pipeline.console import progress
+from pipeline.training.cached_features import CachedFeatures
+from pipeline.training.loop import HISTORY
+
+INFERENCE_BATCH = 1024  # views
+PENALTIES = tuple(10.0 ** (power / 2) for power in range(2, -13, -1))  # 10 to 1e-6, of the mean loss: lambda/2 * |W|^2
+_SMALLEST_DEVIATION = 1e-6  # of an input that hardly varies, so that it is not blown up
+_SMALL = 10**8  # multiplications: below, threads cost more than they save (on two busy cores 40 s of processor time, not 2)
+_TOLERANCE = 1e-7  # of the gradient, so that results agree to many digits between machines
+
+
+class LinearLayer(NamedTuple):
+    """logits = inputs @ kernel + bias; float64 (D, C) and (C,)."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def probabilities(self, inputs: np.ndarray) -> np.ndarray:
+        """Softmax of the logits: inputs (..., D) -> (..., C)."""
+        logits = inputs @ self.kernel + self.bias
+        powers = np.exp(logits - logits.max(-1, keepdims=True))
+        return powers / powers.sum(-1, keepdims=True)
+
+
+def fit(
+    inputs: np.ndarray, labels: np.ndarray, classes: int, penalties: tuple[float, ...] = PENALTIES
+) -> Iterator[tuple[float, LinearLayer]]:
+    """Yields (penalty, LinearLayer) for each penalty, from the largest, each started from the one before.
+
+    Args:
+      inputs: float (N, D). labels: int (N,), with every class in 0..classes-1.
+    """
+    inputs = inputs.astype(np.float64)
+    mean, deviation = inputs.mean(0), np.maximum(inputs.std(0), _SMALLEST_DEVIATION)
+    standard = (inputs - mean) / deviation
+    axes = None
+    if len(standard) < standard.shape[1]:
+        # The penalty does not change under rotation, and the solution lies in the span of the examples.
+        left, scale, axes = np.linalg.svd(standard, full_matrices=False)
+        standard = left * scale
+    model = LogisticRegression(tol=_TOLERANCE, max_iter=10_000, warm_start=True)
+    threads = 1 if standard.size * classes < _SMALL else None
+    for penalty in penalties:
+        with threadpool_limits(threads):
+            model.set_params(C=1 / (penalty * len(labels))).fit(standard, labels)
+        kernel, bias = model.coef_.T, model.intercept_
+        if classes == 2:  # scikit-learn has one logit for two classes
+            kernel, bias = np.hstack([-kernel, kernel]) / 2, np.array([-bias[0], bias[0]]) / 2
+        kernel = (kernel if axes is None else axes.T @ kernel) / deviation[:, np.newaxis]
+        yield penalty, LinearLayer(kernel, bias - mean @ kernel)
+
+
+def fit_probe(top: tf_keras.Model, train: CachedFeatures, validation: CachedFeatures) -> tuple[pd.DataFrame, int]:
+    """Fits a probe for each penalty, and sets the last layer of `top` to the one with the lowest validation log loss.
+
+    Validation is as in evaluation: the mean probabilities of a clip's views.
+
+    Returns:
+      - The history: a row per penalty, with the columns HISTORY, where `epoch` counts the penalties, and `penalty`.
+      - The number of the penalty that was chosen, counted from 1.
+    """
+    hidden = tf_keras.Model(top.inputs, top.layers[-1].input)
+
+    def inputs(cached: CachedFeatures) -> np.ndarray:
+        return hidden.predict(cached.flat().features, batch_size=INFERENCE_BATCH, verbose=0).astype(np.float64)
+
+    classes = top.output_shape[-1]
+    examples, labels = inputs(train), train.labels.reshape(-1)
+    held_out, held_out_labels = inputs(validation), validation.labels[:, 0]
+    rows, layers = [], []
+    started = time.monotonic()
+    fits = fit(examples, labels, classes)
+    for number, (penalty, layer) in enumerate(progress(fits, total=len(PENALTIES), describe="probe", unit="penalty"), start=1):
+        of_train = layer.probabilities(examples)
+        of_held_out = layer.probabilities(held_out).reshape(*validation.labels.shape, -1).mean(1)
+        now = time.monotonic()
+        values = [number, *_loss_and_accuracy(of_train, labels), *_loss_and_accuracy(of_held_out, held_out_labels)]
+        values += [np.nan, now - started, len(labels) / max(now - started, 1e-9)]
+        rows.append(dict(zip(HISTORY, values, strict=True)) | {"penalty": penalty})
+        layers.append(layer)
+        started = now
+    history = pd.DataFrame(rows)
+    chosen = int(history["validation_loss"].argmin())
+    top.layers[-1].set_weights([layers[chosen].kernel, layers[chosen].bias])
+    return history, chosen + 1
+
+
+def _loss_and_accuracy(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    own = probabilities[np.arange(len(labels)), labels]
+    loss = -np.log(np.maximum(own, np.finfo(np.float32).eps)).mean()
+    return float(loss), float((probabilities.argmax(1) == labels).mean())
