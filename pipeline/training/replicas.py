@@ -124,7 +124,7 @@ def open_replicas(settings: Finetune) -> Replicas | None:
     """
     if settings.distribute == "none":
         return None
-    if settings.trainable == "head":
+    if settings.frozen:
         message = f"finetune.distribute = {settings.distribute}, but a head trains in seconds on one device"
         raise UserError(message, advice="set finetune.distribute=none")
     if settings.distribute == "mirrored":

@@ -33,7 +33,7 @@ def cluster_task() -> tuple[str, int, list[str]]:
 
 def is_chief(settings: Finetune) -> bool:
     """Whether this process writes the results: True except for all but one worker of multi_worker. Raises as `cluster_task`."""
-    if settings.distribute != "multi_worker" or settings.trainable == "head":
+    if settings.distribute != "multi_worker" or settings.frozen:
         return True
     kind, index, _ = cluster_task()
     return kind == "chief" or (index == 0 and not json.loads(os.environ["TF_CONFIG"])["cluster"].get("chief"))

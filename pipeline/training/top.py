@@ -58,7 +58,8 @@ def train_top(
         history, best = fit_probe(top, train_split, validation)
         training.on_epoch(history)
     else:
-        history, best = train(top, _top_task(training, train_split.flat(), validation.middle().flat(), num_classes), training)
+        task = _top_task(training, train_split.flat(), validation.middle().flat(), num_classes)
+        history, best = train(top, task, training)
     decision = decide(_top_logits(top, validation), validation.labels[:, 0])
     divide_logits(top, decision.temperature)
     write_classifier(out, description, best, decision, lambda part: save_top(top, embeddings, part, description))

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import tf_keras
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.training.cached_features import CachedFeatures
+from pipeline.training.probe import PENALTIES, fit, fit_probe
+
+
+def examples(clips: int, views: int, classes: int, *, seed: int, size: int = 5, noise: float = 1.0) -> CachedFeatures:
+    """Features around a mean for each class, of very different scales."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(clips) % classes
+    means = np.random.default_rng(0).normal(0, 1, (classes, size))
+    features = (means[labels][:, None] + random.normal(0, noise, (clips, views, size))) * 10.0 ** np.arange(size) + 7
+    return CachedFeatures(features.astype(np.float32), np.repeat(labels[:, None], views, 1).astype(np.int32), None)
+
+
+@pytest.mark.parametrize(("size", "classes"), [(5, 3), (200, 3), (5, 2)])
+def test_each_fit_minimises_the_penalised_loss(size, classes):
+    """Fewer inputs than examples, more, and two classes: the gradient at the solution is zero, to many digits."""
+    data = examples(60, 1, classes, seed=1, size=min(size, 5)).flat()
+    inputs = data.features.astype(np.float64)
+    if size > 5:
+        inputs = inputs @ np.random.default_rng(2).normal(size=(5, size)) + np.random.default_rng(3).normal(size=(60, size))
+    mean, deviation = inputs.mean(0), inputs.std(0)
+    for penalty, layer in fit(inputs, data.labels, classes, (1.0, 0.01)):
+        error = (layer.probabilities(inputs) - np.eye(classes)[data.labels]) / len(inputs)
+        kernel = layer.kernel * deviation[:, None]  # of the standardised inputs
+        if classes == 2:  # one logit, the difference of two
+            kernel, error = 2 * kernel, error
+        gradient = ((inputs - mean) / deviation).T @ error + penalty * kernel
+        assert np.abs(gradient).max() < 1e-5
+        assert np.abs(error.sum(0)).max() < 1e-5
+
+
+def test_two_classes_are_those_of_scikit_learn():
+    data = examples(40, 1, 2, seed=1).flat()
+    standard = (data.features - data.features.mean(0)) / data.features.std(0)
+    expected = LogisticRegression(C=1 / (0.1 * 40), tol=1e-8, max_iter=1000).fit(standard, data.labels).predict_proba(standard)
+    (_, layer), *_ = fit(data.features, data.labels, 2, (0.1,))
+    np.testing.assert_allclose(layer.probabilities(data.features), expected, atol=1e-5)
+
+
+def test_the_penalty_with_the_lowest_validation_loss_is_kept_in_the_top():
+    train, validation = examples(24, 3, 3, seed=1), examples(90, 2, 3, seed=2)
+    top = tf_keras.Sequential(
+        [
+            tf_keras.layers.InputLayer([5]),
+            tf_keras.layers.Dense(30, "tanh", kernel_initializer=tf_keras.initializers.RandomNormal(stddev=0.01, seed=1)),
+            tf_keras.layers.Dropout(0.5),
+            tf_keras.layers.Dense(3),
+        ]
+    )
+    history, best = fit_probe(top, train, validation)
+    assert history["penalty"].tolist() == list(PENALTIES) and history["epoch"].tolist() == list(range(1, len(PENALTIES) + 1))
+    assert 1 < best < len(PENALTIES), "noisy examples: neither the largest nor the smallest penalty"
+    assert best == history["epoch"][history["validation_loss"].idxmin()]
+    logits = top.predict(validation.flat().features, verbose=0)
+    each = np.exp(logits - logits.max(1, keepdims=True))
+    mean = (each / each.sum(1, keepdims=True)).reshape(90, 2, 3).mean(1)
+    labels = validation.labels[:, 0]
+    row = history.iloc[best - 1]
+    assert -np.log(mean[np.arange(90), labels]).mean() == pytest.approx(row["validation_loss"], rel=1e-4)
+    assert (mean.argmax(1) == labels).mean() == pytest.approx(row["validation_accuracy"])
+    assert row["validation_accuracy"] > 0.5
+    again, number = fit_probe(top, train, validation)
+    assert number == best
+    np.testing.assert_allclose(again["validation_loss"], history["validation_loss"], rtol=1e-9)
