@@ -68,7 +68,7 @@ def test_every_data_set_composes_with_every_kind_of_training(data, finetune):
     extra = ["data.folder=/videos"] if data == "folder" else []
     params = parse_params(composed(f"data={data}", f"finetune={finetune}", *extra))
     assert params.data.name == data
-    expected = {"head": "head", "last_blocks": "last_blocks"}.get(finetune, "full")
+    expected = {"probe": "probe", "head": "head", "last_blocks": "last_blocks"}.get(finetune, "full")
     assert params.finetune.trainable == expected
 
 

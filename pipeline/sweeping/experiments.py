@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.artifacts import METRICS, Metrics, RunRecord
+from pipeline.artifacts import METRICS, PREDICTIONS, Metrics, RunRecord
 from pipeline.console import UserError
+from pipeline.evaluation.predictions import Predictions, read_predictions
 from pipeline.git import query_git, run_git
 from pipeline.sweeping.guard import await_guard, guard_command
 from pipeline.sweeping.stage_locks import StageLocks
@@ -64,6 +66,14 @@ def open_files(commit: str):
 def read_run_id(files, path: Path) -> str:
     """The MLflow run that a stage of the experiment noted in `path` (models/run.json or results/run.json)."""
     return RunRecord.from_text(files.read_text(str(path)), path).run_id
+
+
+def read_experiment_predictions(commit: str) -> Predictions:
+    """The predictions of an experiment."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / PREDICTIONS.name
+        open_files(commit).get_file(str(PREDICTIONS), str(copy))
+        return read_predictions(copy)
 
 
 def run_experiment(

@@ -29,6 +29,7 @@ class SweepSettings(Section):
 
     name: Name | None
     objective: Literal[tuple(LARGER_IS_BETTER)]
+    repeats: str | None
 
 
 class Plan(NamedTuple):
@@ -41,6 +42,7 @@ class Plan(NamedTuple):
       swept: the keys that vary, in order.
       trials: their number; None where only the sweeper knows.
       sweeper: its settings, for the record.
+      repeats: the swept key whose values repeat a run instead of competing; None if there is none.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Plan(NamedTuple):
     swept: list[str]
     trials: int | None
     sweeper: dict[str, Any]
+    repeats: str | None = None
 
 
 class Sweep(Section):
@@ -123,7 +126,10 @@ def read_plan(config: DictConfig) -> Plan:
     if "n_trials" not in sweeper and all(latest[key].is_discrete_sweep() for key in swept):
         trials = math.prod(sum(1 for _ in latest[key].sweep_iterator()) for key in swept)
     name = settings.name or "-".join(key.split(".")[-1].split("/")[-1] for key in swept)[:NAME_LENGTH].strip("-") or "single"
-    return Plan(name, settings.objective, overrides, swept, trials, sweeper)
+    if settings.repeats is not None and settings.repeats not in swept:
+        advice = f"swept: {', '.join(swept) or 'nothing'}; give it several values, or set sweep.repeats=null"
+        raise UserError(f"sweep.repeats = {settings.repeats}: that key is not swept", advice=advice)
+    return Plan(name, settings.objective, overrides, swept, trials, sweeper, settings.repeats)
 
 
 def _parse_settings(config: DictConfig) -> SweepSettings:

@@ -10,9 +10,11 @@ from pipeline.files import atomic_folder
 from pipeline.reporting.page import page_templates
 from pipeline.reporting.style import png
 from pipeline.sweeping.costs import Cost, measure_trials
+from pipeline.sweeping.experiments import read_experiment_predictions
 from pipeline.sweeping.figure import pareto_figure
 from pipeline.sweeping.plan import LARGER_IS_BETTER
 from pipeline.sweeping.records import Trial
+from pipeline.sweeping.repeats import format_repeats, summarise_repeats
 from pipeline.sweeping.start import OpenSweep
 from pipeline.sweeping.table import compare, format_table
 
@@ -37,11 +39,12 @@ def finish(sweep: OpenSweep) -> Path:
         sweeps.open_run(trial.run_id).log_metrics(costs[trial.name].metrics())
     table = compare(trials, plan.swept, costs, plan.objective)
     best = next((trial for trial in finished if trial.name == table["trial"].iloc[0]), None)
-    champion = sweeps.set_champion(best.model_run_id) if best else None
+    repeats = _summarise(sweep, finished)
+    champion = sweeps.set_champion(best.model_run_id) if best and repeats is None else None
     shown = format_table(table, plan.swept, plan.objective)
-    folder = write_results(sweep, table, shown, best, champion)
-    _log_results(sweep, trials, best, costs, champion)
-    _print_results(sweep, shown, best, champion)
+    folder = write_results(sweep, table, shown, best, champion, repeats)
+    _log_results(sweep, trials, best, costs, champion, repeats)
+    _print_results(sweep, shown, best, champion, repeats)
     print(folder / "index.html")
     sweeps.end_sweep(sweep.run_id, "FINISHED" if finished else "FAILED")
     if best is None:
@@ -51,7 +54,24 @@ def finish(sweep: OpenSweep) -> Path:
     return folder
 
 
-def write_results(sweep: OpenSweep, table: pd.DataFrame, shown: pd.DataFrame, best: Trial | None, champion: str | None) -> Path:
+def _summarise(sweep: OpenSweep, finished: list[Trial]) -> pd.DataFrame | None:
+    """The summary of repeats; None in a sweep whose trials compete."""
+    plan, params = sweep.plan, sweep.params
+    if plan.repeats is None or not finished:
+        return None
+    return summarise_repeats(
+        finished, plan.repeats, plan.swept, plan.objective, read_experiment_predictions, params.evaluate, params.seed
+    )
+
+
+def write_results(
+    sweep: OpenSweep,
+    table: pd.DataFrame,
+    shown: pd.DataFrame,
+    best: Trial | None,
+    champion: str | None,
+    repeats: pd.DataFrame | None = None,
+) -> Path:
     """Writes the folder of results; the page is self-contained, and everything from the data is escaped in it."""
     picture = png(pareto_figure(table, sweep.plan.swept, sweep.params.evaluate.confidence))
     page = page_templates(Path(__file__).parent).get_template("page.html.j2")
@@ -64,15 +84,29 @@ def write_results(sweep: OpenSweep, table: pd.DataFrame, shown: pd.DataFrame, be
         "confidence": sweep.params.evaluate.confidence,
         "picture": base64.b64encode(picture).decode(),
         "words": WORDS,
+        "repeats": None if repeats is None else _shown_repeats(sweep, repeats),
     }
     with atomic_folder(RESULTS / sweep.plan.name) as part:
         table.to_csv(part / "table.csv", index=False)
+        if repeats is not None:
+            repeats.to_csv(part / "repeats.csv", index=False)
         (part / "pareto.png").write_bytes(picture)
         (part / "index.html").write_text(page.render(**content), encoding="utf-8")
     return RESULTS / sweep.plan.name
 
 
-def _log_results(sweep: OpenSweep, trials: list[Trial], best: Trial | None, costs: dict[str, Cost], champion: str | None) -> None:
+def _shown_repeats(sweep: OpenSweep, repeats: pd.DataFrame) -> pd.DataFrame:
+    return format_repeats(repeats, sweep.plan.repeats, sweep.plan.objective, sweep.params.evaluate.confidence)
+
+
+def _log_results(
+    sweep: OpenSweep,
+    trials: list[Trial],
+    best: Trial | None,
+    costs: dict[str, Cost],
+    champion: str | None,
+    repeats: pd.DataFrame | None,
+) -> None:
     """Puts the outcome on the sweep's run: counts and the best's scores as metrics, its name as tags, the folder as artifacts."""
     from pipeline.tracking import sweeps
 
@@ -87,7 +121,10 @@ def _log_results(sweep: OpenSweep, trials: list[Trial], best: Trial | None, cost
         so_far.append(trial.objective)
         if trial.jobs[0] not in logged:
             run.log_metrics({"objective": trial.objective, "objective_best_so_far": best_of(so_far)}, step=trial.jobs[0])
-    if best is not None:
+    if repeats is not None:
+        first = repeats.iloc[0].drop([name for name in sweep.plan.swept if name in repeats])
+        run.log_metrics({"repeats": {name: float(value) for name, value in first.items() if not pd.isna(value)}})
+    elif best is not None:
         scores = {"objective": best.objective, **best.metrics.model_dump()}
         run.log_metrics({"best": scores} | costs[best.name].metrics())
         tags = {"best.trial": best.name, "best.run_id": best.run_id, "best.commit": best.commit, "best.model": champion or "none"}
@@ -99,11 +136,16 @@ def _log_results(sweep: OpenSweep, trials: list[Trial], best: Trial | None, cost
     run.log_artifacts(RESULTS / sweep.plan.name, "sweep")
 
 
-def _print_results(sweep: OpenSweep, shown: pd.DataFrame, best: Trial | None, champion: str | None) -> None:
+def _print_results(
+    sweep: OpenSweep, shown: pd.DataFrame, best: Trial | None, champion: str | None, repeats: pd.DataFrame | None
+) -> None:
     left_out = {"trial", "parameters (M)", "training step (ms)", "peak memory (MiB)", ""}
     say(shown[[name for name in shown if name not in left_out]].to_string(index=False, max_colwidth=60))
     say("* not used to choose")
-    if best is not None:
+    if repeats is not None:
+        say(_shown_repeats(sweep, repeats).to_string(index=False))
+        say(f"{sweep.plan.repeats} repeats the run, so no trial is the champion")
+    elif best is not None:
         say(f"best by validation {sweep.plan.objective}: {best.name} ({best.objective:.4f}), MLflow run {best.run_id}")
         say(f"to have its model, results and parameters here: dvc exp apply {best.name}")
         none = "no model version is registered for it (tracking.register_model is off, or it was trained on another MLflow)"

@@ -40,6 +40,14 @@ def test_a_value_on_the_command_line_replaces_those_of_a_ready_sweep():
     assert (plan.name, plan.trials, plan.swept) == ("mine", 2, ["model"])
 
 
+def test_folds_and_seeds_repeat_and_may_be_crossed_with_what_competes():
+    plan = plan_of("sweep=folds", "model=a0,a1")
+    assert (plan.name, plan.trials, plan.swept, plan.repeats) == ("folds", 6, ["data.split.fold", "model"], "data.split.fold")
+    plan = plan_of("sweep=seeds", "seed=1,2,3")
+    assert (plan.trials, plan.repeats) == (3, "seed")
+    assert plan_of("model=a0,a1").repeats is None
+
+
 def test_optuna_is_seeded_minimises_and_proposes_as_many_as_run_at_once():
     plan = plan_of("sweep=head", "hydra.sweeper.n_trials=7", "finetune.dropout=0.1")
     assert (plan.name, plan.trials, plan.objective) == ("head", 7, "log_loss")
@@ -57,6 +65,8 @@ def test_optuna_is_seeded_minimises_and_proposes_as_many_as_run_at_once():
         (["sweep.name=a/b"], r"sweep\.name = 'a/b'"),
         (["sweep=head", "hydra.sweeper.direction=maximize"], "must be minimize"),
         (["sweep=head", "hydra/launcher=joblib"], "must be a number of jobs"),
+        (["sweep=folds", "data.split.fold=2"], r"sweep\.repeats = data\.split\.fold: that key is not swept"),
+        (["model=a0,a1", "sweep.repeats=seed"], r"sweep\.repeats = seed: that key is not swept; .*swept: model"),
     ],
 )
 def test_bad_settings_are_named(overrides, message):
