@@ -128,7 +128,7 @@ def hold_out(embeddings: Path = EMBEDDINGS, classifier: Path = CLASSIFIER) -> He
     description = ClassifierDescription.of(classifier)
     decision = description.decision
     if not is_cached(embeddings):
-        return HeldOutClasses(reason="the backbone was trained, so that there are no cached features: see finetune=head")
+        return HeldOutClasses(reason="the backbone was trained, so that there are no cached features: see finetune=probe")
     if decision is None:
         return HeldOutClasses(reason="the classifier is of an earlier version, without a threshold")
 

@@ -63,7 +63,7 @@ def check_time(params: Params, planned: Planned, has_gpu: bool) -> CheckResult:
         f"factor of 3, from {gflop:,.{0 if gflop >= 10 else 1}f} GFLOP and a matrix product at {rate / 1e9:,.0f} GFLOP/s"
     )
     if seconds > LONG:
-        return warning("time", line, "choose a smaller model, fewer clips or epochs, finetune=head, or a GPU")
+        return warning("time", line, "choose a smaller model, fewer clips or epochs, finetune=probe, or a GPU")
     return ok("time", line)
 
 
