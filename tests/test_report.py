@@ -5,6 +5,7 @@ import re
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from pipeline.console import UserError
 from pipeline.files import read_json, write_json
 from pipeline.reporting import parts
+from pipeline.settings import Finetune
 from pipeline.tracking.environment import environment
 from stages import report
 from tests.reporting.results import some_params, write_results
@@ -265,3 +267,17 @@ def test_note_of_an_export_is_on_the_page(tmp_path):
     write_json(results / "export.json", [row])
     page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
     assert "saved_model 3.14 MB 87.5% – 98.77% – – –" in page.text and note in page.text
+
+
+@pytest.mark.parametrize("trainable", get_args(Finetune.model_fields["trainable"].annotation))
+def test_every_kind_of_training_has_a_page(tmp_path, trainable):
+    data, results = write_results(tmp_path, ["a", "b"], skill=2)
+    params = some_params()
+    params = params.model_copy(update={"finetune": params.finetune.model_copy(update={"trainable": trainable})})
+    if trainable == "probe":
+        history = pd.read_csv(results / "history.csv")
+        history = history.assign(penalty=[10.0**-number for number in range(len(history))], learning_rate=float("nan"))
+        history.to_csv(results / "history.csv", index=False)
+    page = _Page(report.run(params, data=data, results=results).read_text(encoding="utf-8"))
+    assert ("Kept: penalty" in page.text) == (trainable == "probe")
+    assert ("Kept: epoch" in page.text) == (trainable != "probe")

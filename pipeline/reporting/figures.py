@@ -104,10 +104,12 @@ def _draw_confusion(matrix: np.ndarray, classes: Sequence[str], *, normalised: b
     return fig
 
 
-@figure("training", alt="Loss, accuracy and learning rate over the epochs; the dotted line marks the epoch that was kept")
+@figure(
+    "training", alt="Loss and accuracy over the epochs, or over the penalties of a probe; the dotted line marks what was kept"
+)
 def learning_curves(report: ReportInputs) -> Figure:
     history, best = report.history, report.best_epoch
-    probe = "penalty" in history
+    probe = report.is_probe
     fig = Figure((9 if probe else 13, 4.1), layout="constrained")
     panels = fig.subplots(1, 2) if probe else fig.subplots(1, 3, width_ratios=(1, 1, 0.8))
     epochs = history["penalty" if probe else "epoch"].to_numpy()

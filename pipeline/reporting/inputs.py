@@ -86,6 +86,11 @@ class ReportInputs:
     def answers(self) -> Answers:
         return find_answers(self.test.probabilities, self.background)
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether the history is of the penalties of a probe, not of epochs."""
+        return "penalty" in self.history
+
     @cached_property
     def confusion_matrix(self) -> np.ndarray:
         return scoring.confusion_matrix(self.test.labels, self.test.predicted, len(self.classes))

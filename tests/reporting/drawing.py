@@ -16,7 +16,7 @@ def draw_confusion(matrix: np.ndarray, classes: list[str], *, normalised: bool) 
 
 
 def draw_learning_curves(history: pd.DataFrame, best: int) -> Figure:
-    return figures.learning_curves(SimpleNamespace(history=history, best_epoch=best))
+    return figures.learning_curves(SimpleNamespace(history=history, best_epoch=best, is_probe="penalty" in history))
 
 
 def draw_pairs(matrix: np.ndarray, classes: list[str], n: int = 9) -> Figure:

@@ -156,3 +156,12 @@ def test_reliability_shows_accuracy_and_clips_of_each_bin():
     assert [bar.get_height() for bar in lower.patches] == bins["clips"].tolist()
     assert upper.lines[1].get_xdata().tolist() == pytest.approx([0.7, 0.8, 0.9])
     assert upper.lines[1].get_ydata().tolist() == pytest.approx([1, 0, 1])
+
+
+def test_the_curves_of_a_probe_are_over_its_penalties():
+    history = _history(4, learning_rate=np.nan).assign(penalty=[1.0, 0.1, 0.01, 0.001])
+    figure = draw_learning_curves(history, 3)
+    loss, accuracy = figure.axes
+    assert loss.lines[0].get_xdata().tolist() == [1.0, 0.1, 0.01, 0.001] and loss.get_xlabel() == "weight of the penalty"
+    assert loss.lines[-1].get_label() == "kept: penalty 0.01" and accuracy.lines[-1].get_xdata() == [0.01, 0.01]
+    assert loss.get_xlim()[0] > loss.get_xlim()[1], "from the strongest penalty to the weakest"
