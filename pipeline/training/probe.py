@@ -3,8 +3,8 @@
 It is convex: no learning rate, no epochs, no seed. Inputs are standardised, which is then folded into the last layer, so that the
 result is a classifier like any other. The weight of the L2 penalty is chosen on validation, from PENALTIES.
 
-Alain & Bengio 2016, "Understanding intermediate layers using linear classifier probes". Kornblith et al. 2019, "Do Better ImageNet
-Models Transfer Better?", choose the penalty on validation likewise.
+Alain & Bengio 2016, "Understanding intermediate layers using linear classifier probes". Kornblith et al. 2019, "Do Better
+ImageNet Models Transfer Better?", choose the penalty on validation likewise.
 """
 
 import time

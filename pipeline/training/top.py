@@ -50,7 +50,7 @@ def _top_task(training: Training, train_split: CachedFeatures, held_out: CachedF
 def train_top(
     training: Training, description: ClassifierDescription, embeddings: Path, out: Path, decide: Decide
 ) -> pd.DataFrame:
-    """Trains or fits a top on the cached features in `embeddings`, and writes the calibrated classifier to `out`. Returns the history."""
+    """Trains or fits a top on the cached features, and writes the calibrated classifier to `out`. Returns the history."""
     num_classes = len(EmbedSummary.of(embeddings).classes)
     train_split, validation = read_features(embeddings, "train"), read_features(embeddings, "validation")
     top = build_top(training.model, training.finetune, embeddings, num_classes, training.seed)
