@@ -65,6 +65,12 @@ def run(data: Data, seed: int, speed: Speed, clips: Path = CLIPS, manifest: Path
         table = plan.manifest(hashes, same)
         Path(manifest).unlink(missing_ok=True)  # new clips must never be next to an old manifest
     write_manifest(table, manifest)
+    across = [] if data.split.duplicates == "ignore" else duplicated_across(table)
+    if across:
+        say(
+            f"warning: clips that show the same are in test and in training or validation: {_pairs(across)}; "
+            "data.split.scheme=grouped with data.split.duplicates=group keeps them on one side"
+        )
     new = sum(clip.size for clip in distinct_files(plan.clips) if not fetched.isdisjoint(clip.files))
     return Downloaded(table, new, plan.bytes - new, plan.notes, retries)
 
@@ -126,13 +132,16 @@ def summary(downloaded: Downloaded) -> str:
     retries = f", {downloaded.retries} requests repeated" if downloaded.retries else ""
     lines.append(f"fetched {_megabytes(downloaded.fetched)}, already there {_megabytes(downloaded.reused)}{retries}")
     lines.append(f"groups both in test and in training or validation: {_some(leaking_groups(manifest))}")
-    pairs = [f"{train} = {test}" for train, test in duplicated_across(manifest)]
-    lines.append(f"clips that show the same in test and in training or validation: {_some(pairs)}")
+    lines.append(f"clips that show the same in test and in training or validation: {_pairs(duplicated_across(manifest))}")
     return "\n".join(lines)
 
 
 def _megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
+
+
+def _pairs(pairs: list[tuple[str, str]]) -> str:
+    return _some([f"{train} = {test}" for train, test in pairs])
 
 
 def _some(names: list[str]) -> str:

@@ -62,6 +62,7 @@ def test_near_duplicates_are_on_one_side_of_a_grouped_split(made, tmp_path, caps
     said = capsys.readouterr().err
     assert said.count("near-duplicates share a group, so that none is on two sides of the split: 3 sets") == 1
     assert "warning: near-duplicates are in several classes: 1 set (run/8.avi = walk/0.avi = walk/8.avi); keep each" in said
+    assert "warning: clips that show the same" not in said
     assert said.count("layout ") == 1, "what was said of the first plan is not said again"
     assert read_manifest(Path("data/manifest.csv")).equals(done.manifest)
 
@@ -97,6 +98,7 @@ def test_otherwise_they_are_reported(made, capsys, scheme, duplicates):
         for a in same - set(done.manifest.loc[done.manifest["split"] == "test", "clip"])
         for b in same & set(done.manifest.loc[done.manifest["split"] == "test", "clip"])
     )
+    assert f"warning: clips that show the same are in test and in training or validation: {len(pairs)} ({pairs[0][0]} = " in said
     assert len(pairs) > 0 and f"in test and in training or validation: {len(pairs)} (" in summary(done)
 
 
