@@ -3,8 +3,9 @@
   python -m commands.evaluate_events events.csv true.csv
   python -m commands.evaluate_events events.csv true.csv --duration 3600 --json
 
-PREDICTED is what `python -m commands.predict --events` wrote. TRUE is a CSV or JSON with the columns path (or source), label (or
-class), start and end in seconds. Every source that one of them names is evaluated. See docs/events.md for the definitions.
+PREDICTED is what `python -m commands.predict --events` wrote. TRUE is a CSV or JSON of the same columns, or a listing of segments
+(path, label, start and end, in seconds or hh:mm:ss). Every source that one of them names is evaluated. See docs/events.md for the
+definitions.
 """
 
 import argparse
@@ -15,27 +16,41 @@ from pathlib import Path
 from pipeline.arguments import positive
 from pipeline.console import UserError, run_command, say
 from pipeline.events.evaluation import IOUS, Evaluation, evaluate_events
-from pipeline.events.event import Event, clock_time, read_events
+from pipeline.events.event import Event, clock_time
+from pipeline.events.reading import read_events
 from pipeline.video.decode import probe
+
+_SAME_PATH = "write the same path in both files"
 
 
 def match_sources(found: Sequence[Event], annotated: Sequence[Event]) -> list[Event]:
-    """`found` with the sources named as in `annotated`: a path that is written differently is recognised by the file's name.
+    """`found` with the sources named as in `annotated`: a path that is written differently is recognised by the end of it.
 
-    Raises UserError if a file name stands for several annotated sources.
+    Two paths may name the same file if one is the end of the other, or, where there is none such, if the name of the file is the
+    same. Raises UserError unless that is one file for one file.
     """
-    known = {event.source for event in annotated}
-    by_name: dict[str, set[str]] = {}
-    for source in known:
-        by_name.setdefault(Path(source).name, set()).add(source)
-    renamed = []
-    for event in found:
-        candidates = {event.source} if event.source in known else by_name.get(Path(event.source).name, {event.source})
+    theirs = {event.source for event in annotated}
+    ours = {event.source for event in found} - theirs
+    free = sorted(theirs - {event.source for event in found})
+    names = {source: source for source in theirs}
+    for source in sorted(ours):
+        same_name = [other for other in free if Path(other).name == Path(source).name]
+        same_end = [other for other in same_name if _is_end(other, source) or _is_end(source, other)]
+        candidates = same_end or same_name
         if len(candidates) > 1:
-            message = f"{event.source}: may be any of {', '.join(sorted(candidates))}"
-            raise UserError(message, advice="write the same path in both files")
-        renamed.append(event._replace(source=min(candidates)))
-    return renamed
+            raise UserError(f"{source}: may be any of {', '.join(candidates)}", advice=_SAME_PATH)
+        names[source] = candidates[0] if candidates else source
+    for source in free:
+        several = sorted(other for other in ours if names[other] == source)
+        if len(several) > 1:
+            raise UserError(f"{source}: may be any of {', '.join(several)}", advice=_SAME_PATH)
+    return [event._replace(source=names[event.source]) for event in found]
+
+
+def _is_end(end: str, path: str) -> bool:
+    """Whether the last folders and the name of `path` are `end`."""
+    parts = Path(end).parts
+    return Path(path).parts[-len(parts) :] == parts
 
 
 def measure_sources(sources: Sequence[str], folders: Sequence[Path], duration: float | None) -> dict[str, float]:
@@ -115,9 +130,15 @@ def main() -> None:
         metavar="SECONDS",
         help="of each source (default: of the video files, also looked for in the folders of the two files)",
     )
+    parser.add_argument("--background", metavar="CLASS", help="a class of TRUE that is no event (data.background.label)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     annotated = read_events(options.true)
+    if options.background is not None:
+        kept = [event for event in annotated if event.class_name != options.background]
+        if len(kept) == len(annotated):
+            raise UserError(f"--background {options.background}: {options.true} names no such class", advice="check its name")
+        annotated = kept
     found = match_sources(read_events(options.predicted), annotated)
     sources = sorted({event.source for event in (*found, *annotated)})
     if not sources:

@@ -12,7 +12,8 @@ from commands import evaluate_events, predict
 from commands.predict import EventRun
 from pipeline.console import UserError
 from pipeline.events.defaults import Options
-from pipeline.events.event import read_events
+from pipeline.events.event import Event
+from pipeline.events.reading import read_events
 from pipeline.events.run import EventSearch
 from tests.inference.small import whole_clips, write_video
 
@@ -192,6 +193,49 @@ def test_an_ambiguous_file_name_is_an_error(tables, tmp_path, monkeypatch, capsy
     (tmp_path / "true.csv").write_text("path,label,start,end\na/v.avi,A,0,5\nb/v.avi,A,0,5\n")
     with pytest.raises(UserError, match=r"may be any of a/v\.avi, b/v\.avi"):
         evaluate(monkeypatch, capsys, "--duration", "10")
+
+
+def match(found, annotated):
+    events = [[Event(source, 0, 1, "A") for source in sources] for sources in (found, annotated)]
+    return [event.source for event in evaluate_events.match_sources(*events)]
+
+
+@pytest.mark.parametrize(
+    ("found", "annotated", "expected"),
+    [
+        (["/d/a/v.mp4", "/d/b/v.mp4"], ["b/v.mp4", "a/v.mp4"], ["a/v.mp4", "b/v.mp4"]),
+        (["v.mp4"], ["/d/v.mp4"], ["/d/v.mp4"]),
+        (["x/v.mp4", "x/v.mp4"], ["y/v.mp4"], ["y/v.mp4"] * 2),
+        (["x/v.mp4", "y/v.mp4"], ["x/v.mp4"], ["x/v.mp4", "y/v.mp4"]),  # the second is a video without annotated events
+        (["xv.mp4"], ["v.mp4"], ["xv.mp4"]),
+    ],
+)
+def test_sources_match_one_to_one(found, annotated, expected):
+    assert match(found, annotated) == expected
+
+
+def test_two_sources_found_for_an_annotated_one_are_an_error():
+    with pytest.raises(UserError, match=r"v\.mp4: may be any of x/v\.mp4, y/v\.mp4"):
+        match(["x/v.mp4", "y/v.mp4"], ["v.mp4"])
+
+
+def test_the_background_class_is_no_event(tables, tmp_path, monkeypatch, capsys):
+    (tmp_path / "true.csv").write_text("path,label,start,end\nv.avi,A,0,5\nv.avi,none,5,10\n")
+    result = json.loads(evaluate(monkeypatch, capsys, "--duration", "10", "--json", "--background", "none"))
+    assert list(result["classes"]) == ["A"] and result["annotated"] == 1 and result["frame_accuracy"] == pytest.approx(0.8)
+    with pytest.raises(UserError, match=r"--background B: true\.csv names no such class"):
+        evaluate(monkeypatch, capsys, "--duration", "10", "--background", "B")
+
+
+@pytest.mark.parametrize(("found", "annotated"), [(0, 2), (2, 0)])
+def test_one_file_may_have_no_events(tables, tmp_path, monkeypatch, capsys, found, annotated):
+    for name, columns, count in (("found", "source,start,end,class", found), ("true", "path,start,end,label", annotated)):
+        rows = [f"v.avi,{k},{k + 1},A" for k in range(count)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([columns, *rows]))
+    result = json.loads(evaluate(monkeypatch, capsys, "--duration", "10", "--json"))
+    expected = {"0.3": 0.0, "0.5": 0.0, "0.7": 0.0} if annotated else None
+    assert result["mean_average_precision"] == expected and result["recall"] == (0.0 if annotated else None)
+    assert (result["false_alarms"], result["frame_accuracy"]) == (found, pytest.approx(0.8))
 
 
 def test_a_source_without_annotated_events_counts_as_false_alarms_and_is_named(tables, tmp_path, monkeypatch, capsys):

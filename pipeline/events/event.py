@@ -1,6 +1,6 @@
-"""An event, and its files: CSV and JSON.
+"""An event, and how it is written: CSV, JSON and lines for people. `pipeline.events.reading` reads the files.
 
-Invariants: times are seconds from the first frame; reading a file gives the events that were written, to the digits written.
+Times are seconds from the first frame.
 """
 
 import csv
@@ -9,8 +9,6 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-from pipeline.console import UserError
 
 COLUMNS = ("source", "start", "end", "class", "confidence")
 SUFFIXES = (".csv", ".json")
@@ -69,63 +67,6 @@ def clock_time(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes}:{rest / 10:04.1f}"
     return f"{minutes // 60}:{minutes % 60:02d}:{rest / 10:04.1f}"
-
-
-def read_events(path: Path) -> list[Event]:
-    """Reads events that were found, or annotated ones: a CSV with a header, or the JSON array that `as_json` writes.
-
-    Columns: source or path; class or label; start; end; confidence may be absent. Others are ignored. Raises UserError.
-    """
-    rows = _read_json_rows(path) if path.suffix.lower() == ".json" else _read_csv_rows(path)
-    return [_event(row, f"{path}, {where}") for where, row in rows]
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found", advice="give a file of events") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})", advice="give a file of events") from None
-
-
-def _read_csv_rows(path: Path) -> list[tuple[str, dict]]:
-    reader = csv.DictReader(_read_text(path).splitlines(), strict=True)
-    try:
-        rows = [(f"line {reader.line_num}", row) for row in reader]
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: {error}", advice=_EXPECTED) from None
-    if reader.fieldnames is None:
-        raise UserError(f"{path}: is empty", advice=_EXPECTED)
-    return rows
-
-
-def _read_json_rows(path: Path) -> list[tuple[str, dict]]:
-    try:
-        content = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON ({error})", advice=_EXPECTED) from None
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-        raise UserError(f"{path}: not an array of objects", advice=_EXPECTED)
-    return [(f"event {number}", row) for number, row in enumerate(content, 1)]
-
-
-_EXPECTED = f"a file of events has the columns {','.join(COLUMNS)}; path and label may stand for source and class"
-
-
-def _event(row: dict, where: str) -> Event:
-    source = row.get("source", row.get("path"))
-    class_name = row.get("class", row.get("label"))
-    if not source or not class_name:
-        raise UserError(f"{where}: has no {'class' if source else 'source'}", advice=_EXPECTED)
-    try:
-        start, end, confidence = float(row["start"]), float(row["end"]), float(row.get("confidence", 1))
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{where}: start, end and confidence should be numbers", advice=_EXPECTED) from None
-    if not 0 <= start < end < float("inf") or not 0 <= confidence <= 1:
-        message = f"{where}: from {start:g} until {end:g} s with a confidence of {confidence:g}"
-        raise UserError(message, advice="an event ends after it starts, and its confidence lies between 0 and 1")
-    return Event(str(source), start, end, str(class_name), confidence)
 
 
 def file_text(path: Path, events: Sequence[Event]) -> str:

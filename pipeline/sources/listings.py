@@ -8,7 +8,7 @@ import csv
 import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from pipeline.sources.layouts import split_named
 from pipeline.sources.naming import is_video
 from pipeline.sources.paths import missing_advice
 
-__all__ = ["Listing", "Row", "read_listing"]
+__all__ = ["SEPARATORS", "Listing", "Row", "column_roles", "read_listing"]
 
 # Names of columns in data sets and tools; of several in one file, the first here is used.
 _ALIASES = {
@@ -33,7 +33,7 @@ _ALIASES = {
 }
 _OTHER_UNITS = re.compile(r"(start|begin|end|stop)_(frames?|ms|msecs?)|(frames?|ms|msecs?)_(start|begin|end|stop)")
 _YOUTUBE = {"path": "youtube_id ytid", "start": "time_start start", "end": "time_end end"}
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _QUOTES = 'a value with quotes or separators needs quotes around it, and its own doubled: "5"" pipe.mp4"'
 _COLUMNS = "path,label[,start,end,group,split]"
 
@@ -81,7 +81,7 @@ def read_listing(name: str, is_here: Callable[[str], bool]) -> Listing:
     first = next((number for number in range(skip, len(lines)) if lines[number].strip()), None)
     if first is None:
         raise UserError(f"{where}: not a CSV file: it is empty", advice="list the videos with columns path and label")
-    for separator in _SEPARATORS:
+    for separator in SEPARATORS:
         names = [_normal(value) for value in _values(lines[first], separator, where, first + 1)]
         columns = _columns(names)
         if {"path", "class"} <= columns.keys():
@@ -138,6 +138,11 @@ def _values(line: str, separator: str, where: str, number: int) -> list[str]:
         raise UserError(f"{where}, row {number}: {error}: {line.strip()[:100]}", advice=_QUOTES) from None
 
 
+def column_roles(header: Sequence[str]) -> dict[str, int]:
+    """The index of each role (path, class, group, split, start, end) among the names of columns as they are written."""
+    return _columns([_normal(name) for name in header])
+
+
 def _columns(names: list[str]) -> dict[str, int]:
     """The index of each role (path, class, group, split, start, end) among the normalised names."""
     roles = dict(_ALIASES)
@@ -148,7 +153,7 @@ def _columns(names: list[str]) -> dict[str, int]:
 
 
 def _no_columns(where: str, line: str) -> UserError:
-    columns = _columns([_normal(name) for name in _values(line, max(_SEPARATORS, key=line.count), where, 1)])
+    columns = column_roles(_values(line, max(SEPARATORS, key=line.count), where, 1))
     missing = " and ".join(word for role, word in (("path", "path"), ("class", "label")) if role not in columns)
     message = f"{where}: no column {missing} in the first line, which is: {line.strip()[:100]}"
     return UserError(message, advice=f"name the columns in it, such as {_COLUMNS}; or list paths below data.folder")
@@ -188,7 +193,7 @@ def _with_header(name: str, lines: list[str], first: int, separator: str, names:
         used += f": {segments} segments{whole}"
     kinetics = "Kinetics' columns: " if trimmed else ""
     rest = f"; columns not used: {', '.join(unused)}" if unused else ""
-    return Listing(name, rows, f"{len(rows)} rows by {_SEPARATORS[separator]}, {kinetics}{used}{rest}")
+    return Listing(name, rows, f"{len(rows)} rows by {SEPARATORS[separator]}, {kinetics}{used}{rest}")
 
 
 def _records(lines: list[str], first: int, separator: str, where: str, width: int, expected: str) -> list[tuple[int, list[str]]]:
@@ -210,7 +215,7 @@ def _records(lines: list[str], first: int, separator: str, where: str, width: in
             values.pop()
         if len(values) > width:
             message = f"{where}, row {line}: {len(values)} values ({' | '.join(values)}), but {expected}"
-            advice = f'a value that holds {_SEPARATORS[separator]} needs quotes around it: "a{separator} b.mp4"'
+            advice = f'a value that holds {SEPARATORS[separator]} needs quotes around it: "a{separator} b.mp4"'
             raise UserError(message, advice=advice)
         if len(values) < min(2, width):
             raise UserError(f"{where}, row {line}: only one value ({values[0]}), but {expected}", advice="complete the row")
@@ -227,7 +232,7 @@ def _seconds(value: dict[str, str], where: str, line: int) -> tuple[int, int]:
 
 def _headless_separator(line: str, is_here: Callable[[str], bool]) -> str | None:
     """The separator of a line that is not a header: its first value is a video."""
-    for separator in (*_SEPARATORS, " "):
+    for separator in (*SEPARATORS, " "):
         values = _headless_values(line, separator, is_here)
         if is_here(values[0]) or (is_video(values[0]) and len(values) > 1):
             return separator
@@ -262,5 +267,5 @@ def _without_header(name: str, lines: list[str], first: int, is_here: Callable[[
         raise UserError(message, advice="complete the row")
     rows = [Row(line, values[0], values[1] if width > 1 else None, split="".join(values[2:])) for line, values in records]
     used = {1: "path (the folder is the class)", 2: "path and label", 3: "path, label and split"}[width]
-    by = "spaces" if separator == " " else _SEPARATORS[separator]
+    by = "spaces" if separator == " " else SEPARATORS[separator]
     return Listing(name, rows, f"{len(rows)} rows by {by}, no line of column names, read as {used}")

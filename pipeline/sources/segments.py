@@ -20,7 +20,7 @@ from pipeline.sources.threads import in_threads
 from pipeline.video.container import BrokenVideo, VideoFile
 from pipeline.video.segment import Segment
 
-__all__ = ["Listed", "Recordings", "background_clips", "bad_rows", "check_segments", "parse_segment"]
+__all__ = ["Listed", "Recordings", "background_clips", "bad_rows", "check_segments", "parse_seconds", "parse_segment"]
 
 SHORTEST = 1 / 30  # seconds: a frame of most videos. Shorter segments are mistakes, and shorter overlaps are rounding.
 SLACK = 0.1  # seconds by which a segment may end after its recording without a note: headers and tools round
@@ -58,7 +58,7 @@ def parse_segment(start: str, end: str) -> Segment | None:
     """
     if not start and not end:
         return None
-    segment = Segment(_seconds("start", start) if start else 0.0, _seconds("end", end) if end else None)
+    segment = Segment(parse_seconds("start", start) if start else 0.0, parse_seconds("end", end) if end else None)
     if segment.end is not None and segment.end <= segment.start:
         raise ValueError(f"the end {end} is not after the start {start or 0}")
     if segment.end is not None and segment.end - segment.start < SHORTEST - 1e-9:
@@ -66,7 +66,8 @@ def parse_segment(start: str, end: str) -> Segment | None:
     return segment
 
 
-def _seconds(name: str, text: str) -> float:
+def parse_seconds(name: str, text: str) -> float:
+    """The seconds of a time as `parse_segment` reads it. name: start or end, for the message of the ValueError."""
     value = text.replace(",", ".")
     clock = _CLOCK.fullmatch(value.removeprefix("-"))
     try:

@@ -6,7 +6,8 @@ import pytest
 from pipeline.artifacts import Decision
 from pipeline.console import UserError
 from pipeline.events.defaults import GAP, HIGH, LOW, SHORTEST, SMOOTH, Options, choose_settings
-from pipeline.events.event import Event, read_events
+from pipeline.events.event import Event
+from pipeline.events.reading import read_events
 from pipeline.events.run import EventSearch, open_live_file
 from pipeline.inference.sources import Video
 from pipeline.video.container import BrokenVideo
