@@ -30,7 +30,7 @@ from pipeline.events.defaults import Options
 from pipeline.events.event import SUFFIXES, Event, as_csv, as_json_line, as_text, file_text
 from pipeline.events.run import EventSearch, open_live_file
 from pipeline.events.timeline import Timeline
-from pipeline.files import atomic_file, write_text
+from pipeline.files import atomic_file, check_can_write, write_text
 from pipeline.inference.formats import CLASSIFIER, DEFAULT_PRETRAINED, open_model
 from pipeline.inference.formatting import (
     FORMATS,
@@ -398,7 +398,8 @@ def _check_event_options(parser: argparse.ArgumentParser, options: argparse.Name
         if not finds_events and getattr(options, name) is not None:
             parser.error(f"--{name} is about events: give --events or --timeline, too")
     for name in ("stream", "restart", "animate", "threshold", "no_unknown", "views"):
-        if finds_events and getattr(options, name):
+        given = getattr(options, name)
+        if finds_events and given is not None and given is not False:
             parser.error(f"--{name.replace('_', '-')} does not go with --events and --timeline")
 
 
@@ -423,6 +424,9 @@ def main() -> None:
         parser.error("--model names a classifier, --pretrained and --weights published weights: give one or the other")
     _check_event_options(parser, options)
     finds_events = options.events is not None or options.timeline is not None
+    for path in (options.animate, options.timeline, None if options.events == STDOUT else options.events):
+        if path is not None:
+            check_can_write(path)
     stream = not finds_events and (options.stream or any(is_live(name) for name in options.sources))
     if stream or options.animate is not None:
         one_thread()

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def check_can_write(path: Path) -> None:
+    """Makes the folder of `path`. Raises UserError if no file can be written there: call it before long work."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder", advice="give the path of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})", advice="give another path") from None
 
 
 def write_text(path: Path, text: str) -> None:

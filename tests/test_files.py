@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from pipeline.files import atomic_file, atomic_folder
+from pipeline.console import UserError
+from pipeline.files import atomic_file, atomic_folder, check_can_write
 
 KILLED = """
 import os, sys
@@ -73,3 +74,14 @@ def test_a_name_of_the_largest_length_can_be_written(tmp_path, name):
     with atomic_file(tmp_path / name) as part:
         part.write_text("x")
     assert (tmp_path / name).read_text() == "x"
+
+
+def test_a_path_is_checked_before_long_work(tmp_path):
+    check_can_write(tmp_path / "new/file.csv")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").touch()
+    check_can_write(tmp_path / "file")  # is replaced
+    with pytest.raises(UserError, match=r"file/e\.csv: cannot be written \((Not a directory|File exists)\)"):
+        check_can_write(tmp_path / "file/e.csv")
+    with pytest.raises(UserError, match=r"new: is a folder"):
+        check_can_write(tmp_path / "new")

@@ -115,6 +115,8 @@ def test_a_timeline_shows_a_single_source(video, tmp_path):
         (["v.avi", "--timeline", "e.pdf"], "'e.pdf' should end with .html, .png"),
         (["v.avi", "--events", "-", "--stream"], "--stream does not go with --events and --timeline"),
         (["v.avi", "--events", "-", "--threshold", "0.5"], "--threshold does not go with --events"),
+        (["v.avi", "--events", "-", "--threshold", "0"], "--threshold does not go with --events"),
+        (["v.avi", "--events", "-", "--no-unknown"], "--no-unknown does not go with --events"),
         (["v.avi", "--events", "-", "--high", "2"], "'2' is not a number from 0 to 1"),
     ],
 )
@@ -124,6 +126,17 @@ def test_invalid_arguments_are_rejected_before_a_model_is_opened(monkeypatch, ca
     with pytest.raises(SystemExit) as caught:
         predict.main()
     assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "name"), [("--events", "e.csv"), ("--timeline", "e.html"), ("--animate", "e.png")])
+def test_a_path_that_cannot_be_written_is_an_error_before_a_model_is_opened(tmp_path, monkeypatch, option, name):
+    monkeypatch.setattr(predict, "open_model", lambda *given, **more: pytest.fail("a model was opened"))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / name).mkdir(parents=True)
+    for folder, reason in (("file", "cannot be written"), ("folder", "is a folder")):
+        monkeypatch.setattr(sys, "argv", ["predict", "v.avi", option, f"{folder}/{name}"])
+        with pytest.raises(UserError, match=f"{folder}/{name}: {reason}".replace(".", r"\.")):
+            predict.main()
 
 
 class Camera:

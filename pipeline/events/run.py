@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import NamedTuple, TextIO
 
 from pipeline.console import UserError, progress, say, uninterrupted
 from pipeline.events.defaults import Options, choose_settings
-from pipeline.events.detection import DetectionSettings, EventFinder
+from pipeline.events.detection import DetectionSettings, EventFinder, Score
 from pipeline.events.event import COLUMNS, Event, as_csv, clock_time
 from pipeline.events.scores import Windows, WindowScorer
 from pipeline.events.store import ScoreStore, open_store, scores_key
@@ -62,10 +62,11 @@ class EventSearch:
     def find(self, source: Source, *, timeline: bool = False) -> Found:
         """The events of a source that ends. Raises UserError if it cannot be read."""
         rate = source.rate if isinstance(source, Images) else None
-        key = scores_key(_files(source), [source.name, rate, self.seconds], self.predictor, self.windows)
+        files = _files(source)
+        key = None if files is None else scores_key(files, [source.name, rate, self.seconds], self.predictor, self.windows)
         with open_store(key, len(self.predictor.classes)) as store:
             if store.end is None:
-                self._score(source, store)
+                self._score(source, store, kept=key is not None)
             else:
                 say(f"{source.name}: using the scores of an earlier run in {_relative(store.folder)}")
             finder = self._finder(source.name)
@@ -79,8 +80,8 @@ class EventSearch:
         step = 1 / self.predictor.fps
         return EventFinder(name, self.predictor.classes, self.settings, step=step, start=start, background=background)
 
-    def _score(self, source: Source, store: ScoreStore) -> None:
-        """Computes the scores that the store lacks."""
+    def _score(self, source: Source, store: ScoreStore, *, kept: bool) -> None:
+        """Computes the scores that the store lacks. kept: whether the store is used by later runs."""
         known = store.count
         start = time.monotonic()
         scorer = WindowScorer(self.predictor, self.windows, skip=known)
@@ -100,10 +101,11 @@ class EventSearch:
         store.finish(scorer.end)
         spent = time.monotonic() - start
         scored = max(scorer.end - resumed, 0.0)
-        say(
-            f"{source.name}: {clock_time(scorer.end)} of video; {clock_time(scored)} scored in {clock_time(spent)}, "
-            f"{scored / spent:.3g}x real time; scores kept in {_relative(store.folder)}, so that other thresholds need no network"
-        )
+        speed = f"{clock_time(scored)} scored in {clock_time(spent)}, {scored / spent:.3g}x real time"
+        line = f"{clock_time(scorer.end)} of video; {speed}"
+        if kept:
+            line += f"; scores kept in {_relative(store.folder)}, so that other thresholds need no network"
+        say(f"{source.name}: {line}")
 
     def follow(self, source: Source, emit: Callable[[Event], None]) -> None:
         """Gives `emit` each event of a live source as soon as it has ended.
@@ -118,9 +120,7 @@ class EventSearch:
                 if now - scorer.end > longest_gap:
                     self._end(scorer, finder, emit)
                     scorer, finder = WindowScorer(self.predictor, self.windows), self._finder(source.name, now)
-                for score in scorer.push(frame):
-                    for event in finder.push(score):
-                        emit(event)
+                self._emit(scorer.push(frame), finder, emit)
         except KeyboardInterrupt:
             say(f"{source.name}: ended by an interrupt after {clock_time(scorer.end)}")
         except UserError:
@@ -129,12 +129,17 @@ class EventSearch:
         self._end(scorer, finder, emit)
 
     @staticmethod
-    def _end(scorer: WindowScorer, finder: EventFinder, emit: Callable[[Event], None]) -> None:
-        for score in scorer.close():
-            for event in finder.push(score):
+    def _emit(scores: Iterable[Score], finder: EventFinder, emit: Callable[[Event], None]) -> None:
+        with uninterrupted():  # an interrupt in here would lose events that the finder has handed over
+            for score in scores:
+                for event in finder.push(score):
+                    emit(event)
+
+    def _end(self, scorer: WindowScorer, finder: EventFinder, emit: Callable[[Event], None]) -> None:
+        with uninterrupted():  # a second Ctrl-C would lose the event that is open
+            self._emit(scorer.close(), finder, emit)
+            for event in finder.close(scorer.end):
                 emit(event)
-        for event in finder.close(scorer.end):
-            emit(event)
 
 
 def _relative(folder: Path) -> Path:
@@ -172,8 +177,7 @@ class LiveFile:
         os.fsync(self._file.fileno())
 
     def add(self, event: Event) -> None:
-        with uninterrupted():
-            self._write(as_csv([event], header=False))
+        self._write(as_csv([event], header=False))
 
 
 @contextmanager

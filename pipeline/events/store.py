@@ -8,12 +8,12 @@ time of change, first and last megabyte), the network (its outputs for a fixed i
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ from pipeline.events.scores import Windows
 from pipeline.files import content_key, repository_root, scratch, write_json
 from pipeline.inference.models import Predictor
 from pipeline.inference.sources import Frame
-from pipeline.video.decode import MICROSECONDS, encode_jpeg, frame_size, library_versions, resize_frame
+from pipeline.video.decode import MICROSECONDS, BrokenVideo, encode_jpeg, frame_size, library_versions, resize_frame
 
 KIND = "events"  # .cache/events
 KEPT_BYTES = 1 << 30  # of all sources; the folders unused for the longest time are removed
@@ -37,11 +37,14 @@ _HEADER = struct.Struct("<qI")  # of a thumbnail: microseconds, bytes of the JPE
 
 
 def _file_identity(path: Path) -> list:
-    status = path.stat()
-    with open(path, "rb") as file:
-        edges = hashlib.sha256(file.read(_EDGE))
-        file.seek(max(status.st_size - _EDGE, 0))
-        edges.update(file.read(_EDGE))
+    try:
+        status = path.stat()
+        with open(path, "rb") as file:
+            edges = hashlib.sha256(file.read(_EDGE))
+            file.seek(max(status.st_size - _EDGE, 0))
+            edges.update(file.read(_EDGE))
+    except OSError as error:
+        raise BrokenVideo(path, f"cannot be read ({error.strerror})") from None
     return [str(path.resolve()), status.st_size, status.st_mtime_ns, edges.hexdigest()]
 
 
@@ -53,20 +56,24 @@ def _network_identity(predictor: Predictor, windows: Windows) -> str:
     return hashlib.sha256(predictor.clip_probabilities(noise).tobytes()).hexdigest()
 
 
-def scores_key(paths: list[Path] | None, options: list, predictor: Predictor, windows: Windows) -> str:
-    """The name of the folder of a source. paths: its files; None: unknown, so no key is used twice.
-
-    options: what else decides its frames.
-    """
-    files = [secrets.token_hex()] if paths is None else [_file_identity(path) for path in paths]
+def scores_key(paths: list[Path], options: list, predictor: Predictor, windows: Windows) -> str:
+    """The name of the folder of a source. paths: its files. options: what else decides its frames."""
+    files = [_file_identity(path) for path in paths]
     settings = [predictor.fps, predictor.size, predictor.classes, predictor.sampling, predictor.views, windows]
     network = _network_identity(predictor, windows)
     return content_key(_VERSION, files, options, library_versions(), settings, network)
 
 
 @contextmanager
-def open_store(key: str, classes: int) -> Iterator["ScoreStore"]:
-    """The store of a source, locked by one process at a time; afterwards, old stores of others are removed."""
+def open_store(key: str | None, classes: int) -> Iterator["ScoreStore"]:
+    """The store of a source, locked by one process at a time; afterwards, old stores of others are removed.
+
+    key: None for a source that cannot be recognised later, whose store is removed afterwards.
+    """
+    if key is None:
+        with TemporaryDirectory(prefix="predict-") as temporary, ScoreStore(Path(temporary), classes) as store:
+            yield store
+        return
     folder = scratch(KIND, key)
     with FileLock(f"{folder}.lock"):
         folder.mkdir(exist_ok=True)
@@ -78,21 +85,31 @@ def open_store(key: str, classes: int) -> Iterator["ScoreStore"]:
 
 def _remove_oldest(current: Path) -> None:
     folders = sorted((folder for folder in (repository_root() / ".cache" / KIND).iterdir() if folder.is_dir()), key=_used)
-    sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in folders}
+    sizes = {folder: _size(folder) for folder in folders}
     for folder in folders:
         if sum(sizes.values()) <= KEPT_BYTES:
             return
         try:
             with FileLock(f"{folder}.lock", timeout=0):
                 if folder != current:
-                    shutil.rmtree(folder)
+                    shutil.rmtree(folder, ignore_errors=True)
                     del sizes[folder]
         except Timeout:  # another process is using it
             continue
 
 
 def _used(folder: Path) -> float:
-    return folder.stat().st_mtime
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # another process has removed it just now
+        return 0.0
+
+
+def _size(folder: Path) -> int:
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir())
+    except FileNotFoundError:  # as above
+        return 0
 
 
 class ScoreStore:

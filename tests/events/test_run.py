@@ -1,5 +1,8 @@
 """Events of sources from frames to events: resuming, later thresholds, live sources."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -189,6 +192,46 @@ def test_an_interrupt_while_an_event_is_written_ends_regularly():
 
     EventSearch.of(whole_clips(None), PLAIN).follow(Camera(LEVELS), emit)
     assert [event.class_name for event in told] == ["Dark", "Bright"]  # the second was open
+
+
+def test_an_interrupt_loses_none_of_several_events_that_end_at_once():
+    class Finder:
+        def push(self, score):
+            return ["a", "b"]
+
+        def close(self, end):
+            return ["c", "d"]
+
+    class Scorer:
+        end = 1.0
+
+        def close(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            return ["score"]
+
+    told = []
+
+    def emit(event):
+        if not told:
+            os.kill(os.getpid(), signal.SIGINT)
+        told.append(event)
+
+    with pytest.raises(KeyboardInterrupt):
+        EventSearch._emit(["score"], Finder(), emit)
+    assert told == ["a", "b"]
+    with pytest.raises(KeyboardInterrupt):
+        EventSearch.of(whole_clips(None), PLAIN)._end(Scorer(), Finder(), emit)
+    assert told == ["a", "b", "a", "b", "c", "d"]
+
+
+def test_a_file_at_an_address_is_not_kept(tmp_path, video, capsys):
+    class Remote:
+        name, live = "https://host/v.avi", False
+        frames = staticmethod(video.frames)
+
+    found = EventSearch.of(whole_clips(None), PLAIN).find(Remote(), timeline=True)
+    assert len(found.events) == 3 and len(found.timeline.jpegs) == 10
+    assert not (tmp_path / ".cache").exists() and "kept in" not in capsys.readouterr().err
 
 
 def test_a_live_source_is_followed_in_bounded_memory():

@@ -5,6 +5,7 @@ from pipeline.events import store as store_module
 from pipeline.events.detection import Score
 from pipeline.events.scores import Windows
 from pipeline.events.store import ScoreStore, open_store, scores_key
+from pipeline.video.container import BrokenVideo
 from tests.inference.small import streaming, whole_clips, write_video
 
 
@@ -70,12 +71,40 @@ def test_the_key_states_what_decides_the_scores(tmp_path):
         scores_key([path], [2.0], whole_clips(None), windows),
         scores_key([path], [None], whole_clips(None), Windows(4, 2)),
         scores_key([path], [None], other, windows),
-        scores_key(None, [None], whole_clips(None), windows),
-        scores_key(None, [None], whole_clips(None), windows),
     }
     write_video(path, [21] * 8)
-    assert len(keys | {scores_key([path], [None], whole_clips(None), windows)}) == 7
+    assert len(keys | {scores_key([path], [None], whole_clips(None), windows)}) == 5
     assert scores_key([path], [None], streaming(), windows) == scores_key([path], [None], streaming(), windows)
+
+
+def test_a_file_that_cannot_be_opened_is_an_error(tmp_path):
+    with pytest.raises(BrokenVideo, match=r"cannot be read \(Is a directory\)"):
+        scores_key([tmp_path], [None], whole_clips(None), Windows(4, 1))
+
+
+def test_a_store_without_a_key_is_removed(tmp_path):
+    with open_store(None, 2) as store:
+        store.add(score(1))
+        assert store.folder.is_dir() and not store.folder.is_relative_to(tmp_path / ".cache")
+    assert not store.folder.exists() and not (tmp_path / ".cache").exists()
+
+
+def test_a_store_that_another_process_removes_meanwhile_is_no_error(tmp_path, monkeypatch):
+    folder = tmp_path / ".cache/events"
+    (folder / "b").mkdir(parents=True)
+    used = store_module._used
+
+    def vanish(path):
+        when = used(path)
+        if path.name == "b":
+            path.rmdir()
+            assert used(path) == 0
+        return when
+
+    monkeypatch.setattr(store_module, "_used", vanish)
+    with open_store("a", 2) as store:
+        store.add(score(1))
+    assert (folder / "a/scores.bin").exists()
 
 
 def test_stores_that_were_not_used_for_long_are_removed(tmp_path, monkeypatch):
