@@ -4,6 +4,7 @@ Writes a page, a JSON file and a listing for `data.listing`. Changes nothing els
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +18,7 @@ from pipeline.inspection.suspicions import View
 from pipeline.params import load_params
 from pipeline.settings import Data
 from pipeline.sources.kinds import open_source
+from pipeline.sources.naming import is_video
 
 OUT = Path("inspection")
 WRITTEN = {"index.html", "inspection.json", "listing.csv"}
@@ -28,6 +30,8 @@ def chosen_source(data: Data, place: str | None, listing: str | None) -> Data:
     if place is not None:
         place = place if "://" in place else str(Path(place).expanduser())
         is_archive = Path(place).is_file() or "://" in place
+        if is_archive and is_video(place):
+            raise UserError(f"{place}: is a video", advice="give the folder that holds it, or a zip of videos")
         changes |= {"folder": None if is_archive else place, "archive": place if is_archive else None, "listing": None}
         changes |= {"class_names": None, "watch": place}
     if listing is not None:
@@ -42,16 +46,19 @@ def chosen_source(data: Data, place: str | None, listing: str | None) -> Data:
 
 
 def check_out(out: Path) -> None:
-    """Raises UserError for a folder that holds anything else, because it is replaced as a whole."""
+    """Raises UserError for a folder that cannot be written, or that holds anything else, because it is replaced as a whole."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file", advice="name a folder")
+    parent = next(path for path in out.resolve().parents if path.exists())
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"--out {out}: nothing may be written into {parent}", advice="name another folder")
     others = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN) if out.is_dir() else []
     if others:
         raise UserError(f"--out {out}: holds other files ({others[0]}), and it would be replaced", advice="name a new folder")
 
 
 def write(result: Inspected, out: Path) -> None:
-    with atomic_folder(out) as part:
+    with atomic_folder(out.resolve()) as part:  # of a link, the folder that it leads to is replaced
         result.content.write(part / "inspection.json")
         write_text(part / "listing.csv", result.listing)
         write_text(part / "index.html", render(result.content, result.thumbnails))

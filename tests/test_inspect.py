@@ -194,6 +194,61 @@ def test_segments_of_a_listing_are_kept(tmp_path, monkeypatch, capsys):
     )
 
 
+def test_segments_of_one_recording_keep_their_groups_and_splits(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "recordings"
+    for number in range(4):
+        write(folder / f"{number}.mp4", number, frames=48)
+    shutil.copy(folder / "3.mp4", folder / "4.mp4")
+    given = {
+        (f"{n}.mp4", start): (label, f"p{person}{n}", split)
+        for n in range(5)
+        for person, (start, label, split) in enumerate(
+            [(0.0, "a", "train"), (1.0, "b", "train"), (2.0, "a", "test"), (3.0, "b", "test")]
+        )
+    }
+    lines = [f"{path},{label},{start},{start + 0.9},{group},{split}" for (path, start), (label, group, split) in given.items()]
+    (folder / "list.csv").write_text("\n".join(["path,label,start,end,group,split", *lines]))
+    run(monkeypatch, capsys, folder, "--listing", str(folder / "list.csv"))
+    with open("inspection/listing.csv", encoding="utf-8", newline="") as file:
+        written = {(row["path"], float(row["start"])): (row["label"], row["group"], row["split"]) for row in csv.DictReader(file)}
+    copies = {key for key in given if key[0] in ("3.mp4", "4.mp4")}
+    assert {key: written[key] for key in given if key not in copies} == {key: given[key] for key in given if key not in copies}
+    assert {written[key][1] for key in copies} == {"p03"}, "all groups of two files that show the same are merged"
+    content = found()
+    assert [(one.label, one.groups, one.splits) for one in content.classes] == [
+        ("a", 7, {"train": 5, "test": 5}),
+        ("b", 7, {"train": 5, "test": 5}),
+    ]
+    assert content.videos[0].labels == {"a": 2, "b": 2}
+    assert {finding.kind for finding in content.findings} == {"duplicates"}
+
+
+def test_a_listed_file_that_cannot_be_used_is_in_the_listing(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "videos"
+    for number in range(4):
+        write(folder / f"{number}.mp4", number)
+    (folder / "empty.mp4").touch()
+    listed = [f"{name}.mp4,{label}" for name, label in (("0", "a"), ("1", "b"), ("2", "a"), ("empty", "b"))]
+    (folder / "list.csv").write_text("\n".join(["path,label", *listed]))
+    run(monkeypatch, capsys, folder, "--listing", str(folder / "list.csv"))
+    notes = [finding.message for finding in found().findings if finding.kind == "source_note"]
+    assert notes == ["1 video in the folder is not in the listing (3.mp4)"]
+
+
+def test_names_that_csv_html_and_json_quote(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "odd"
+    names = ["<b>bold<-b>", "com,ma", " space", "semi;colon", 'qu"ote', "it's", "=1+1", "#1", "🎬é", "sep=;"]
+    for seed, (label, name) in enumerate((label, name) for label in ("d,e", "<i>") for name in names):
+        write(folder / label / f"{name}.mp4", seed)
+    run(monkeypatch, capsys, folder)
+    plan = planned(folder, "inspection/listing.csv")
+    assert sorted((clip.source, clip.category) for clip in plan.clips) == sorted(
+        (f"{label}/{name}.mp4", label) for label in ("d,e", "<i>") for name in names
+    )
+    page = Path("inspection/index.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;bold" in page and "<b>bold" not in page and "<i>" not in page
+
+
 def test_an_archive_is_inspected_like_the_folder(videos, tmp_path, monkeypatch, capsys):
     archive = tmp_path / "videos.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -244,3 +299,21 @@ def test_a_second_inspection_replaces_the_first(videos, monkeypatch, capsys):
     shutil.rmtree(videos / "run")
     run(monkeypatch, capsys, videos)
     assert len(found().videos) == 8
+
+
+def test_a_link_as_output_stays_a_link(videos, tmp_path, monkeypatch, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    Path("link").symlink_to(tmp_path / "elsewhere")
+    run(monkeypatch, capsys, videos, "--out", "link")
+    assert Path("link").is_symlink() and (tmp_path / "elsewhere" / "index.html").is_file()
+
+
+def test_an_output_that_cannot_be_written_is_found_first(videos, monkeypatch, capsys):
+    monkeypatch.setattr(command.os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match="nothing may be written"):
+        run(monkeypatch, capsys, videos, "--out", "a/b")
+
+
+def test_a_video_is_not_a_source(videos, monkeypatch, capsys):
+    with pytest.raises(UserError, match="is a video"):
+        run(monkeypatch, capsys, next(videos.rglob("*.mp4")))

@@ -30,12 +30,12 @@ from pipeline.sources.left_out import (
 )
 from pipeline.sources.naming import is_image, is_video, safe_parts, ucf_group, ucf_name
 from pipeline.sources.paths import existing_folder
-from pipeline.sources.source import Clip, Source
+from pipeline.sources.source import Clip, Found, Source
 
-__all__ = ["Listed", "list_any"]
+__all__ = ["UNSAFE", "Listed", "list_any"]
 
 _PROBLEMS = (EMPTY, NOT_WHAT_IT_SAYS, UNREADABLE, BROKEN_LINK, OUTSIDE, GONE)
-_UNSAFE = Reason("file whose name cannot be used", "files whose names cannot be used")
+UNSAFE = Reason("file whose name cannot be used", "files whose names cannot be used")
 _INDEX_TIMEOUT = 30.0  # seconds; of a local archive, whose index is read at once
 
 
@@ -83,17 +83,18 @@ def list_any(source: Source, data: Data) -> Listed:
         splits = all(clip.split is not None for clip in clips)
         return Listed(clips, layout, _unused(left_out), error, splits and bool(labels))
     _refuse_none(source, found.clips, found.left_out)
-    notes = found.notes if data.listing is None else [*found.notes, *_not_listed(data.folder, found.clips)]
+    notes = found.notes if data.listing is None else [*found.notes, *_not_listed(data.folder, found)]
     return Listed(
         found.clips, found.layout, _unused(found.left_out), None, bool(found.splits), found.empty, notes, found.warnings
     )
 
 
-def _not_listed(folder: str, clips: Sequence[Clip]) -> list[str]:
-    """A note of the videos, by suffix, that the listing leaves out."""
-    known = {clip.source for clip in clips}
+def _not_listed(folder: str, found: Found) -> list[str]:
+    """A note of the videos, by suffix, that the listing does not name."""
+    known = {clip.source for clip in found.clips}.union(*found.left_out.names.values())
     others = [file.path for file in walk(existing_folder(folder), LeftOut())[0] if is_video(file.path) and file.path not in known]
-    return [f"{len(others)} videos in the folder are not in the listing ({few(sorted(others))})"] if others else []
+    what = "video in the folder is" if len(others) == 1 else "videos in the folder are"
+    return [f"{len(others)} {what} not in the listing ({few(sorted(others))})"] if others else []
 
 
 def _refuse_none(source: Source, clips: Sequence[Clip], left_out: LeftOut) -> None:
@@ -104,7 +105,7 @@ def _refuse_none(source: Source, clips: Sequence[Clip], left_out: LeftOut) -> No
 
 def _unused(left_out: LeftOut) -> list[Unused]:
     rows = [
-        Unused(path=name, reason=reason.one, problem=reason in _PROBLEMS or reason is _UNSAFE)
+        Unused(path=name, reason=reason.one, problem=reason in _PROBLEMS or reason is UNSAFE)
         for reason, names in left_out.names.items()
         for name in names
     ]
@@ -148,7 +149,7 @@ def _named_safely(files: Sequence[File], left_out: LeftOut) -> list[File]:
         try:
             safe_parts(file.path, "")
         except UserError:
-            left_out.add(_UNSAFE, file.path)
+            left_out.add(UNSAFE, file.path)
         else:
             kept.append(file)
     return kept

@@ -36,7 +36,9 @@ class Video(_Content):
     """A video, or a folder of images.
 
     Attributes:
-      path: posix, relative to the folder. label: its class; empty if none is known.
+      path: posix, relative to the folder. label: its class; empty if none is known. Of a recording with segments of several
+        classes, some of their names, as text.
+      labels: number of clips by class, of such a recording. group: as text too, if its segments have several.
       bytes: of the file, or of all images.
       seconds: duration; decoded where the video was looked at as a whole, else the header's. None if it is unknown.
       header_seconds: duration according to the header. looked_at: seconds that were decoded.
@@ -53,6 +55,7 @@ class Video(_Content):
     split: str | None
     bytes: int
     clips: int = 1
+    labels: dict[str, int] = {}
     seconds: float | None = None
     header_seconds: float | None = None
     looked_at: float | None = None
@@ -65,6 +68,10 @@ class Video(_Content):
     broken: str | None = None
     suspicions: list[Suspicion] = []
 
+    @property
+    def clips_by_label(self) -> dict[str, int]:
+        return self.labels or {self.label: self.clips}
+
 
 class Unused(_Content):
     """A file that is not used as a video. problem: False for what lies next to videos on purpose, such as text files."""
@@ -75,7 +82,12 @@ class Unused(_Content):
 
 
 class ClassSummary(_Content):
-    """A class, without videos that cannot be decoded. Durations in seconds; share: of all clips; groups: of the listing."""
+    """A class, without videos that cannot be decoded.
+
+    Attributes:
+      seconds, median_seconds: durations. share: of all clips. groups: number of groups in the listing.
+      splits: number of clips by the split that the source states, if it does.
+    """
 
     label: str
     clips: int
@@ -84,6 +96,7 @@ class ClassSummary(_Content):
     share: float
     groups: int
     bytes: int
+    splits: dict[str, int] = {}
 
 
 class GroupCandidate(_Content):
@@ -118,7 +131,7 @@ class DuplicatePair(_Content):
 
 
 class Duplicates(_Content):
-    """Videos that show the same. across_classes: they have several labels."""
+    """Videos that show the same. across_classes: they have several labels, segments of recordings aside."""
 
     paths: list[str]
     across_classes: bool

@@ -3,12 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from pipeline.inspection.clips import Listed
+from pipeline.inspection.clips import UNSAFE, Listed
 from pipeline.inspection.content import ClassSummary, Duplicates, Finding, GroupBy, NameHint, Video
 from pipeline.inspection.groups import MIN_GROUPS
 from pipeline.inspection.listing import is_listable
 from pipeline.inspection.suspicions import KINDS
-from pipeline.sources.left_out import few
+from pipeline.sources.left_out import OUTSIDE, UNREADABLE, few
 
 __all__ = ["make_findings"]
 
@@ -16,7 +16,7 @@ IMBALANCE = 5  # times
 # How much more often than by always naming the largest class a property of the files names the right one, as a share of the
 # clips that this gets wrong.
 REVEALING = 0.5
-REVEALING_CLIPS = 3  # of one value of the property, so that values that are different everywhere do not count
+REVEALING_VIDEOS = 3  # of one value of the property, so that values that are different everywhere do not count
 
 
 def make_findings(
@@ -35,7 +35,7 @@ def make_findings(
         *_unlistable(videos),
         *_unused(listed),
         *_duplicates(duplicates),
-        *_classes(listed, videos, classes),
+        *_classes(listed, classes),
         *_revealing(videos),
         *_groups(classes, can_group, grouped_by),
         *_suspicious(videos),
@@ -93,6 +93,13 @@ def _unlistable(videos: Sequence[Video]) -> Iterator[Finding]:
         yield Finding(kind="unlistable", status="problem", message=message, advice="rename them", paths=paths)
 
 
+_ADVICE = {
+    OUTSIDE.one: "move them into class folders",
+    UNREADABLE.one: "change their permissions, or remove them",
+    UNSAFE.one: "rename them",
+}
+
+
 def _unused(listed: Listed) -> Iterator[Finding]:
     by_reason = defaultdict(list)
     for one in listed.unused:
@@ -100,7 +107,7 @@ def _unused(listed: Listed) -> Iterator[Finding]:
             by_reason[one.reason].append(one.path)
     for reason, paths in by_reason.items():
         message = f"not used: {len(paths)} x {reason} ({few(paths)})" if len(paths) > 1 else f"not used: {reason} ({paths[0]})"
-        advice = "move them into class folders" if "outside" in reason else "copy them again, or remove them"
+        advice = _ADVICE.get(reason, "copy them again, or remove them")
         yield Finding(kind="unused", status="problem", message=message, advice=advice, paths=paths)
 
 
@@ -122,14 +129,14 @@ def _duplicates(sets: Sequence[Duplicates]) -> Iterator[Finding]:
         yield Finding(
             kind="duplicates",
             status="warning",
-            message=f"{_count(len(within), 'set')} of near-duplicates within a class, {_count(more, 'clip')} too many "
+            message=f"{_count(len(within), 'set')} of near-duplicates within a class, {_count(more, 'video')} too many "
             f"({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())})",
             advice="nothing has to be done: in the listing each set shares a group, so that no copy is tested",
             paths=[path for one in within for path in one.paths],
         )
 
 
-def _classes(listed: Listed, videos: Sequence[Video], classes: Sequence[ClassSummary]) -> Iterator[Finding]:
+def _classes(listed: Listed, classes: Sequence[ClassSummary]) -> Iterator[Finding]:
     named = [one for one in classes if one.label]
     bare = [one for one in named if one.groups < MIN_GROUPS]
     if bare and not listed.splits:
@@ -141,12 +148,9 @@ def _classes(listed: Listed, videos: Sequence[Video], classes: Sequence[ClassSum
             advice="add videos of other scenes, name finer groups in the listing, or leave the class out (data.classes)",
         )
     if listed.splits:
-        parts = {
-            one.label: {video.split for video in videos if video.label == one.label and video.broken is None} for one in named
-        }
-        lacking = [label for label, own in parts.items() if "train" not in own or not own & {"test", "validation"}]
+        lacking = [one.label for one in named if "train" not in one.splits or not one.splits.keys() & {"test", "validation"}]
         if lacking:
-            message = f"{_count(len(lacking), 'class lacks', 'classes lack')} videos in train or in test: {few(lacking, 5)}"
+            message = f"{_count(len(lacking), 'class lacks', 'classes lack')} clips in train or in test: {few(lacking, 5)}"
             yield Finding(
                 kind="split_lacks", status="problem", message=message, advice="move some, or set data.split.scheme=grouped"
             )
@@ -167,32 +171,39 @@ def _classes(listed: Listed, videos: Sequence[Video], classes: Sequence[ClassSum
 def _revealing(videos: Sequence[Video]) -> Iterator[Finding]:
     """Properties of the files that give the class away: a model can learn them instead of the action."""
     usable = [video for video in videos if video.broken is None and video.label]
-    labels = Counter(video.label for video in usable)
+    labels = _clips_by_label(usable)
     if len(labels) < 2:
         return
-    baseline = max(labels.values()) / len(usable)
+    baseline = max(labels.values()) / labels.total()
     properties: dict[str, Callable[[Video], object]] = {
         "resolution": lambda video: f"{video.width}x{video.height}",
         "frame rate": lambda video: video.fps and f"{video.fps:.4g} fps",
         "colour": lambda video: "grey" if any(one.kind == "grey" for one in video.suspicions) else "coloured",
     }
     for name, value_of in properties.items():
-        values = defaultdict(Counter)
+        having = defaultdict(list)
         for video in usable:
-            values[value_of(video)][video.label] += 1
-        common = {value: counts for value, counts in values.items() if counts.total() >= REVEALING_CLIPS}
+            having[value_of(video)].append(video)
+        common = {value: _clips_by_label(some) for value, some in having.items() if len(some) >= REVEALING_VIDEOS}
         if len(common) < 2:
             continue
-        right = sum(max(counts.values()) for counts in common.values()) / len(usable)
+        right = sum(max(counts.values()) for counts in common.values()) / labels.total()
         if right - baseline > REVEALING * (1 - baseline):
             telling = sorted(common.items(), key=lambda item: -max(item[1].values()))
             shown = few((f"{value}: {_mostly(counts)}" for value, counts in telling), 3)
             yield Finding(
                 kind="revealing_property",
                 status="warning",
-                message=f"the {name} alone gives the class of {right:.0%} of the videos (largest class: {baseline:.0%}): {shown}",
+                message=f"the {name} alone gives the class of {right:.0%} of the clips (largest class: {baseline:.0%}): {shown}",
                 advice="a model may learn that instead of the action: record classes alike, and test on videos from elsewhere",
             )
+
+
+def _clips_by_label(videos: Sequence[Video]) -> Counter:
+    counts: Counter[str] = Counter()
+    for video in videos:
+        counts.update(video.clips_by_label)
+    return counts
 
 
 def _mostly(counts: Counter) -> str:

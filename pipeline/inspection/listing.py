@@ -2,12 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.video.segment import Segment
 
-__all__ = ["Row", "is_listable", "listing_text", "merged"]
+__all__ = ["Row", "is_listable", "listing_text"]
 
 
 class Row(NamedTuple):
@@ -23,22 +23,6 @@ class Row(NamedTuple):
 def is_listable(path: str) -> bool:
     """Whether a listing can name the path: spaces at the ends of a value are no part of it."""
     return path == path.strip()
-
-
-def merged(groups: dict[str, str], sets: Iterable[Sequence[str]]) -> dict[str, str]:
-    """The groups by path, with those of paths in one set merged, transitively; a merged group takes the first of its names."""
-    first = {name: name for name in groups.values()}
-
-    def root(name: str) -> str:
-        while first[name] != name:
-            name = first[name]
-        return name
-
-    for members in sets:
-        roots = sorted({root(groups[path]) for path in members})
-        for other in roots[1:]:
-            first[other] = roots[0]
-    return {path: root(name) for path, name in groups.items()}
 
 
 def listing_text(rows: Sequence[Row]) -> str:

@@ -1,5 +1,6 @@
 """What to do after an inspection: commands that can be pasted into a shell."""
 
+import itertools
 import re
 import shlex
 from collections.abc import Sequence
@@ -21,14 +22,21 @@ def override(key: str, value: str) -> str:
     return f'-S "{text}"'
 
 
+def _free(folder: Path) -> Path:
+    """Where the listing is copied to: a name that is not taken, because a listing that is there may have been edited."""
+    names = itertools.chain(["listing.csv"], (f"listing{number}.csv" for number in itertools.count(2)))
+    return next(path for name in names if not (path := folder / name).exists())
+
+
 def next_steps(data: Data, out: Path, recognised: bool, unlabelled: int) -> Sequence[str]:
     """The lines. out: where listing.csv lies. unlabelled: number of its rows without a label."""
     listing = out / "listing.csv"
-    fill = f"fill in the column label of {listing} ({unlabelled} rows are empty), then:" if unlabelled else ""
+    rows = f"{unlabelled} row{'s are' if unlabelled > 1 else ' is'} empty"
+    fill = f"fill in the column label of {listing} ({rows}), then:" if unlabelled else ""
     if data.archive is not None:
         archive = str(Path(data.archive).expanduser().resolve())
         folder = Path(archive).with_suffix("")
-        copied = folder / "listing.csv"
+        copied = _free(folder)
         steps = [f"dvc exp run -S data=archive {override('data.archive', archive)}   # all of the archive"] if recognised else []
         unpack = f"python -m zipfile -e {shlex.quote(archive)} {shlex.quote(str(folder))}"
         steps += [
@@ -38,7 +46,7 @@ def next_steps(data: Data, out: Path, recognised: bool, unlabelled: int) -> Sequ
         ]
     else:
         folder = Path(data.folder).expanduser().resolve()
-        copied, steps, unpack = folder / "listing.csv", [], ""
+        copied, steps, unpack = _free(folder), [], ""
         if fill:
             steps.append(fill)
     steps += [unpack] if unpack else []

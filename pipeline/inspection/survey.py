@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Literal, NamedTuple
@@ -25,12 +25,13 @@ from pipeline.inspection.content import (
 from pipeline.inspection.examine import Look, look_at_all
 from pipeline.inspection.findings import make_findings
 from pipeline.inspection.groups import READINGS, candidate, keys_by, suggest
-from pipeline.inspection.listing import Row, is_listable, listing_text, merged
+from pipeline.inspection.listing import Row, is_listable, listing_text
 from pipeline.inspection.next_steps import next_steps
 from pipeline.inspection.suspicions import View, brightness, decoded_seconds, motion, suspicions
 from pipeline.settings import Data
 from pipeline.sources.left_out import few
 from pipeline.sources.source import Clip, Source
+from pipeline.sources.twins import in_one_group
 from pipeline.video.decode import BrokenVideo
 
 __all__ = ["Asked", "Inspected", "inspect"]
@@ -48,11 +49,11 @@ class Inspected:
 
 
 class Grouping(NamedTuple):
-    """The groups of the listing: by path, what gives them, and why, one clause."""
+    """What gives the groups of the listing, why, one clause, and the groups by path; a clip of another path keeps its own."""
 
     by: GroupBy
     why: str
-    groups: dict[str, str]
+    groups: Mapping[str, str]
 
 
 def inspect(
@@ -97,18 +98,16 @@ def _summarise(
         )
     duplicates = find_duplicates(decoded)
     grouping, candidates = _choose_groups(usable, group_by)
-    groups = merged(grouping.groups, [one.members for one in duplicates])
-    rows = [
-        Row(clip.source, clip.category, groups[clip.source], clip.split, clip.segment)
-        for clip in usable
-        if is_listable(clip.source)
-    ]
-    videos = _videos(listed.clips, groups, looks, decoded, broken, view)
-    labels = {video.path: video.label for video in videos}
+    grouped = [replace(clip, group=grouping.groups.get(clip.source, clip.group)) for clip in usable]
+    usable = in_one_group(grouped, [one.members for one in duplicates])
+    rows = [Row(clip.source, clip.category, clip.group, clip.split, clip.segment) for clip in usable if is_listable(clip.source)]
+    videos = _videos([*usable, *(clip for clip in listed.clips if clip.source in broken)], looks, decoded, broken, view)
+    # A recording has segments of several classes, at different times.
+    labels = {clip.source: clip.category for clip in usable if clip.segment is None}
     sets = [
         Duplicates(
             paths=list(one.members),
-            across_classes=len({labels[path] for path in one.members}) > 1,
+            across_classes=len({labels[path] for path in one.members if path in labels}) > 1,
             pairs=[DuplicatePair(first=pair.first, second=pair.second, kind=pair.kind, score=pair.score) for pair in one.pairs],
         )
         for one in duplicates
@@ -120,7 +119,7 @@ def _summarise(
         for original, copy in named_like_copies(decoded)
         if set_of.get(original, -1) != set_of.get(copy, -2)
     ]
-    classes = _classes(usable, videos, groups)
+    classes = _classes(usable, videos)
     content = Inspection(
         source=data.archive or data.folder,
         archive=data.archive is not None,
@@ -146,11 +145,11 @@ def _summarise(
 
 
 def _choose_groups(clips: Sequence[Clip], asked: Asked) -> tuple[Grouping, list[GroupCandidate]]:
-    """The groups by path, before duplicates are merged, and what names suggest for the videos without a group by the layout."""
-    own = {clip.source: clip.source for clip in clips}
-    given = {clip.source: clip.group for clip in clips if clip.group != clip.source}
+    """The groups before duplicates are merged, and what names suggest for the videos without a group by the layout."""
+    given = {clip.source for clip in clips if clip.group != clip.source}
     overruled = asked != "suggested"
     labels = {clip.source: clip.category for clip in clips if overruled or clip.source not in given}
+    own = {path: path for path in labels}
     keys = {reading: keys_by(reading, labels) for reading in READINGS}
     candidates = [one for reading in READINGS if (one := candidate(reading, keys[reading], labels)) is not None]
     if asked == "none":
@@ -162,14 +161,14 @@ def _choose_groups(clips: Sequence[Clip], asked: Asked) -> tuple[Grouping, list[
     best = suggest(candidates)
     if given and best is not None:
         why = f"the layout groups {len(given)} videos; of the {len(labels)} others, {best.by}: {best.reason}"
-        return Grouping("layout", why, own | keys[best.by] | given), candidates
+        return Grouping("layout", why, own | keys[best.by]), candidates
     if given:
         why = (
             "the layout states them"
             if not labels
             else f"the layout groups {len(given)} videos, {len(labels)} are their own groups"
         )
-        return Grouping("layout", why, own | given), candidates
+        return Grouping("layout", why, own), candidates
     if best is not None:
         return Grouping(best.by, best.reason, own | keys[best.by]), candidates
     return Grouping(
@@ -179,7 +178,6 @@ def _choose_groups(clips: Sequence[Clip], asked: Asked) -> tuple[Grouping, list[
 
 def _videos(
     clips: Sequence[Clip],
-    groups: Mapping[str, str],
     looks: Mapping[str, Look | BrokenVideo],
     decoded: Mapping[str, Fingerprint],
     broken: Mapping[str, str],
@@ -196,11 +194,13 @@ def _videos(
     videos = []
     for path, own in sorted(of_source.items()):
         look = looks[path]
+        labels = Counter(clip.category for clip in own)
         content = {
             "path": path,
-            "label": few(sorted({clip.category for clip in own})),
-            "group": groups.get(path, own[0].group),
-            "split": own[0].split,
+            "label": few(sorted(labels)),
+            "labels": dict(sorted(labels.items())) if len(labels) > 1 else {},
+            "group": few(sorted({clip.group for clip in own})),
+            "split": ", ".join(sorted({clip.split for clip in own if clip.split is not None})) or None,
             "bytes": own[0].size,
             "clips": len(own),
         }
@@ -217,13 +217,13 @@ def _videos(
             "looked_at": None if images else decoded_seconds(frames),
             "motion": motion(frames),
             "brightness": brightness(frames),
-            "suspicions": list(suspicions(look, frames, view, typical, images)),
+            "suspicions": list(suspicions(look, frames, view, typical if own[0].segment is None else None, images)),
         }
         videos.append(Video(**content))
     return videos
 
 
-def _classes(clips: Sequence[Clip], videos: Sequence[Video], groups: Mapping[str, str]) -> list[ClassSummary]:
+def _classes(clips: Sequence[Clip], videos: Sequence[Video]) -> list[ClassSummary]:
     of_path = {video.path: video for video in videos}
     members: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
@@ -239,8 +239,9 @@ def _classes(clips: Sequence[Clip], videos: Sequence[Video], groups: Mapping[str
                 seconds=sum(seconds),
                 median_seconds=median(seconds) if seconds else None,
                 share=len(own) / len(clips),
-                groups=len({groups[clip.source] for clip in own}),
+                groups=len({clip.group for clip in own}),
                 bytes=sum(sizes.values()),
+                splits=Counter(clip.split for clip in own if clip.split is not None),
             )
         )
     return summaries

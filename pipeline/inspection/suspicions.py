@@ -78,11 +78,12 @@ def brightness(frames: np.ndarray) -> float:
     return float(frames.mean(axis=(1, 2)).max()) / UNIT
 
 
-def suspicions(look: Look, frames: np.ndarray, view: View, median: float, images: bool) -> Iterator[Suspicion]:
+def suspicions(look: Look, frames: np.ndarray, view: View, median: float | None, images: bool) -> Iterator[Suspicion]:
     """What is odd about a video.
 
     Args:
-      frames: of its fingerprint, uint16 (T, SIDE, SIDE). median: seconds, of all videos.
+      frames: of its fingerprint, uint16 (T, SIDE, SIDE).
+      median: seconds, of all videos; None for a recording whose clips are segments of it, which may be long.
       images: whether it is a folder of images, of which only pixels can be odd.
     """
     decoded = decoded_seconds(frames)
@@ -104,12 +105,12 @@ def _part(decoded: float) -> str:
     return " in its first minute" if decoded >= SECONDS else ""
 
 
-def _odd_times(look: Look, decoded: float, view: View, median: float) -> Iterator[Suspicion]:
+def _odd_times(look: Look, decoded: float, view: View, median: float | None) -> Iterator[Suspicion]:
     whole = decoded < SECONDS
     seconds = decoded if whole or look.seconds is None else look.seconds
     if decoded < view.seconds - 0.5 / view.fps:  # by less than half a frame of the view, it still has all of its frames
         yield Suspicion(kind="short", text=f"{decoded:.1f} s; a view takes {view.seconds:.1f} s")
-    if seconds > max(LONG_SECONDS, LONG_TIMES * median):
+    if median is not None and seconds > max(LONG_SECONDS, LONG_TIMES * median):
         yield Suspicion(kind="long", text=f"{seconds:,.0f} s; the median is {median:.1f} s")
     if look.fps is None or not MIN_FPS <= look.fps <= MAX_FPS:
         stated = "no usable rate" if look.fps is None else f"{look.fps:g} frames per second"

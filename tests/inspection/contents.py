@@ -12,9 +12,16 @@ def video(path: str, **changes) -> Video:
     return Video(**values)
 
 
-def summary(label: str, clips: int = 10, groups: int = 5) -> ClassSummary:
+def summary(label: str, clips: int = 10, groups: int = 5, splits: dict[str, int] | None = None) -> ClassSummary:
     return ClassSummary(
-        label=label, clips=clips, seconds=4.0 * clips, median_seconds=4.0, share=0.5, groups=groups, bytes=1_000_000 * clips
+        label=label,
+        clips=clips,
+        seconds=4.0 * clips,
+        median_seconds=4.0,
+        share=0.5,
+        groups=groups,
+        bytes=1_000_000 * clips,
+        splits=splits or {},
     )
 
 

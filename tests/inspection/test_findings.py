@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from pipeline.check_results import warning
 from pipeline.console import UserError
-from pipeline.inspection.clips import Listed
+from pipeline.inspection.clips import UNSAFE, Listed
 from pipeline.inspection.content import Finding, NameHint, Unused
 from pipeline.inspection.findings import make_findings
 from tests.inspection.contents import duplicates, summary, video
@@ -43,9 +43,13 @@ def test_broken_videos_are_named_with_their_reasons():
 
 def test_unused_files_are_counted_by_reason():
     rows = [Unused(path=f"{n}.mp4", reason="empty file", problem=True) for n in range(2)]
+    rows.append(Unused(path="a\\b.mp4", reason=UNSAFE.one, problem=True))
     rows.append(Unused(path="notes.txt", reason="file that is not a video", problem=False))
     found = make_findings(replace(LISTED, unused=rows), [], CLASSES, [], [], True, "stem")
-    assert [one.message for one in found] == ["not used: 2 x empty file (0.mp4, 1.mp4)"]
+    assert [(one.message, one.advice) for one in found] == [
+        ("not used: 2 x empty file (0.mp4, 1.mp4)", "copy them again, or remove them"),
+        ("not used: file whose name cannot be used (a\\b.mp4)", "rename them"),
+    ]
 
 
 def test_duplicates_across_classes_are_a_problem_and_others_a_warning():
@@ -54,21 +58,20 @@ def test_duplicates_across_classes_are_a_problem_and_others_a_warning():
     assert found["duplicates_across_classes"].status == "problem"
     assert found["duplicates_across_classes"].paths == ["jump/1.mp4", "run/1.mp4"]
     assert found["duplicates"].status == "warning"
-    assert found["duplicates"].message == "1 set of near-duplicates within a class, 2 clips too many (trimmed 2)"
+    assert found["duplicates"].message == "1 set of near-duplicates within a class, 2 videos too many (trimmed 2)"
 
 
 def test_classes_with_fewer_than_three_groups():
     classes = [summary("jump", groups=2), summary("run", groups=3)]
     found = findings(classes=classes)
     assert found["few_groups"].message == "1 class has under 3 groups and cannot be split: jump 2"
-    videos = [video(f"{label}/{split}.mp4", split=split) for label in ("jump", "run") for split in ("train", "test")]
-    assert "few_groups" not in findings(replace(LISTED, splits=True), videos, classes)
+    assert "few_groups" not in findings(replace(LISTED, splits=True), classes=classes)
 
 
 def test_a_class_that_a_given_split_does_not_test():
-    videos = [video("jump/1.mp4", split="train"), video("run/1.mp4", split="train"), video("run/2.mp4", split="test")]
-    found = findings(replace(LISTED, splits=True), videos)["split_lacks"]
-    assert found.message == "1 class lacks videos in train or in test: jump"
+    parts = {"hop": {"test": 2}, "jump": {"train": 9, "test": 1}, "run": {"train": 9, "validation": 1}, "walk": {"train": 10}}
+    found = findings(replace(LISTED, splits=True), classes=[summary(label, splits=own) for label, own in parts.items()])
+    assert found["split_lacks"].message == "2 classes lack clips in train or in test: hop, walk"
 
 
 def test_imbalance_is_a_fifth():
@@ -85,8 +88,20 @@ def test_a_property_that_gives_the_class_away():
     videos = [video(f"jump/{n}.mp4", width=640, height=480) for n in range(5)] + [video(f"run/{n}.mp4") for n in range(5)]
     found = findings(videos=videos)["revealing_property"]
     assert found.message == (
-        "the resolution alone gives the class of 100% of the videos (largest class: 50%): "
+        "the resolution alone gives the class of 100% of the clips (largest class: 50%): "
         "640x480: 5 of 5 jump, 320x240: 5 of 5 run"
+    )
+
+
+def test_recordings_with_segments_of_several_classes_give_them_all_away_or_none():
+    both = {"label": "jump, run", "clips": 10, "labels": {"jump": 5, "run": 5}}
+    videos = [video(f"{n}.mp4", width=640, **both) for n in range(5)] + [video(f"{n}.mp4", **both) for n in range(5, 10)]
+    assert "revealing_property" not in findings(videos=videos)
+    mostly = {"label": "jump, run", "clips": 10, "labels": {"jump": 1, "run": 9}}
+    videos = [video(f"jump/{n}.mp4", width=640, clips=10) for n in range(5)] + [video(f"{n}.mp4", **mostly) for n in range(5, 10)]
+    assert findings(videos=videos)["revealing_property"].message == (
+        "the resolution alone gives the class of 95% of the clips (largest class: 55%): "
+        "640x240: 50 of 50 jump, 320x240: 45 of 50 run"
     )
 
 

@@ -1,4 +1,4 @@
-from pipeline.inspection.listing import Row, is_listable, listing_text, merged
+from pipeline.inspection.listing import Row, is_listable, listing_text
 from pipeline.video.segment import Segment
 
 
@@ -20,12 +20,6 @@ def test_segments():
         Row("2.mp4", "a", "h", None, None),
     ]
     assert listing_text(rows) == "path,label,group,start,end\n1.mp4,a,g,1.0,1234567.125\n1.mp4,b,g,12.25,\n2.mp4,a,h,,\n"
-
-
-def test_duplicates_merge_groups_transitively():
-    groups = {"1": "c", "2": "b", "3": "a", "4": "b", "5": "d"}
-    assert merged(groups, [("1", "2"), ("3", "4")]) == {"1": "a", "2": "a", "3": "a", "4": "a", "5": "d"}
-    assert merged(groups, []) == groups
 
 
 def test_names_with_spaces_at_their_ends():

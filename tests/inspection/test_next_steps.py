@@ -45,6 +45,14 @@ def test_a_folder(tmp_path):
     assert steps[-1] == f"dvc exp run -S data=folder -S data.folder={tmp_path} -S data.listing={tmp_path}/listing.csv"
 
 
+def test_no_listing_is_overwritten(tmp_path):
+    for name in ("listing.csv", "listing2.csv"):
+        (tmp_path / name).touch()
+    steps = next_steps(data(folder=str(tmp_path)), Path("inspection"), True, 0)
+    assert steps[0].startswith(f"cp inspection/listing.csv {tmp_path}/listing3.csv ")
+    assert steps[-1].endswith(f"-S data.listing={tmp_path}/listing3.csv")
+
+
 def test_a_relative_folder_becomes_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert f"-S data.folder={tmp_path}/videos " in next_steps(data(folder="videos"), Path("out"), True, 0)[-1]
@@ -53,6 +61,7 @@ def test_a_relative_folder_becomes_absolute(tmp_path, monkeypatch):
 def test_labels_to_fill_in_come_first(tmp_path):
     steps = next_steps(data(folder=str(tmp_path)), Path("out"), False, 7)
     assert steps[0] == "fill in the column label of out/listing.csv (7 rows are empty), then:"
+    assert "(1 row is empty)" in next_steps(data(folder=str(tmp_path)), Path("out"), False, 1)[0]
 
 
 def test_an_archive_is_trained_from_directly_or_unpacked(tmp_path):

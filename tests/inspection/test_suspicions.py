@@ -80,3 +80,7 @@ def test_motion_is_that_of_the_cell_that_changes_most():
     assert motion(frames(2.0, 50, 90)) == 40
     assert motion(frames(1 / RATE)) is None
     assert brightness(np.concatenate([frames(0.5, 10, 10), frames(0.5, 30, 30)])) == 30
+
+
+def test_a_recording_whose_clips_are_segments_may_be_long():
+    assert list(suspicions(look(seconds=4000.0), frames(60), VIEW, None, False)) == []
