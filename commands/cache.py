@@ -22,6 +22,9 @@ KINDS = {
     "frames": "unfinished extraction; a killed extract starts over",
     "embed": "backbones for the workers of a cluster",
     "finetune": "unfinished training; a killed finetune starts over",
+    "events": "scores of long videos; predict --events computes them again",
+    "fingerprints": "of clips, for near-duplicates; download computes them again",
+    "cluster": "files by which the workers of a cluster are checked",
 }
 
 

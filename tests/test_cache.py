@@ -1,7 +1,13 @@
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 from filelock import FileLock
 
 from commands import cache
+from pipeline.embedding.store import ViewFeatures, open_store
+from pipeline.events import store
 
 
 @pytest.fixture
@@ -36,6 +42,26 @@ def test_what_is_in_use_stays(kept, monkeypatch, capsys):
         said = run(monkeypatch, capsys, "--remove", "frames")[1]
     assert "a running process uses two, so that stays" in said
     assert not (kept / "frames/one").exists() and (kept / "frames/two/b").exists() and (kept / "features/views").exists()
+
+
+def test_features_that_a_run_uses_stay(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    views = {"a": ViewFeatures(np.ones(3, np.float32), False)}
+    with open_store(1.0, (3,)) as first, open_store(1.0, (3,)) as second:
+        first.write(views)
+        assert "a running process uses views, so that stays" in run(monkeypatch, capsys, "--remove", "features")[1]
+        assert next(second.read(["a"])) is not None
+    assert "warning" not in run(monkeypatch, capsys, "--remove", "features")[1]
+    with open_store(1.0, (3,)) as store:
+        assert next(store.read(["a"])) is None
+
+
+def test_every_kind_that_is_kept_is_named():
+    """What the code keeps in .cache: the first argument of `scratch` and `resumable_scratch`."""
+    root = Path(cache.__file__).parents[1]
+    code = "\n".join(path.read_text() for name in ("pipeline", "stages") for path in (root / name).rglob("*.py"))
+    kinds = set(re.findall(r'scratch\("(\w+)"', code)) | {store.KIND}
+    assert {"features", "events", "frames"} <= kinds <= cache.KINDS.keys()
 
 
 def test_an_absent_kind_is_nothing_to_remove(kept, monkeypatch, capsys):

@@ -2,12 +2,15 @@
 
 Invariants: a value depends on its key alone, so it does not matter which run stored it; several processes may use the store at
 once (an SQLite database with files next to it, by diskcache); beyond its limit the values that were unused for longest are
-removed. Values are bytes: nothing is unpickled.
+removed. Values are bytes: nothing is unpickled. While the repository's store is open, its lock file has a shared lock, so that
+commands.cache does not remove it.
 """
 
+import errno
+import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,10 +58,17 @@ class FeatureStore:
             yield
         except (sqlite3.DatabaseError, diskcache.Timeout) as error:
             if "full" in str(error):
-                message = f"{self.folder}: the disk is full"
-                raise UserError(message, advice="free some space and run again; finished work is kept") from error
+                raise self._full() from error
             message = f"{self.folder}: the cache of features cannot be used ({error or type(error).__name__})"
             raise UserError(message, advice="delete the folder; its features are then computed again") from error
+        except OSError as error:  # of a value that is large enough for a file of its own
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._full() from error
+            raise
+
+    def _full(self) -> UserError:
+        advice = "free some space and run again; finished work is kept"
+        return UserError(f"{self.folder}: the disk is full", advice=advice)
 
     def read(self, keys: list[str]) -> Iterator[ViewFeatures | None]:
         """The features of each key; None where there are none."""
@@ -83,8 +93,8 @@ class FeatureStore:
 @contextmanager
 def open_store(gigabytes: float, shape: tuple[int, ...]) -> Iterator[FeatureStore]:
     """The repository's store, which all its runs share, also those in DVC's temporary copies."""
-    store = FeatureStore(scratch("features", "views"), gigabytes, shape)
-    try:
-        yield store
-    finally:
-        store.close()
+    folder = scratch("features", "views")
+    with open(f"{folder}.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with closing(FeatureStore(folder, gigabytes, shape)) as store:
+            yield store

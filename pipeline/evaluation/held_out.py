@@ -52,8 +52,9 @@ def hold_out_classes(
     train = train.where(_first_of_each_class(train.labels, MAX_CLIPS))
     tested = [label for label in np.unique(test.labels).tolist() if label != background]
     known = [label for label in np.unique(train.labels).tolist() if label != background]
-    if len(known) < 3 or len(validation.labels) == 0:
-        return HeldOutClasses(reason="at least three classes, and validation clips, are needed to hold out one")
+    if len(known) < 3 or len(tested) < 2 or len(np.intersect1d(validation.labels, train.labels)) < 2:
+        reason = "at least three classes with training clips, two of them also with other clips, are needed to hold out one"
+        return HeldOutClasses(reason=reason)
     chosen = tested
     if len(tested) > MAX_CLASSES:
         chosen = [tested[round(position)] for position in np.linspace(0, len(tested) - 1, MAX_CLASSES)]

@@ -68,7 +68,7 @@ if (track) {
       image.src = pictures[rows[k].dataset.thumb];
       image.alt = `Frame of ${cells[2].textContent} at ${clock(Number(rows[k].dataset.thumb), true)}`;
       parts.push(image);
-    }
+    } else line(detail.dataset.without, "soft");
     detail.replaceChildren(...parts, text);
     reveal(k);
   };

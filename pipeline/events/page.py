@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline.events.event import clock_time
 from pipeline.events.still import class_colours
-from pipeline.events.timeline import Timeline
+from pipeline.events.timeline import EVENT_THUMBNAILS, Timeline
 from pipeline.reporting.page import page_templates
 
 _FOLDER = Path(__file__).parent
@@ -28,6 +28,7 @@ def render_page(timeline: Timeline) -> str:
         lanes=lanes,
         colours=class_colours(timeline),
         aspect=_aspect(timeline),
+        without=f"No picture: only the {EVENT_THUMBNAILS} most confident events have one, so that this page stays small.",
         urls=urls,
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
         script=Markup((_FOLDER / "page.js").read_text(encoding="utf-8")),

@@ -1,3 +1,4 @@
+import errno
 import pickle
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
@@ -60,3 +61,15 @@ def test_a_damaged_store_is_named(tmp_path):
     (tmp_path / "cache.db").write_bytes(b"not a database" * 100)
     with pytest.raises(UserError, match=r"cannot be used .*delete the folder"):
         FeatureStore(tmp_path, 1.0, (3,))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space"), sqlite3.OperationalError("database or disk is full")])
+def test_a_full_disk_is_named(tmp_path, monkeypatch, error):
+    store = FeatureStore(tmp_path, 1.0, (3,))
+
+    def fail(*given, **more):
+        raise error
+
+    monkeypatch.setattr(store._cache, "set", fail)
+    with pytest.raises(UserError, match="the disk is full; free some space"):
+        store.write({"a": view(1)})

@@ -82,3 +82,11 @@ def test_with_three_classes_two_remain_and_with_two_none_can_be_held_out():
 
     assert len(measure(3).classes) == 3
     assert measure(2).classes == [] and "three classes" in measure(2).reason and measure(2).means() == {}
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_if_all_clips_of_a_split_are_of_one_class_none_can_be_held_out(split):
+    splits = {name: features(10, seed) for seed, name in enumerate(("train", "validation", "test"))}
+    splits[split] = splits[split].where(splits[split].labels == 1)
+    found = hold_out_classes(*splits.values(), CLASSES, UNKNOWN)
+    assert found.classes == [] and "three classes" in found.reason

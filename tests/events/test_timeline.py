@@ -41,7 +41,9 @@ def test_a_video_of_many_hours_keeps_few_thumbnails_and_the_confident_events_hav
     assert len(timeline.jpegs) <= AXIS_THUMBNAILS + EVENT_THUMBNAILS
     assert [time is not None for time in timeline.of_event] == [False] * (count - EVENT_THUMBNAILS) + [True] * EVENT_THUMBNAILS
     with_jpegs = timeline._replace(jpegs=dict.fromkeys(timeline.jpegs, b"x" * 5000))
-    assert len(render_page(with_jpegs._replace(axis=[]))) < 6_000_000
+    page = render_page(with_jpegs._replace(axis=[]))
+    assert len(page) < 6_000_000 and 'data-thumb=""' in page
+    assert f'data-without="No picture: only the {EVENT_THUMBNAILS} most confident events have one' in page
 
 
 def test_the_page_lists_every_event_and_loads_nothing():
