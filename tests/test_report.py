@@ -110,7 +110,7 @@ def test_validation_is_next_to_test_with_a_note(made):
 def test_data_section_lists_leaks_and_skipped_clips(made):
     _, _, page = made
     assert "Groups on both sides of the test split: 1 of 35 test groups, with 4 test clips." in page.text
-    assert "Byte-identical clips on both sides: 1 pair." in page.text
+    assert "overlapping segments) on both sides: 1 pair." in page.text
     assert "no frame could be decoded" in page.text
     assert "the decodable frames are used: 3, 3 of them in test; 210 of their 231 frames." in page.text
     assert page.text.count("decoded 70 of 77 frames: damaged data at 2.0 s") == 3

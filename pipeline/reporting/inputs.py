@@ -30,7 +30,7 @@ class Leaks(NamedTuple):
     Attributes:
       groups: that have clips on both sides. test_groups: number of all groups in test.
       test_clips: number of test clips in `groups`.
-      duplicates: pairs (training or validation clip, test clip) with identical bytes.
+      duplicates: pairs (training or validation clip, test clip) with the same frames: identical files, or overlapping segments.
       near_duplicates: such pairs that show the same otherwise: re-encoded, resized, mirrored or trimmed.
     """
 

@@ -170,7 +170,7 @@ def leaking_groups(report: ReportInputs) -> pd.DataFrame:
     return pd.DataFrame({"group": report.leaks.groups})
 
 
-@table("data", heading="Byte-identical clips on both sides", folded=True, limit=50, rest="pairs")
+@table("data", heading="Clips with the same frames on both sides", folded=True, limit=50, rest="pairs")
 def duplicates(report: ReportInputs) -> pd.DataFrame:
     return pd.DataFrame(report.leaks.duplicates, columns=["training or validation clip", "test clip"])
 

@@ -10,7 +10,7 @@ import pandas
 
 from pipeline.console import UserError
 from pipeline.files import atomic_file
-from pipeline.video.segment import Segment
+from pipeline.video.segment import SHORTEST, Segment
 
 __all__ = [
     "COLUMNS",
@@ -106,18 +106,25 @@ def leaking_groups(manifest: pandas.DataFrame) -> list[str]:
 
 
 def duplicated_across(manifest: pandas.DataFrame) -> list[tuple[str, str]]:
-    """Pairs (train or validation clip, test clip) that show the same, sorted: the same bytes, or of one set of `duplicate_of`."""
+    """Pairs (train or validation clip, test clip) that show the same, sorted: the same frames, or of one `duplicate_of`."""
     named = manifest[manifest["duplicate_of"] != ""]
-    return sorted({*identical_across(manifest), *_pairs_across(named, ["duplicate_of"])})
+    return sorted({*identical_across(manifest), *_sorted(_across(named, "duplicate_of"))})
 
 
 def identical_across(manifest: pandas.DataFrame) -> list[tuple[str, str]]:
-    """Those of the same bytes alone. Different segments of a recording are not the same."""
-    return _pairs_across(manifest, ["sha256", "start", "end"])
+    """Those with the same frames: of files of the same bytes, all of them, or segments that overlap."""
+    times = {"start": manifest["start"].replace("", "0").astype(float), "end": manifest["end"].replace("", "inf").astype(float)}
+    pairs = _across(manifest.assign(**times), "sha256")
+    begin, end = pairs[["start_train", "start_test"]].max(axis=1), pairs[["end_train", "end_test"]].min(axis=1)
+    return _sorted(pairs[end - begin >= SHORTEST])
 
 
-def _pairs_across(manifest: pandas.DataFrame, same: list[str]) -> list[tuple[str, str]]:
+def _across(manifest: pandas.DataFrame, same: str) -> pandas.DataFrame:
+    """A row for each pair of a train or validation clip and a test clip whose values in the column `same` are equal."""
     test = manifest["split"] == "test"
-    columns = ["clip", *same]
-    pairs = manifest.loc[~test, columns].merge(manifest.loc[test, columns], on=same, suffixes=("_train", "_test"))
+    columns = ["clip", "start", "end", same]
+    return manifest.loc[~test, columns].merge(manifest.loc[test, columns], on=same, suffixes=("_train", "_test"))
+
+
+def _sorted(pairs: pandas.DataFrame) -> list[tuple[str, str]]:
     return sorted(zip(pairs["clip_train"], pairs["clip_test"], strict=True))

@@ -18,11 +18,10 @@ from pipeline.sources.left_out import few
 from pipeline.sources.source import Clip
 from pipeline.sources.threads import in_threads
 from pipeline.video.container import BrokenVideo, VideoFile
-from pipeline.video.segment import Segment
+from pipeline.video.segment import SHORTEST, Segment
 
 __all__ = ["Listed", "Recordings", "background_clips", "bad_rows", "check_segments", "parse_seconds", "parse_segment"]
 
-SHORTEST = 1 / 30  # seconds: a frame of most videos. Shorter segments are mistakes, and shorter overlaps are rounding.
 SLACK = 0.1  # seconds by which a segment may end after its recording without a note: headers and tools round
 _READERS = 8  # threads that read headers: on a network file system each read takes a round trip
 _MANY = 100  # recordings, from which on a progress bar is shown

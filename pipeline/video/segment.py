@@ -3,6 +3,8 @@
 from fractions import Fraction
 from typing import NamedTuple
 
+SHORTEST = 1 / 30  # seconds: a frame of most videos. Shorter segments are mistakes, and shorter overlaps are rounding.
+
 
 class Segment(NamedTuple):
     """The frames shown from `start` until `end`, in seconds; end None: until the recording ends."""

@@ -48,7 +48,7 @@ def test_leaks_are_described():
     assert wording.describe_leaks(Leaks([], 60, 0, [], [])) == []
     leaking, copies, near = wording.describe_leaks(Leaks(["g1", "g2"], 60, 9, [("a", "b")], [("c", "d"), ("e", "f")]))
     assert "2 of 60 test groups (9 clips)" in leaking
-    assert copies.startswith("1 pair of byte-identical clips")
+    assert copies.startswith("1 pair of clips with the same frames")
     assert near.startswith("2 pairs of near-duplicate clips") and "data.split.duplicates=group" in near
 
 

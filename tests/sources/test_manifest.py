@@ -47,8 +47,22 @@ def test_near_duplicates_across_the_split():
 
 
 def test_segments_of_one_recording_are_not_the_same():
-    recording = manifest().assign(sha256=digest(b"a"), start=["0.0", "1.0", "2.0", "2.0", "3.0"], end="4.0")
-    assert duplicated_across(recording) == [("nan, b/1.mp4", "nan, b/2.mp4")], "at the same time, of two copies"
+    recording = manifest().assign(
+        sha256=digest(b"a"), start=["0.0", "1.0", "2.0", "3.0", "9.5"], end=["1.0", "2.0", "3.0", "4.0", ""]
+    )
+    assert duplicated_across(recording) == []
+    recording.loc[2, ["start", "end"]] = "2.99", "3.01"
+    assert duplicated_across(recording) == [], "less than a frame in common is rounding"
+
+
+def test_segments_that_overlap_have_frames_in_common():
+    recording = manifest().assign(
+        sha256=digest(b"a"), start=["0.0", "1.5", "2.0", "2.0", "9.5"], end=["1.0", "2.2", "4.0", "4.0", ""]
+    )
+    train, test = ["NA/1.mp4", "nan, b/1.mp4"], ["NA/2.mp4", "nan, b/2.mp4", "nan, b/3.mp4"]
+    assert identical_across(recording) == [(train[1], test[0]), (train[1], test[1])], "in part, and at the same time"
+    recording.loc[0, ["start", "end"]] = ""
+    assert identical_across(recording) == [*((train[0], one) for one in test), (train[1], test[0]), (train[1], test[1])]
 
 
 @pytest.mark.parametrize(
