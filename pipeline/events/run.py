@@ -15,6 +15,7 @@ from pipeline.events.event import COLUMNS, Event, as_csv, clock_time
 from pipeline.events.scores import Windows, WindowScorer
 from pipeline.events.store import ScoreStore, open_store, scores_key
 from pipeline.events.timeline import Timeline, build_timeline
+from pipeline.inference.live import Live
 from pipeline.inference.models import Predictor
 from pipeline.inference.sources import Images, Source, Video, first_seconds
 from pipeline.video.decode import MICROSECONDS, BrokenVideo, probe
@@ -112,6 +113,9 @@ class EventSearch:
 
         Ctrl-C ends the source; an event that is open then, or when frames are missing for longer than a window, ends there.
         """
+        if isinstance(source, Live):
+            # The network runs once a stride, on a whole window: the frames that come meanwhile wait.
+            source = source._replace(backlog=2 * self.windows.stride)
         scorer, finder = WindowScorer(self.predictor, self.windows), self._finder(source.name)
         longest_gap = self.windows.count / self.predictor.fps
         try:

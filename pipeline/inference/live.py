@@ -4,6 +4,7 @@ Invariants:
 
 - The classifier receives the newest frame whenever the next one is due at the model's frame rate, however slow it is: delays do
   not add up. Frames between two that are due are skipped; a frame that was due but never received was dropped, and is counted.
+  With a `backlog` above 1 so many frames that were due may wait, for a classifier that is slow at some frames but not at others.
 - A frame's time is the wall clock's from the first frame on, also after a cut: a cut is a gap in the times.
 - Nothing waits for ever: the thread that asks for frames keeps all deadlines, even while the one that reads hangs in a library.
   The latter cannot be interrupted there, only left behind; it ends when the library's own timeout does.
@@ -11,6 +12,7 @@ Invariants:
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import NamedTuple
@@ -64,17 +66,22 @@ class Counts(NamedTuple):
 class Reader:
     """Reads a source in a thread. A context manager.
 
+    backlog: number of frames that may wait to be taken.
+
     Attributes:
       counts: up to the last frame taken.
     """
 
-    def __init__(self, name: str, connect: Callable[[float], Connection], fps: float, patience: Patience, advice: str) -> None:
+    def __init__(
+        self, name: str, connect: Callable[[float], Connection], fps: float, patience: Patience, advice: str, backlog: int = 1
+    ) -> None:
         self._name, self._connect, self._fps, self._patience, self._advice = name, connect, fps, patience, advice
         self._stop = threading.Event()
         self._changed = threading.Condition()  # guards all of the following
         self.counts = Counts()
-        self._newest: tuple[float, Picture] | None = None
-        self._pending = 0  # frames that became due since the last one was taken
+        self._waiting: deque[tuple[float, Picture]] = deque()
+        self._backlog = backlog
+        self._dropped = 0  # frames that became due, and did not wait, since the last one was taken
         self._due = 0.0
         self._latest: float | None = None  # when the newest frame came
         self._reason: str | None = None  # why there is no connection; None while there is one
@@ -123,12 +130,18 @@ class Reader:
                 lost = now - self._latest
                 self.counts = self.counts._replace(cuts=self.counts.cuts + 1, lost=self.counts.lost + lost)
                 say(f"note: {self._name}: back after {lost:.1f} s without a frame")
-            self._newest, self._latest, self._reason = (now, picture), now, None
-            if now >= self._due - 0.25 / self._fps:  # frames come a little early or late
+            self._latest, self._reason = now, None
+            due = now >= self._due - 0.25 / self._fps  # frames come a little early or late
+            if due:
                 self._due += 1 / self._fps
                 if self._due < now:  # at the start, after a cut, or of a source slower than the model: a new schedule
                     self._due = now + 1 / self._fps
-                self._pending += 1
+            if due and len(self._waiting) < self._backlog:
+                self._waiting.append((now, picture))
+            elif len(self._waiting) == self._backlog:  # also if none is due: the newest frame shows best what is there now
+                self._waiting[-1] = now, picture
+                self._dropped += due
+            if due:
                 self._changed.notify()
 
     def _lose(self, reason: str) -> None:
@@ -142,7 +155,7 @@ class Reader:
             self._changed.notify()
 
     def take(self) -> tuple[float, Picture] | None:
-        """The newest frame and when it came, as soon as one is due; None at the end.
+        """The frame that waits for longest, by default the newest, and when it came, as soon as one is due; None at the end.
 
         Raises UserError if the source cannot be opened, or is lost for longer than `patience.reconnect`.
         """
@@ -151,11 +164,11 @@ class Reader:
             while True:
                 if self._error is not None:
                     raise self._error
-                if self._pending:
+                if self._waiting:
                     used, dropped, *others = self.counts
-                    self.counts = Counts(used + 1, dropped + self._pending - 1, *others)
-                    self._pending = 0
-                    return self._newest
+                    self.counts = Counts(used + 1, dropped + self._dropped, *others)
+                    self._dropped = 0
+                    return self._waiting.popleft()
                 if self._ended:
                     return None
                 now = time.monotonic()
@@ -177,18 +190,22 @@ class Reader:
 
 
 class Live(NamedTuple):
-    """A camera or a stream. connect: opens it, with a timeout in seconds. advice: what to do if that fails."""
+    """A camera or a stream.
+
+    connect: opens it, with a timeout in seconds. advice: what to do if that fails. backlog: see `Reader`.
+    """
 
     name: str
     connect: Callable[[float], Connection]
     advice: str
     patience: Patience = DEFAULT_PATIENCE
+    backlog: int = 1
     live: bool = True
 
     def frames(self, fps: float, size: int) -> Iterator[tuple[int, np.ndarray]]:
         start = noted_at = now = None
         noted = Counts()
-        with Reader(self.name, self.connect, fps, self.patience, self.advice) as reader:
+        with Reader(self.name, self.connect, fps, self.patience, self.advice, self.backlog) as reader:
             try:
                 while (taken := reader.take()) is not None:
                     now, picture = taken

@@ -12,6 +12,7 @@ from pipeline.events.defaults import GAP, HIGH, LOW, SHORTEST, SMOOTH, Options, 
 from pipeline.events.event import Event
 from pipeline.events.reading import read_events
 from pipeline.events.run import EventSearch, open_live_file
+from pipeline.inference.live import Live
 from pipeline.inference.sources import Video
 from pipeline.video.container import BrokenVideo
 from tests.inference.small import streaming, whole_clips, write_video
@@ -167,6 +168,13 @@ def test_a_live_source_tells_each_event_when_it_has_ended_and_the_open_one_at_th
     assert [event.class_name for event in events] == ["Dark", "Bright", "Dark"]
     assert events[1].start == pytest.approx(3.0, abs=0.3) and events[2].end == pytest.approx(10.0)
     assert [taken for _, taken in told] == [pytest.approx(18, abs=2), pytest.approx(38, abs=2), 50]
+
+
+def test_frames_of_a_live_source_wait_while_the_network_runs_on_a_window(monkeypatch):
+    backlogs = []
+    monkeypatch.setattr(Live, "frames", lambda self, fps, size: backlogs.append(self.backlog) or iter(()))
+    EventSearch.of(whole_clips(None), PLAIN, stride=0.6).follow(Live("camera:0", lambda timeout: None, ""), print)
+    assert backlogs == [6]
 
 
 def test_an_event_of_a_live_source_does_not_go_on_over_missing_frames():

@@ -77,7 +77,7 @@ def take_all(camera, times, fps=5.0):
     with Reader("camera:0", lambda timeout: camera, fps, Patience(), "") as reader:
         for index, seconds in enumerate(times):
             camera.show(100 + seconds, index)
-            if reader._pending:
+            if reader._waiting:
                 used.append(reader.take()[1](48))
         assert reader.counts == (len(used), 0, 0, 0.0, 0)
     return used
@@ -112,6 +112,19 @@ def test_a_slow_classifier_gets_the_newest_frame_and_the_others_count_as_dropped
     err = capsys.readouterr().err
     assert err.splitlines()[0] == "camera:0: 3 frames in 1.4 s, 5 dropped because the classifier was too slow (62%)"
     assert "camera:0: 1.4 frames a second were processed, the network was trained at 5: accuracy may suffer" in err
+
+
+def test_with_a_backlog_frames_wait_and_only_those_beyond_it_are_dropped(camera, capsys):
+    camera.shown.put((100.0, 0))
+    frames = Live("camera:0", lambda timeout: camera, "", backlog=3).frames(5.0, 48)
+    assert next(frames) == (0, 0) and camera.taken.get(timeout=10) == 0
+    for k in range(1, 31):  # a second, in which five frames become due, all a little early; the last one that waits is the newest
+        camera.show(100 + k / 30, k)
+    assert [next(frames) for _ in range(3)] == [(166_667, 5), (366_667, 11), (1_000_000, 30)]
+    camera.show(101.2, 36)
+    assert next(frames) == (1_200_000, 36)
+    frames.close()
+    assert capsys.readouterr().err.splitlines()[0].startswith("camera:0: 5 frames in 1.2 s, 2 dropped")
 
 
 def test_a_classifier_that_is_fast_enough_gets_no_note(camera, capsys):
