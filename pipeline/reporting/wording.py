@@ -69,8 +69,8 @@ def describe_leaks(leaks: Leaks) -> list[str]:
         )
     if leaks.duplicates:
         sentences.append(
-            f"{count(len(leaks.duplicates), 'pair')} of clips with the same frames (identical files, or overlapping segments) lie "
-            "on both sides of the split: the test repeats clips that were trained on or that the epoch was chosen on."
+            f"{count(len(leaks.duplicates), 'pair')} of clips with the same frames (identical files, or overlapping segments) "
+            "lie on both sides of the split: the test repeats clips that were trained on or that the epoch was chosen on."
         )
     if leaks.near_duplicates:
         sentences.append(

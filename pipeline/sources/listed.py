@@ -60,7 +60,8 @@ def listed_clips(folder: str, listings: Sequence[str], background: Background | 
         raise UserError(message, advice="name them all train, validation, test")
     notes = []
     if collected.by_name:
-        notes.append(f"{collected.by_name} listed videos were found by name elsewhere in the folder")
+        what = "listed video was" if collected.by_name == 1 else "listed videos were"
+        notes.append(f"{collected.by_name} {what} found by name elsewhere in the folder")
     labels = {clip.category for clip in clips}
     if labels and all(label.isdecimal() for label in labels):
         notes.append(f"the labels are numbers ({few(sorted(labels, key=int))}); data.class_names can name a file of their names")

@@ -32,8 +32,10 @@ _ALIASES = {
     "stop stop_time time_stop t_stop stop_sec stop_seconds",
 }
 _OTHER_UNITS = re.compile(r"(start|begin|end|stop)_(frames?|ms|msecs?)|(frames?|ms|msecs?)_(start|begin|end|stop)")
+_LENGTH = re.compile(r"(segment_|clip_)?(duration|length|dur|len)(_(s|secs?|seconds?|ms|msecs?|frames?))?")
 _YOUTUBE = {"path": "youtube_id ytid", "start": "time_start start", "end": "time_end end"}
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_NUMBER = re.compile(r"\d+")
 _QUOTES = 'a value with quotes or separators needs quotes around it, and its own doubled: "5"" pipe.mp4"'
 _COLUMNS = "path,label[,start,end,group,split]"
 
@@ -77,7 +79,7 @@ def read_listing(name: str, is_here: Callable[[str], bool]) -> Listing:
     """
     where = f"data.listing = {name}"
     lines = re.split(r"\r\n|\n|\r", _text(name, where))
-    skip = 1 if lines and re.fullmatch(r"sep=.", lines[0].strip()) else 0  # Excel's first line
+    skip = 1 if re.fullmatch(r' *"?sep=."? *', lines[0]) else 0  # Excel's first line
     first = next((number for number in range(skip, len(lines)) if lines[number].strip()), None)
     if first is None:
         raise UserError(f"{where}: not a CSV file: it is empty", advice="list the videos with columns path and label")
@@ -166,11 +168,18 @@ def _with_header(name: str, lines: list[str], first: int, separator: str, names:
         close = difflib.get_close_matches(column, {"group", "split"} - columns.keys(), n=1, cutoff=0.8)
         if close:
             raise UserError(f"{where}: column {column!r} looks like {close[0]!r}", advice="rename it, or drop it")
-    if not {"start", "end"} & columns.keys():
-        units = next((column for column in unused if _OTHER_UNITS.fullmatch(column)), None)
+    twice = next((names[index] for index in columns.values() if names.count(names[index]) > 1), None)
+    if twice:
+        raise UserError(f"{where}: two columns are called {twice!r}", advice="rename or drop one")
+    if not {"start", "end"} <= columns.keys():
+        # Without start and end these are facts about whole files; next to only one of them, the other end of its segments.
+        length = _LENGTH if {"start", "end"} & columns.keys() else _OTHER_UNITS
+        units = next((column for column in unused if _OTHER_UNITS.fullmatch(column) or length.fullmatch(column)), None)
         if units:
             advice = "give columns start and end in seconds (a frame's number over the frame rate), or drop it"
-            raise UserError(f"{where}: column {units!r} looks like a segment that is not in seconds", advice=advice)
+            raise UserError(
+                f"{where}: column {units!r} looks like part of a segment that is not start and end in seconds", advice=advice
+            )
     expected = f"the first line names {len(names)} columns ({', '.join(names)})"
     records = _records(lines, first + 1, separator, where, len(names), expected)
     if "split" in columns and names[columns["split"]] != "split":
@@ -189,8 +198,9 @@ def _with_header(name: str, lines: list[str], first: int, separator: str, names:
     used = ", ".join(f"{role} from {names[index]!r}" for role, index in columns.items() if role in shown)
     if {"start", "end"} & shown:
         segments = sum(bool(row.start or row.end) for row in rows)
-        whole = f", {len(rows) - segments} whole videos" if segments < len(rows) else ""
-        used += f": {segments} segments{whole}"
+        others = len(rows) - segments
+        whole = f", {others} whole video{'s' * (others != 1)}" if others else ""
+        used += f": {segments} segment{'s' * (segments != 1)}{whole}"
     kinetics = "Kinetics' columns: " if trimmed else ""
     rest = f"; columns not used: {', '.join(unused)}" if unused else ""
     return Listing(name, rows, f"{len(rows)} rows by {SEPARATORS[separator]}, {kinetics}{used}{rest}")
@@ -216,6 +226,7 @@ def _records(lines: list[str], first: int, separator: str, where: str, width: in
         if len(values) > width:
             message = f"{where}, row {line}: {len(values)} values ({' | '.join(values)}), but {expected}"
             advice = f'a value that holds {SEPARATORS[separator]} needs quotes around it: "a{separator} b.mp4"'
+            advice += ', "12,4"' if separator == "," and any(map(_NUMBER.fullmatch, values)) else ""
             raise UserError(message, advice=advice)
         if len(values) < min(2, width):
             raise UserError(f"{where}, row {line}: only one value ({values[0]}), but {expected}", advice="complete the row")

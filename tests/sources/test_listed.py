@@ -54,8 +54,10 @@ def test_separators_ends_encodings_and_names_of_columns(videos, separator, ends,
     assert read(found) == [("jump/1.mp4", "h\u00fcpfen \u8df3", "p1", None)]
 
 
-def test_excel_says_its_separator_first(videos):
-    assert read(listed(videos, "sep=;\r\nfile;class\r\njump/1.mp4;a\r\n")) == [("jump/1.mp4", "a", "jump/1.mp4", None)]
+@pytest.mark.parametrize(("first", "separator"), [("sep=;", ";"), ('"sep=;"', ";"), ("sep=\t", "\t"), ("sep=,", ",")])
+def test_excel_says_its_separator_first(videos, first, separator):
+    text = f"{first}\r\nfile{separator}class\r\njump/1.mp4{separator}a\r\n"
+    assert read(listed(videos, text)) == [("jump/1.mp4", "a", "jump/1.mp4", None)]
 
 
 @pytest.mark.parametrize(
@@ -196,8 +198,12 @@ def test_listed_files_that_are_empty_or_unreadable_are_left_out(videos):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label,start_frame\njump/1.mp4,a,5\n", "'start_frame' looks like a segment that is not in seconds"),
-        ("path,label,end_ms\njump/1.mp4,a,5\n", "'end_ms' looks like a segment that is not in seconds"),
+        ("path,label,start_frame\njump/1.mp4,a,5\n", "'start_frame' looks like part of a segment that is not start and end in sec"),
+        ("path,label,end_ms\njump/1.mp4,a,5\n", "'end_ms' looks like part of a segment that is not start and end in seconds"),
+        ("path,label,start,end_frame\njump/1.mp4,a,5,150\n", "'end_frame' looks like part of a segment"),
+        ("path,label,start,duration\njump/1.mp4,a,5,2\n", "'duration' looks like part of a segment"),
+        ("path,label,Start,start,end\njump/1.mp4,a,5,6,7\n", "two columns are called 'start'; rename or drop one"),
+        ("path,label,start,end\njump/1.mp4,a,1,5,2,5\n", 'row 2: 6 values .* needs quotes around it: "a, b.mp4", "12,4"'),
         ("path,group\njump/1.mp4,a\n", "no column label in the first line, which is: path,group"),
         ("paht,label\njump/1.mp4,a\n", "no column path in the first line, which is: paht,label"),
         ("foo\n", "no column path and label"),
@@ -237,6 +243,10 @@ def test_errors_name_row_and_problem_with_advice(videos, text, message):
     with pytest.raises(UserError, match=message) as caught:
         listed(videos, text)
     assert "\n" not in str(caught.value) and caught.value.advice
+
+
+def test_columns_of_lengths_are_facts_of_whole_videos(videos):
+    assert "not used: duration" in listed(videos, "path,label,duration\njump/1.mp4,a,2\n").layout
 
 
 def test_an_absent_listing(videos):

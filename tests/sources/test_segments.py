@@ -108,7 +108,7 @@ def test_times_that_are_none(start, end, what):
 def test_rows_are_segments_by_any_name_of_the_columns(videos, columns):
     found = listed(videos, "a.avi,run,1,2.5", "b.avi,walk,,", "a.avi,walk,2.5,", columns=columns)
     assert segments(found) == [("a.avi", (1.0, 2.5)), ("b.avi", None), ("a.avi", (2.5, None))]
-    assert found.layout.endswith(": 2 segments, 1 whole videos") and "start from" in found.layout
+    assert found.layout.endswith(": 2 segments, 1 whole video") and "start from" in found.layout
     assert {clip.group for clip in found.clips if clip.source == "a.avi"} == {"a.avi"}
     assert not found.notes and not found.warnings
 
