@@ -198,7 +198,7 @@ def test_listed_files_that_are_empty_or_unreadable_are_left_out(videos):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label,start_frame\njump/1.mp4,a,5\n", "'start_frame' looks like part of a segment that is not start and end in sec"),
+        ("path,label,start_frame\njump/1.mp4,a,5\n", "'start_frame' looks like part of a segment that is not start and end"),
         ("path,label,end_ms\njump/1.mp4,a,5\n", "'end_ms' looks like part of a segment that is not start and end in seconds"),
         ("path,label,start,end_frame\njump/1.mp4,a,5,150\n", "'end_frame' looks like part of a segment"),
         ("path,label,start,duration\njump/1.mp4,a,5,2\n", "'duration' looks like part of a segment"),
