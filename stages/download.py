@@ -67,10 +67,13 @@ def run(data: Data, seed: int, speed: Speed, clips: Path = CLIPS, manifest: Path
     write_manifest(table, manifest)
     across = [] if data.split.duplicates == "ignore" else duplicated_across(table)
     if across:
-        say(
-            f"warning: clips that show the same are in test and in training or validation: {_pairs(across)}; "
-            "data.split.scheme=grouped with data.split.duplicates=group keeps them on one side"
-        )
+        if plan.merges:  # then only segments of one recording are left, to which the listing gives groups of their own
+            advice = "give segments that overlap one group in the listing"
+        else:
+            advice = (
+                "data.split.scheme=grouped with data.split.duplicates=group keeps identical files and near-duplicates on one side"
+            )
+        say(f"warning: clips that show the same are in test and in training or validation: {_pairs(across)}; {advice}")
     new = sum(clip.size for clip in distinct_files(plan.clips) if not fetched.isdisjoint(clip.files))
     return Downloaded(table, new, plan.bytes - new, plan.notes, retries)
 

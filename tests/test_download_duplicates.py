@@ -129,3 +129,25 @@ def test_files_that_cannot_be_decoded_are_left_to_extract(made, tmp_path):
     (root / "walk/broken.avi").write_bytes(b"RIFF\x00\x00\x00\x00AVI " + bytes(50))
     manifest = download(source(root)).manifest
     assert "walk/broken.avi" in set(manifest["source"]) and len(set(manifest["duplicate_of"])) == 4
+
+
+@pytest.mark.parametrize(
+    ("scheme", "advice"), [("grouped", "give segments that overlap one group"), ("given", "scheme=grouped with")]
+)
+def test_overlapping_segments_with_groups_of_their_own(tmp_path, capsys, scheme, advice):
+    root = tmp_path / "videos"
+    for number in range(3):
+        write(root / f"{number}.avi", scene(number, number, 2.5))
+    lines = ["path,label,start,end,group,split"]
+    for number in range(3):
+        for part in range(6):
+            start, split_ = 0.4 * part, ("train", "test", "validation")[(number + part) % 3]
+            lines.append(f"{number}.avi,{'ab'[part % 2]},{start},{start + 0.5},g{number}{part},{split_}")
+    (root / "list.csv").write_text("\n".join(lines))
+    done = download(data(folder=str(root), listing=str(root / "list.csv"), split=split(scheme=scheme)))
+    assert done.manifest["group"].nunique() == 18, "segments keep their groups"
+    test = {(row.source, round(float(row.start) / 0.4)): row.split == "test" for row in done.manifest.itertuples()}
+    expected = sum(test[source, part] != test[source, part + 1] for source, part in test if part < 5)
+    assert len(duplicated_across(done.manifest)) == expected > 0
+    assert f"in test and in training or validation: {expected} (" in summary(done)
+    assert advice in next(line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: clips"))
