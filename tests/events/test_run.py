@@ -183,6 +183,12 @@ def test_an_event_of_a_live_source_does_not_go_on_over_missing_frames():
     assert [(round(event.start, 1), round(event.end, 1)) for event in told] == [(0, 4), (64, 68)]
 
 
+def test_an_event_of_a_live_source_goes_on_over_a_cut_shorter_than_a_window():
+    camera, told = Camera([245] * 40, jumps={20: 0.5}), []
+    EventSearch.of(whole_clips(None), PLAIN).follow(camera, told.append)
+    assert [event.start for event in told] == [0] and told[0].end == pytest.approx(8.5, abs=0.11)
+
+
 def test_events_before_a_live_source_was_lost_are_told():
     told = []
     with pytest.raises(UserError, match="lost"):
