@@ -220,7 +220,7 @@ def test_segments_of_one_recording_keep_their_groups_and_splits(tmp_path, monkey
         ("b", 7, {"train": 5, "test": 5}),
     ]
     assert content.videos[0].labels == {"a": 2, "b": 2}
-    assert {finding.kind for finding in content.findings} == {"duplicates"}
+    assert {finding.kind for finding in content.findings} == {"duplicates", "short_segments"}
 
 
 def test_a_listed_file_that_cannot_be_used_is_in_the_listing(tmp_path, monkeypatch, capsys):

@@ -27,7 +27,7 @@ from pipeline.inspection.findings import make_findings
 from pipeline.inspection.groups import READINGS, candidate, keys_by, suggest
 from pipeline.inspection.listing import Row, is_listable, listing_text
 from pipeline.inspection.next_steps import next_steps
-from pipeline.inspection.suspicions import View, brightness, decoded_seconds, motion, suspicions
+from pipeline.inspection.suspicions import View, brightness, decoded_seconds, motion, short_segments, suspicions
 from pipeline.settings import Data
 from pipeline.sources.left_out import few
 from pipeline.sources.source import Clip, Source
@@ -212,12 +212,16 @@ def _videos(
             continue
         frames = decoded[path].frames
         images = bool(own[0].images)
+        parts = [length for clip in own if clip.segment and (length := _clip_seconds(clip, seconds[path])) is not None]
         content |= {
             "seconds": look.seconds if images else seconds[path],
             "looked_at": None if images else decoded_seconds(frames),
             "motion": motion(frames),
             "brightness": brightness(frames),
-            "suspicions": list(suspicions(look, frames, view, typical if own[0].segment is None else None, images)),
+            "suspicions": [
+                *suspicions(look, frames, view, typical if own[0].segment is None else None, images),
+                *short_segments(parts, view),
+            ],
         }
         videos.append(Video(**content))
     return videos

@@ -1,6 +1,6 @@
 """What is odd about a video that can be decoded: each kind with its threshold and the reason for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from pipeline.duplicates.fingerprints import RATE, SECONDS, UNIT
 from pipeline.inspection.content import Suspicion
 from pipeline.inspection.examine import Look
 
-__all__ = ["KINDS", "View", "brightness", "decoded_seconds", "motion", "suspicions"]
+__all__ = ["KINDS", "View", "brightness", "decoded_seconds", "motion", "short_segments", "suspicions"]
 
 LONG_SECONDS = 60.0  # and so many times the median: an action recognition clip lasts seconds, a recording minutes
 LONG_TIMES = 5.0
@@ -24,6 +24,11 @@ HEADER_OFF_SECONDS = 0.5
 # Words for one and for several videos, and what to do.
 KINDS = {
     "short": ("is shorter than one view of the model", "are shorter than one view of the model", "their frames are repeated"),
+    "short_segments": (
+        "has segments that are shorter than one view of the model",
+        "have segments that are shorter than one view of the model",
+        "their frames are repeated",
+    ),
     "long": ("is very long", "are very long", "label segments (columns start,end of the listing), or cut them"),
     "low_rate": ("has a frame rate below that of the model", "have a frame rate below that of the model", "frames are repeated"),
     "absurd_rate": ("has an absurd frame rate", "have an absurd frame rate", "check the durations; re-encode what is wrong"),
@@ -59,6 +64,11 @@ class View(NamedTuple):
     seconds: float
     fps: float
     size: int
+
+    @property
+    def least_seconds(self) -> float:
+        """Of a clip that has all of its frames: it may lack less than half of one."""
+        return self.seconds - 0.5 / self.fps
 
 
 def decoded_seconds(frames: np.ndarray) -> float:
@@ -101,6 +111,15 @@ def suspicions(look: Look, frames: np.ndarray, view: View, median: float | None,
         yield Suspicion(kind="grey", text="grey only")
 
 
+def short_segments(seconds: Sequence[float], view: View) -> Iterator[Suspicion]:
+    """What is odd about the segments of a recording, of which these lengths are known."""
+    short = sum(length < view.least_seconds for length in seconds)
+    if short:
+        are = "segment is" if short == 1 else "segments are"
+        text = f"{short} {are} shorter than a view, which takes {view.seconds:.1f} s; the shortest has {min(seconds):.1f} s"
+        yield Suspicion(kind="short_segments", text=text)
+
+
 def _part(decoded: float) -> str:
     return " in its first minute" if decoded >= SECONDS else ""
 
@@ -108,7 +127,7 @@ def _part(decoded: float) -> str:
 def _odd_times(look: Look, decoded: float, view: View, median: float | None) -> Iterator[Suspicion]:
     whole = decoded < SECONDS
     seconds = decoded if whole or look.seconds is None else look.seconds
-    if decoded < view.seconds - 0.5 / view.fps:  # by less than half a frame of the view, it still has all of its frames
+    if decoded < view.least_seconds:
         yield Suspicion(kind="short", text=f"{decoded:.1f} s; a view takes {view.seconds:.1f} s")
     if median is not None and seconds > max(LONG_SECONDS, LONG_TIMES * median):
         yield Suspicion(kind="long", text=f"{seconds:,.0f} s; the median is {median:.1f} s")

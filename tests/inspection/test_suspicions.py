@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.duplicates.fingerprints import RATE, SECONDS, SIDE, UNIT
 from pipeline.inspection.examine import Look
-from pipeline.inspection.suspicions import KINDS, View, brightness, motion, suspicions
+from pipeline.inspection.suspicions import KINDS, View, brightness, motion, short_segments, suspicions
 
 VIEW = View(seconds=1.6, fps=5, size=172)
 
@@ -84,3 +84,10 @@ def test_motion_is_that_of_the_cell_that_changes_most():
 
 def test_a_recording_whose_clips_are_segments_may_be_long():
     assert list(suspicions(look(seconds=4000.0), frames(60), VIEW, None, False)) == []
+
+
+def test_segments_that_are_shorter_than_a_view():
+    assert list(short_segments([1.6, 1.51, 20.0], VIEW)) == [], "less than half a frame at 5 a second is not missing"
+    (one,) = short_segments([1.6, 1.4, 0.25], VIEW)
+    assert one.kind in KINDS
+    assert one.text == "2 segments are shorter than a view, which takes 1.6 s; the shortest has 0.2 s"
