@@ -17,7 +17,7 @@ import tf_keras
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from pipeline.console import progress
+from pipeline.console import UserError, progress
 from pipeline.training.cached_features import CachedFeatures
 from pipeline.training.loop import HISTORY
 
@@ -47,8 +47,14 @@ def fit(
     """Yields (penalty, LinearLayer) for each penalty, from the largest, each started from the one before.
 
     Args:
-      inputs: float (N, D). labels: int (N,), with every class in 0..classes-1.
+      inputs: float (N, D). labels: int (N,). A class without examples gets a probability of at most 1 / N.
+
+    Raises:
+      UserError: all examples are of one class.
     """
+    present = np.unique(labels)
+    if len(present) < 2:
+        raise UserError("all training clips are of one class", advice="check data.split and `skipped` of data/frames/frames.json")
     inputs = inputs.astype(np.float64)
     mean, deviation = inputs.mean(0), np.maximum(inputs.std(0), _SMALLEST_DEVIATION)
     standard = (inputs - mean) / deviation
@@ -63,10 +69,13 @@ def fit(
         with threadpool_limits(threads):
             model.set_params(C=1 / (penalty * len(labels))).fit(standard, labels)
         kernel, bias = model.coef_.T, model.intercept_
-        if classes == 2:  # scikit-learn has one logit for two classes
+        if len(present) == 2:  # scikit-learn has one logit for two classes
             kernel, bias = np.hstack([-kernel, kernel]) / 2, np.array([-bias[0], bias[0]]) / 2
         kernel = (kernel if axes is None else axes.T @ kernel) / deviation[:, np.newaxis]
-        yield penalty, LinearLayer(kernel, bias - mean @ kernel)
+        # The logits of an example sum to zero, so that the largest is not negative.
+        layer = LinearLayer(np.zeros((inputs.shape[1], classes)), np.full(classes, -np.log(len(labels))))
+        layer.kernel[:, present], layer.bias[present] = kernel, bias - mean @ kernel
+        yield penalty, layer
 
 
 def fit_probe(top: tf_keras.Model, train: CachedFeatures, validation: CachedFeatures) -> tuple[pd.DataFrame, int]:

@@ -3,6 +3,7 @@ import pytest
 import tf_keras
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.console import UserError
 from pipeline.training.cached_features import CachedFeatures
 from pipeline.training.probe import PENALTIES, fit, fit_probe
 
@@ -40,6 +41,23 @@ def test_two_classes_are_those_of_scikit_learn():
     expected = LogisticRegression(C=1 / (0.1 * 40), tol=1e-8, max_iter=1000).fit(standard, data.labels).predict_proba(standard)
     (_, layer), *_ = fit(data.features, data.labels, 2, (0.1,))
     np.testing.assert_allclose(layer.probabilities(data.features), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [[0, 2, 3], [1, 3]])
+def test_a_class_without_training_clips_is_improbable_and_the_others_are_as_without_it(labels):
+    data = examples(60, 1, len(labels), seed=1).flat()
+    (_, expected), *_ = fit(data.features, data.labels, len(labels), (0.1,))
+    (_, layer), *_ = fit(data.features, np.array(labels)[data.labels], 4, (0.1,))
+    probabilities = layer.probabilities(data.features)
+    absent = probabilities[:, np.setdiff1d(range(4), labels)]
+    assert absent.max() <= 1 / 60 + 1e-9 and absent.min() > 0
+    others = probabilities[:, labels] / probabilities[:, labels].sum(1, keepdims=True)
+    np.testing.assert_allclose(others, expected.probabilities(data.features), atol=1e-9)
+
+
+def test_training_clips_of_one_class_alone_are_an_error():
+    with pytest.raises(UserError, match="all training clips are of one class"):
+        next(fit(np.ones((4, 2)), np.ones(4, int), 3))
 
 
 def test_the_penalty_with_the_lowest_validation_loss_is_kept_in_the_top():
