@@ -10,7 +10,7 @@ from pipeline.inspection.listing import is_listable
 from pipeline.inspection.suspicions import KINDS
 from pipeline.sources.left_out import OUTSIDE, UNREADABLE, few
 
-__all__ = ["make_findings"]
+__all__ = ["counted", "make_findings"]
 
 IMBALANCE = 5  # times
 # How much more often than by always naming the largest class a property of the files names the right one, as a share of the
@@ -47,7 +47,8 @@ def make_findings(
     return sorted(found, key=lambda finding: order.index(finding.status))
 
 
-def _count(number: int, one: str, many: str = "") -> str:
+def counted(number: int, one: str, many: str = "") -> str:
+    """E.g. `1 video`, `1,200 videos`. many: the plural, if it is not `one` with an s."""
     return f"{number:,} {one}" if number == 1 else f"{number:,} {many or one + 's'}"
 
 
@@ -57,13 +58,13 @@ def _layout(listed: Listed, classes: Sequence[ClassSummary]) -> Iterator[Finding
         message = f"no classes are recognised: {listed.error.message}"
         advice = "fill in the column label of the listing"
         if labels:
-            message += f". The listing proposes {_count(len(labels), 'label')} by folder ({few(labels, 5)})"
+            message += f". The listing proposes {counted(len(labels), 'label')} by folder ({few(labels, 5)})"
             advice = "check the labels in the listing" + (
                 ", and fill in the empty ones" if any(not c.label for c in classes) else ""
             )
         yield Finding(kind="no_layout", status="problem", message=message, advice=advice)
     if listed.empty:
-        message = f"{_count(len(listed.empty), 'class folder holds', 'class folders hold')} no video: {few(listed.empty, 5)}"
+        message = f"{counted(len(listed.empty), 'class folder holds', 'class folders hold')} no video: {few(listed.empty, 5)}"
         yield Finding(
             kind="empty_class", status="warning", message=message, advice="fill or remove them", paths=list(listed.empty)
         )
@@ -80,7 +81,7 @@ def _broken(videos: Sequence[Video]) -> Iterator[Finding]:
         yield Finding(
             kind="broken",
             status="problem",
-            message=f"{_count(len(broken), 'video')} cannot be decoded and {are} not listed: {shown}",
+            message=f"{counted(len(broken), 'video')} cannot be decoded and {are} not listed: {shown}",
             advice="copy them again from where they come from, or remove them",
             paths=[video.path for video in broken],
         )
@@ -89,7 +90,7 @@ def _broken(videos: Sequence[Video]) -> Iterator[Finding]:
 def _unlistable(videos: Sequence[Video]) -> Iterator[Finding]:
     paths = [video.path for video in videos if video.broken is None and not is_listable(video.path)]
     if paths:
-        message = f"{_count(len(paths), 'name')} with a space at its start or end, which a listing cannot hold: {paths[0]!r}"
+        message = f"{counted(len(paths), 'name')} with a space at its start or end, which a listing cannot hold: {paths[0]!r}"
         yield Finding(kind="unlistable", status="problem", message=message, advice="rename them", paths=paths)
 
 
@@ -118,7 +119,7 @@ def _duplicates(sets: Sequence[Duplicates]) -> Iterator[Finding]:
         yield Finding(
             kind="duplicates_across_classes",
             status="problem",
-            message=f"{_count(len(crossing), 'set')} of near-duplicates with several labels: {shown}",
+            message=f"{counted(len(crossing), 'set')} of near-duplicates with several labels: {shown}",
             advice="keep each in one class, or cut out the part that shows the action",
             paths=[path for one in crossing for path in one.paths],
         )
@@ -129,7 +130,7 @@ def _duplicates(sets: Sequence[Duplicates]) -> Iterator[Finding]:
         yield Finding(
             kind="duplicates",
             status="warning",
-            message=f"{_count(len(within), 'set')} of near-duplicates within a class, {_count(more, 'video')} too many "
+            message=f"{counted(len(within), 'set')} of near-duplicates within a class, {counted(more, 'video')} too many "
             f"({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())})",
             advice="nothing has to be done: in the listing each set shares a group, so that no copy is tested",
             paths=[path for one in within for path in one.paths],
@@ -144,13 +145,13 @@ def _classes(listed: Listed, classes: Sequence[ClassSummary]) -> Iterator[Findin
         yield Finding(
             kind="few_groups",
             status="problem",
-            message=f"{_count(len(bare), 'class has', 'classes have')} under {MIN_GROUPS} groups and cannot be split: {shown}",
+            message=f"{counted(len(bare), 'class has', 'classes have')} under {MIN_GROUPS} groups and cannot be split: {shown}",
             advice="add videos of other scenes, name finer groups in the listing, or leave the class out (data.classes)",
         )
     if listed.splits:
         lacking = [one.label for one in named if "train" not in one.splits or not one.splits.keys() & {"test", "validation"}]
         if lacking:
-            message = f"{_count(len(lacking), 'class lacks', 'classes lack')} clips in train or in test: {few(lacking, 5)}"
+            message = f"{counted(len(lacking), 'class lacks', 'classes lack')} clips in train or in test: {few(lacking, 5)}"
             yield Finding(
                 kind="split_lacks", status="problem", message=message, advice="move some, or set data.split.scheme=grouped"
             )
@@ -162,7 +163,7 @@ def _classes(listed: Listed, classes: Sequence[ClassSummary]) -> Iterator[Findin
             yield Finding(
                 kind="imbalance",
                 status="warning",
-                message=f"{_count(len(small), 'class has', 'classes have')} less than a fifth of the clips of {largest.label} "
+                message=f"{counted(len(small), 'class has', 'classes have')} less than a fifth of the clips of {largest.label} "
                 f"({largest.clips}): {shown}",
                 advice="add clips, or limit the others with data.split.train_per_class; read macro F1, not only accuracy",
             )
@@ -227,7 +228,7 @@ def _suspicious(videos: Sequence[Video]) -> Iterator[Finding]:
         paths = [video.path for video in videos if any(suspicion.kind == kind for suspicion in video.suspicions)]
         if paths:
             status = "note" if advice.startswith("nothing to do") else "warning"
-            message = f"{_count(len(paths), 'video')} {one if len(paths) == 1 else many}: {few(paths)}"
+            message = f"{counted(len(paths), 'video')} {one if len(paths) == 1 else many}: {few(paths)}"
             yield Finding(kind=kind, status=status, message=message, advice=advice, paths=paths)
 
 
@@ -237,7 +238,7 @@ def _hints(hints: Sequence[NameHint]) -> Iterator[Finding]:
         yield Finding(
             kind="named_like_copy",
             status="note",
-            message=f"{_count(len(hints), 'video is', 'videos are')} named like a copy, but not found to show the same: {shown}",
+            message=f"{counted(len(hints), 'video is', 'videos are')} named like a copy, but not found to show the same: {shown}",
             advice="compare them if they should be copies",
             paths=[hint.copy_path for hint in hints],
         )

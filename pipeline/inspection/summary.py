@@ -4,6 +4,7 @@ import textwrap
 from pathlib import Path
 
 from pipeline.inspection.content import Inspection
+from pipeline.inspection.findings import counted
 
 __all__ = ["LINES", "describe_seconds", "summarise"]
 
@@ -22,15 +23,15 @@ def describe_seconds(seconds: float | None) -> str:
 def summarise(content: Inspection, out: Path) -> str:
     """The lines; findings that do not fit are counted. out: where the page is."""
     head = [
-        f"{content.source}: {len(content.videos):,} videos, {content.clips:,} usable clips, {describe_seconds(content.seconds)}, "
-        f"{content.bytes / 1e6:,.1f} MB",
+        f"{content.source}: {counted(len(content.videos), 'video')}, {counted(content.clips, 'usable clip')}, "
+        f"{describe_seconds(content.seconds)}, {content.bytes / 1e6:,.1f} MB",
         content.layout,
         "",
         *_classes(content),
         "",
         f"groups: {content.grouped_by} ({content.grouping})",
     ]
-    rows = f"{content.clips:,} row{'s' * (content.clips != 1)}"
+    rows = counted(content.clips, "row")
     bare = f", {content.unlabelled:,} without a label" if content.unlabelled else ""
     tail = [
         "",
@@ -55,7 +56,9 @@ def _classes(content: Inspection) -> list[str]:
     ]
     rest = order[len(shown) :]
     if rest:
-        lines.append(f"  and {len(rest)} classes more, of {rest[-1].clips:,} to {rest[0].clips:,} clips")
+        fewest, most = rest[-1].clips, rest[0].clips
+        sizes = f"{fewest:,} to {counted(most, 'clip')}" if fewest < most else f"{counted(most, 'clip')} each"
+        lines.append(f"  and {counted(len(rest), 'class', 'classes')} more, of {sizes}")
     return lines
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from pipeline.console import UserError
@@ -31,6 +32,11 @@ class FolderSource(Source):
         self._hashes: dict[str, str] = {}
 
     def list_clips(self) -> Found:
+        return self._found
+
+    @cached_property
+    def _found(self) -> Found:
+        """Listed once, though download plans again when it finds near-duplicates: this reads the beginning of every file."""
         listings = self._listings or listings_in(self.name)
         if listings:
             return listed_clips(self.name, listings, self._background)

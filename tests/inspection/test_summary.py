@@ -33,7 +33,14 @@ def test_however_much_there_is_at_most_forty_lines_and_the_next_steps_whole():
     assert lines[-1] == "  " + step
     shown = sum(line.startswith("warning") for line in lines)
     assert f"and {30 - shown} more on the page" in lines
-    assert "  and 94 classes more, of 1 to 1 clips" in lines
+    assert "  and 94 classes more, of 1 clip each" in lines
+
+
+def test_one_of_a_kind():
+    lines = summarise(inspection([video("1.mp4", label="")]), Path("out")).splitlines()
+    assert lines[0] == "/videos: 1 video, 1 usable clip, 4.0 s, 1.0 MB" and "(1 row)" in lines[-4]
+    videos = [video(f"class{number}/{n}.mp4") for number in range(9) for n in range(10 - number)]
+    assert "  and 2 classes more, of 2 to 3 clips" in summarise(inspection(videos), Path("out"))
 
 
 def test_labels_that_are_missing_are_counted():

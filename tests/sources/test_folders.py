@@ -8,11 +8,11 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.sources import folders
-from pipeline.sources.folder_source import links_may_be_shared
+from pipeline.sources.folder_source import FolderSource, links_may_be_shared
 from pipeline.sources.folders import folder_clips
 from pipeline.sources.paths import existing_folder, nearest
 from pipeline.sources.placing import place_file
-from tests.sources.clips import MP4, write_files
+from tests.sources.clips import MP4, data, speed, write_files
 
 
 @pytest.fixture
@@ -22,6 +22,14 @@ def videos(tmp_path):
 
 def sources(folder: Path) -> list[str]:
     return [clip.source for clip in folder_clips(str(folder)).clips]
+
+
+def test_a_source_lists_its_folder_once(videos, monkeypatch):
+    (videos / "loose.mp4").unlink()
+    opened = []
+    monkeypatch.setattr(folders, "not_a_video", lambda path: opened.append(path.name))
+    source = FolderSource(data(folder=str(videos)), speed())
+    assert source.list_clips() == source.list_clips() and len(opened) == 3
 
 
 def test_folder_of_classes(videos):
