@@ -206,18 +206,20 @@ class EventRun:
         if live:
             self._follow(live[0], len(sources))
             return self.failures
+        searched = 0
         events: list[Event] = []
         drawn: Timeline | None = None
         for source in sources:
             with self._reported(source.name):
                 found = self.search.find(source, timeline=self.timeline is not None)
+                searched += 1
                 events += found.events
                 if self.form == "text":
                     self.emit(f"{source.name}: {len(found.events)} event{'s' * (len(found.events) != 1)}")
                 for event in found.events:
                     self._show(event)
                 drawn = found.timeline
-        if self.file is not None:
+        if self.file is not None and searched:  # else an earlier file, perhaps of a camera that is gone, stays as it is
             write_text(self.file, file_text(self.file, events))
             say(f"written: {self.file}")
         if drawn is not None:

@@ -99,7 +99,8 @@ def check_can_write(path: Path) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})", advice="give another path") from None
+        reason = "a folder of it is a file" if isinstance(error, (FileExistsError, NotADirectoryError)) else error.strerror
+        raise UserError(f"{path}: cannot be written ({reason})", advice="give another path") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -99,6 +99,14 @@ def test_all_sources_share_a_file_and_one_that_cannot_be_read_is_reported(video,
     assert len(errors) == 2 and "x.avi: FFmpeg cannot read it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["/dev/no-such-camera", "x.avi"])
+def test_a_file_of_events_stays_if_no_source_can_be_read(tmp_path, name):
+    (tmp_path / "x.avi").write_bytes(b"no video")
+    (tmp_path / "live.csv").write_text("events of days")
+    _, failed = run([name], file=tmp_path / "live.csv")
+    assert failed == 1 and (tmp_path / "live.csv").read_text() == "events of days"
+
+
 def test_a_timeline_shows_a_single_source(video, tmp_path):
     with pytest.raises(UserError, match="shows a single source, but 2 are given"):
         run([video, video], timeline=tmp_path / "t.html")

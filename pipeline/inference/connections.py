@@ -171,15 +171,16 @@ class StreamConnection:
     def _packets(self) -> Iterator[av.Packet]:
         packets = self._container.demux()  # all streams: sound must not hide that pictures are missing
         while True:
-            asked, reason = time.monotonic(), ""
+            asked, reason, interrupted = time.monotonic(), "", False
             try:
                 packet = next(packets)
             except StopIteration:
                 packet = None
             except av.error.FFmpegError as error:
                 packet, reason = None, f"the stream broke off ({(error.strerror or type(error).__name__).lower()})"
+                interrupted = isinstance(error, av.error.ExitError)
             # An interrupt need not be an error: some demuxers report the end, or return what they had received of a packet.
-            if time.monotonic() - asked >= self._timeout:
+            if interrupted or time.monotonic() - asked >= self._timeout:
                 raise Lost(f"no data for {self._timeout:g} s")
             if reason:
                 raise Lost(reason)

@@ -4,6 +4,7 @@ import socket
 import threading
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -87,6 +88,20 @@ def test_a_server_that_says_nothing_is_an_error_after_the_timeout(scheme):
 def test_udp_without_a_sender_is_an_error_after_the_timeout():
     with pytest.raises(UserError, match=r"udp://127.0.0.1:\d+: no video within 0.3 s; check the address"):
         list(find_sources(f"udp://127.0.0.1:{free_port()}", patience=Patience(0.3, 60.0))[0].frames(5.0, 48))
+
+
+def test_an_interrupted_wait_says_that_no_data_came():
+    """FFmpeg may report its interrupt a little before the timeout by the other clock."""
+
+    class Container:
+        def demux(self):
+            raise av.error.ExitError(-1414092869, "Immediate exit requested")
+            yield
+
+    connection = object.__new__(StreamConnection)
+    connection._container, connection._timeout = Container(), 5.0
+    with pytest.raises(Lost, match="no data for 5 s"):
+        next(connection._packets())
 
 
 def test_unknown_hosts_addresses_and_content_are_told_apart():
