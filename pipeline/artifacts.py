@@ -183,6 +183,14 @@ class Decision(_Content):
     log_loss: float | None = None
 
 
+class Interpolation(_Content):
+    """Between the weights before a training and those after it: the validation log loss of each step, and the one chosen."""
+
+    steps: list[float]
+    log_loss: list[float]
+    chosen: float
+
+
 class ClassifierDescription(Artifact):
     """models/classifier/classifier.json: how the classifier was trained and how it is fed.
 
@@ -195,6 +203,7 @@ class ClassifierDescription(Artifact):
       activation: of the top's first layer, where the family has had several; None elsewhere.
       parameters: weights, without the moving statistics of batch norm; None in files of earlier versions.
       decision: None in files of earlier versions.
+      interpolation: of a network whose training started from a probe.
     """
 
     classes: list[str]
@@ -212,6 +221,7 @@ class ClassifierDescription(Artifact):
     activation: str | None = None
     parameters: int | None = None
     decision: Decision | None = None
+    interpolation: Interpolation | None = None
 
     @classmethod
     def of(cls, classifier: Path) -> Self:
@@ -269,11 +279,12 @@ class Scores(_Content):
 
 
 class Metrics(Artifact):
-    """results/metrics.json. decision: of the classifier that was evaluated; None in files of earlier versions."""
+    """results/metrics.json. decision, interpolation: of the classifier that was evaluated; None in files of earlier versions."""
 
     test: Scores
     validation: Scores | None = None
     decision: Decision | None = None
+    interpolation: Interpolation | None = None
 
 
 # --- held_out.json, written by evaluate

@@ -101,11 +101,14 @@ class Unknown(Section):
 
 class Finetune(Section):
     trainable: Literal["probe", "head", "last_blocks", "full"]
+    start: Literal["new", "probe"]
     blocks: PositiveInt
     reuse_projection: bool
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: Annotated[float, Field(gt=0, le=10)]
+    backbone_rate: Annotated[float, Field(gt=0, le=1)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
     warmup: UnitInterval
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     clip_norm: Annotated[float, Field(gt=0)] | None
@@ -125,6 +128,11 @@ class Finetune(Section):
     def frozen(self) -> bool:
         """Whether the backbone is frozen, so that its features are cached."""
         return self.trainable in ("probe", "head")
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether features of the frozen backbone are needed: to train on them, or for a probe to start from."""
+        return self.frozen or self.start == "probe"
 
 
 class Cluster(Section):

@@ -1,6 +1,7 @@
 """Runs the frozen backbone once over every clip and caches its features, so that later stages do not run it.
 
-The backbone is frozen with finetune.trainable = probe or head. Otherwise this stage writes only an `embed.json` that states this.
+Features are needed with finetune.trainable = probe or head, and with finetune.start = probe. Otherwise this stage writes only an
+`embed.json` that states this.
 Outputs in `data/embeddings`:
 
 - `<split>.npy` float32 (clips, views, ...): the features of each view, whose shape depends on the model family. A training clip's
@@ -38,7 +39,7 @@ VERSION = 5  # increase it when code changes the features, so that older ones ar
 def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
     """Embeds every split of `frames` into `out`, which is written atomically; returns `out`."""
     frames, out = Path(frames), Path(out)
-    if not params.finetune.frozen:
+    if not params.finetune.needs_features:
         with atomic_folder(out) as part:
             EmbedSummary(mode="none", reason=f"finetune.trainable is {params.finetune.trainable}").write(part / "embed.json")
         say("nothing to embed: the backbone trains")

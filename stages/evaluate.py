@@ -107,7 +107,7 @@ def run(
             raise UserError(message, advice="run `dvc repro`")
     scores, predictions = {}, {}
     for split in SPLITS:
-        if is_cached(embeddings):
+        if params.finetune.frozen:
             rows, probabilities = predict_features(embeddings, split, classifier, description)
         else:
             rows, probabilities = predict_clips(frames, split, classifier / "saved_model", params)
@@ -120,7 +120,7 @@ def run(
         )
         scores[split] = scored.model_copy(update=selective._asdict())
         predictions[split] = predictions_frame(rows["clip"], groups, split, labels, probabilities, description.classes)
-    return Metrics(**scores, decision=description.decision), predictions
+    return Metrics(**scores, decision=description.decision, interpolation=description.interpolation), predictions
 
 
 def hold_out(embeddings: Path = EMBEDDINGS, classifier: Path = CLASSIFIER) -> HeldOutClasses:
@@ -155,7 +155,7 @@ def main() -> None:
         held_out = hold_out()
         held_out.write(HELD_OUT)
         metrics.write(METRICS)
-        tracked.log_metrics(metrics.model_dump(exclude={"decision"}) | {"held_out": held_out.means()})
+        tracked.log_metrics(metrics.model_dump(exclude={"decision", "interpolation"}) | {"held_out": held_out.means()})
         tracked.log_artifact(HELD_OUT)
     test = metrics.test
     interval = "" if test.top1_low is None else f" ({test.top1_low:.3f} to {test.top1_high:.3f})"

@@ -33,7 +33,7 @@ from pipeline.files import atomic_file, content_key, resumable_scratch, scratch,
 from pipeline.params import Params, load_params
 from pipeline.settings import Finetune
 
-VERSION = 5  # increase it to discard scratch files of older code
+VERSION = 6  # increase it to discard scratch files of older code
 
 
 def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS) -> str:
@@ -44,11 +44,14 @@ def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EM
 
     parts = [VERSION, tf.__version__, params.seed, params.data.flip, params.evaluate.views, params.finetune.model_dump()]
     parts += [vars(params.sampling), params.model.model_dump(), params.augment.model_dump()]
+    features = []
+    if params.finetune.needs_features:
+        features = [(path.name, sha256(path)) for path in sorted(embeddings.iterdir()) if path.is_file()]
     if params.finetune.frozen:
-        return content_key(parts, [(path.name, sha256(path)) for path in sorted(embeddings.iterdir()) if path.is_file()])
+        return content_key(parts, features)
     summary = FramesSummary.of(frames)
     digests = [sha256(path) for split in ("train", "validation") for path in summary.files(frames, split)]
-    return content_key(parts, initial_weights_digest(params.model), digests)
+    return content_key(parts, initial_weights_digest(params.model), digests, features)
 
 
 def _gpus() -> list[str]:
@@ -134,7 +137,7 @@ def run(
     disable_grappler_on_cpu()
     replicas = open_replicas(params.finetune)
     _check_precision(params.finetune)
-    if params.finetune.frozen != is_cached(embeddings):
+    if params.finetune.needs_features != is_cached(embeddings):
         message = f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}"
         raise UserError(message, advice="run `dvc repro`")
     summary = FramesSummary.of(frames)
@@ -152,7 +155,7 @@ def run(
     recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, summary.classes, params.seed)
     batch = params.speed.inference_batch
     with convert_worker_errors(replicas):
-        return train_network(training, description, recipe, frames, out, decide_on, replicas, inference_batch=batch)
+        return train_network(training, description, recipe, frames, embeddings, out, decide_on, replicas, inference_batch=batch)
 
 
 def main() -> None:
@@ -174,7 +177,7 @@ def main() -> None:
         def log_new_epochs(history: pd.DataFrame) -> None:
             nonlocal logged
             tracked.log_history(history[history["epoch"] > logged])
-            logged = max(logged, len(history))
+            logged = max(logged, int(history["epoch"].max()))
 
         history = run(params, folder=folder, on_epoch=log_new_epochs)
         with atomic_file(HISTORY) as part:

@@ -75,9 +75,9 @@ class Run:
         self._log(points)
 
     def logged_epochs(self) -> int:
-        """The last epoch whose history is logged; 0 when none is."""
+        """The last epoch whose history is logged; -1 when none is."""
         with readable_errors(self.tracking_uri):
-            return max((point.step for point in self.client.get_metric_history(self.run_id, "train/loss")), default=0)
+            return max((point.step for point in self.client.get_metric_history(self.run_id, "validation/loss")), default=-1)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         with readable_errors(self.tracking_uri):

@@ -26,10 +26,15 @@ def divide_logits(model: tf_keras.Model, temperature: float) -> None:
     layer.set_weights([*others, kernel / np.float32(temperature), bias / np.float32(temperature)])
 
 
+def compiled(network: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Logits of views, traced once; it uses the weights that the network has when it is called."""
+    return tf.function(lambda image: network({"image": image}, training=False), reduce_retracing=True)
+
+
 def network_logits(
-    network: tf_keras.Model, files: Sequence[Path], clips: int, views: int, sampling: Sampling, batch: int
+    run: Callable[[tf.Tensor], tf.Tensor], files: Sequence[Path], clips: int, views: int, sampling: Sampling, batch: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Runs a float32 network on the evenly spaced views of the clips in `files`, as evaluation does.
+    """Runs a float32 network, as `compiled` returns it, on the evenly spaced views of the clips in `files`, as evaluation does.
 
     Args:
       clips: number of clips in `files`. batch: number of views at a time.
@@ -37,7 +42,6 @@ def network_logits(
     Returns:
       Logits float32 (clips, views, classes), and labels int64 (clips,).
     """
-    run = tf.function(lambda image: network({"image": image}, training=False), reduce_retracing=True)
     logits, labels = [], []
     with progress(total=clips, describe="calibrating", unit="clip") as bar:
         for block in test_clips(files, views, sampling).batch(max(1, batch // views)).prefetch(2):

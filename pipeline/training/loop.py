@@ -5,9 +5,10 @@ are functions of (seed, epoch, index of the example), dropout of (seed, step). A
 """
 
 import json
+import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from pipeline.console import UserError, progress, say
 from pipeline.files import atomic_file
 from pipeline.models.family import ModelSettings
 from pipeline.settings import Finetune
-from pipeline.training.optimizer import build_optimizer, schedule
+from pipeline.training.optimizer import build_optimizer, rate_factors, schedule
 from pipeline.training.random_layers import draw_from_steps
 from pipeline.training.replicas import SAVE, Replicas
 
@@ -47,7 +48,7 @@ class TrainingProgress:
       epoch: number of finished epochs.
       examples, loss, accuracy, seconds: of the unfinished epoch: number of examples so far, their means, and the time they took.
       history: a row per finished epoch, with the columns HISTORY.
-      best_epoch: counted from 1; 0 before the end of the first.
+      best_epoch: counted from 1; 0 for the initial weights; None before any was validated.
     """
 
     epoch: int = 0
@@ -56,7 +57,7 @@ class TrainingProgress:
     accuracy: float = 0.0
     seconds: float = 0.0
     history: list[dict] = field(default_factory=list)
-    best_epoch: int = 0
+    best_epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,14 @@ class Task:
       epoch: (number, first) -> the batches of epoch `number`, counted from 0, without its first `first` examples.
       validation: batches of held-out examples.
       held_out: number of held-out examples; needed only where replicas train and the datasets are distributed ones.
+      starts_trained: whether the initial weights are a result, too: they are validated as epoch 0, and kept if none is better.
     """
 
     examples: int
     epoch: Callable[[int, int], tf.data.Dataset]
     validation: tf.data.Dataset
     held_out: int = 0
+    starts_trained: bool = False
 
 
 class _Saver:
@@ -106,7 +109,7 @@ class _Saver:
             return TrainingProgress()
         self.checkpoint.restore(latest).assert_existing_objects_matched()
         reached = TrainingProgress(**json.loads(self.state.numpy()))
-        if reached.best_epoch:
+        if reached.best_epoch is not None:
             with np.load(self._best_file(reached.best_epoch)) as arrays:
                 self.best = [arrays[name] for name in arrays.files]
         return reached
@@ -125,7 +128,7 @@ class _Saver:
         return results is None or float(results[SAVE]) > 0
 
     def save(self, reached: TrainingProgress) -> None:
-        if self.chief and reached.best_epoch and not self._best_file(reached.best_epoch).exists():
+        if self.chief and reached.best_epoch is not None and not self._best_file(reached.best_epoch).exists():
             with atomic_file(self._best_file(reached.best_epoch)) as part, open(part, "wb") as file:
                 np.savez(file, *self.best)
         self.state.assign(json.dumps(asdict(reached)))
@@ -186,16 +189,24 @@ class Training:
     on_epoch: OnEpoch = lambda history: None
 
 
-def train(model: tf_keras.Model, task: Task, training: Training, replicas: Replicas | None = None) -> tuple[pd.DataFrame, int]:
+def train(
+    model: tf_keras.Model,
+    task: Task,
+    training: Training,
+    replicas: Replicas | None = None,
+    depths: Sequence[int] | None = None,
+) -> tuple[pd.DataFrame, int]:
     """Trains `model`, whose output is logits, and sets it to the weights of the best epoch.
 
     Args:
       replicas: in whose scope `model` was built; None trains on one device.
+      depths: of each trainable variable, the number of groups of layers between it and the head; see `optimizer.rate_factors`.
 
     Returns:
       - The history, a row per epoch with the columns HISTORY. Losses are cross entropies in nats without label smoothing; the
         learning rate is that of the epoch's last step.
-      - The best epoch, counted from 1: the one with the lowest validation loss, the earliest if several have it.
+      - The best epoch, counted from 1: the one with the lowest validation loss, the earliest if several have it. 0 stands for the
+        initial weights, if they are a result.
 
     Raises:
       UserError: the loss is not finite.
@@ -206,7 +217,7 @@ def train(model: tf_keras.Model, task: Task, training: Training, replicas: Repli
     rates = schedule(settings, steps * settings.epochs)
     with nullcontext() if replicas is None else replicas.strategy.scope():
         model.compile(
-            build_optimizer(settings, steps * settings.epochs),
+            build_optimizer(settings, steps * settings.epochs, rate_factors(settings, model.trainable_variables, depths)),
             loss=tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
             metrics=[
                 tf_keras.metrics.CategoricalCrossentropy(name="cross_entropy", from_logits=True),
@@ -225,6 +236,21 @@ def train(model: tf_keras.Model, task: Task, training: Training, replicas: Repli
         on_epoch(_table(reached))
 
     validation_steps = None if replicas is None else -(-task.held_out // settings.batch_size)
+
+    def finish_epoch(epoch: int, values: dict[str, float]) -> None:
+        """Validates, adds a row to the history, and keeps the weights if they are the best."""
+        validation = model.evaluate(task.validation, verbose=0, return_dict=True, steps=validation_steps)
+        loss = validation["cross_entropy"]
+        if not np.isfinite(loss):
+            raise UserError(f"the validation loss is {loss} after epoch {epoch}", advice="lower finetune.learning_rate")
+        values = values | {"epoch": epoch, "validation_loss": loss, "validation_accuracy": validation["accuracy"]}
+        reached.history.append({name: values.get(name, math.nan) for name in HISTORY})
+        if min(reached.history, key=lambda item: item["validation_loss"])["epoch"] == epoch:
+            reached.best_epoch, saver.best = epoch, model.get_weights()
+
+    if task.starts_trained and not reached.history:
+        finish_epoch(0, {})
+        on_epoch(_table(reached))
     done = reached.epoch * task.examples + reached.examples
     with progress(total=settings.epochs * task.examples, initial=done, describe="training", unit="clip") as bar:
         while reached.epoch < settings.epochs and not _is_out_of_patience(reached, settings):
@@ -235,25 +261,17 @@ def train(model: tf_keras.Model, task: Task, training: Training, replicas: Repli
                 left = -(-(task.examples - reached.examples) // settings.batch_size)
                 batches_left = task.epoch(reached.epoch, reached.examples)
                 model.fit(batches_left, epochs=1, verbose=0, callbacks=[batches], steps_per_epoch=left)
-            validation = model.evaluate(task.validation, verbose=0, return_dict=True, steps=validation_steps)
-            values = [
+            rate = float(rates(max(int(model.optimizer.iterations.numpy()) - 1, 0)))
+            finish_epoch(
                 reached.epoch + 1,
-                reached.loss,
-                reached.accuracy,
-                validation["cross_entropy"],
-                validation["accuracy"],
-                float(rates(max(int(model.optimizer.iterations.numpy()) - 1, 0))),
-                reached.seconds,
-                task.examples / max(reached.seconds, 1e-9),
-            ]
-            row = dict(zip(HISTORY, values, strict=True))
-            reached.history.append(row)
-            if not np.isfinite(row["validation_loss"]):
-                message = f"the validation loss is {row['validation_loss']} after epoch {row['epoch']}"
-                raise UserError(message, advice="lower finetune.learning_rate")
-            best = min(reached.history, key=lambda item: item["validation_loss"])["epoch"]
-            if best == row["epoch"]:
-                reached.best_epoch, saver.best = best, model.get_weights()
+                {
+                    "loss": reached.loss,
+                    "accuracy": reached.accuracy,
+                    "learning_rate": rate,
+                    "seconds": reached.seconds,
+                    "examples_per_second": task.examples / max(reached.seconds, 1e-9),
+                },
+            )
             reached.epoch, reached.examples, reached.loss, reached.accuracy, reached.seconds = reached.epoch + 1, 0, 0.0, 0.0, 0.0
             on_epoch(_table(reached))
             if saver.is_due(interval) or reached.epoch == settings.epochs:
@@ -268,4 +286,4 @@ def _table(reached: TrainingProgress) -> pd.DataFrame:
 
 def _is_out_of_patience(reached: TrainingProgress, settings: Finetune) -> bool:
     """Whether the last `patience` epochs have not improved the validation loss."""
-    return settings.patience is not None and reached.epoch - reached.best_epoch >= settings.patience
+    return settings.patience is not None and reached.epoch - (reached.best_epoch or 0) >= settings.patience

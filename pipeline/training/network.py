@@ -4,20 +4,31 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 import tf_keras
 
 from pipeline.artifacts import ClassifierDescription, FramesSummary
-from pipeline.models.family import build_network, plain_network, save_network
-from pipeline.training.calibration import Decide, divide_logits, network_logits
+from pipeline.models.family import build_network, build_top, layer_depths, plain_network, save_network, set_top
+from pipeline.training.cached_features import read_features
+from pipeline.training.calibration import Decide, compiled, divide_logits, network_logits
 from pipeline.training.datasets import ViewRecipe, training_epoch, validation_views
+from pipeline.training.interpolation import interpolate
 from pipeline.training.loop import Task, Training, train
 from pipeline.training.outputs import write_classifier
+from pipeline.training.probe import fit_probe
 
 if TYPE_CHECKING:
     from pipeline.training.batch_shards import BatchShard
     from pipeline.training.replicas import Replicas
+
+
+def _fitted_probe(training: Training, embeddings: Path, classes: int) -> tf_keras.Model:
+    """A top whose last layer is a probe; with the same features it is the same in every process."""
+    top = build_top(training.model, training.finetune, embeddings, classes, training.seed)
+    fit_probe(top, read_features(embeddings, "train"), read_features(embeddings, "validation"))
+    return top
 
 
 def train_network(
@@ -25,6 +36,7 @@ def train_network(
     description: ClassifierDescription,
     recipe: ViewRecipe,
     frames: Path,
+    embeddings: Path,
     out: Path,
     decide: Decide,
     replicas: "Replicas | None" = None,
@@ -33,16 +45,22 @@ def train_network(
 ) -> pd.DataFrame:
     """Trains on the records in `frames`. Returns the history. The chief writes the calibrated classifier to `out`.
 
+    With `finetune.start = probe` the head starts as a probe on the cached features in `embeddings`, and the classifier lies
+    between that start and the trained network (`interpolation`).
+
     inference_batch: number of views at a time when the validation clips are run for calibration.
     """
     summary, batch_size = FramesSummary.of(frames), training.finetune.batch_size
     train_files, held_out_files = (summary.files(frames, split) for split in ("train", "validation"))
+    starts_trained = training.finetune.start == "probe"
     clips, held_out = summary.splits["train"].clips, summary.splits["validation"].clips
 
     tf_keras.mixed_precision.set_global_policy(training.finetune.precision)
     try:
         with nullcontext() if replicas is None else replicas.strategy.scope():
             network = build_network(training.model, training.finetune, len(summary.classes), training.seed)
+            if starts_trained:
+                set_top(training.model, network, _fitted_probe(training, embeddings, len(summary.classes)))
     finally:
         tf_keras.mixed_precision.set_global_policy("float32")
 
@@ -53,20 +71,35 @@ def train_network(
         return validation_views(held_out_files, held_out, recipe, batch_size=batch_size, shard=shard)
 
     if replicas is None:
-        task = Task(clips, epoch, validation(), held_out)
+        task = Task(clips, epoch, validation(), held_out, starts_trained)
     else:
         task = Task(
             clips,
             lambda number, first: replicas.distribute(lambda shard: epoch(number, first, shard)),
             replicas.distribute(validation),
             held_out,
+            starts_trained,
         )
-    history, best_epoch = train(network, task, training, replicas)
-    if replicas is None or replicas.chief:
-        portable = training.finetune.precision == "float32" and replicas is None
+    writes = replicas is None or replicas.chief
+    portable = training.finetune.precision == "float32" and replicas is None
+    # The weights before the training, in the order of a plain network.
+    start = None
+    if starts_trained and writes:
+        start = plain_network(training.model, network, len(summary.classes), portable=portable).get_weights()
+    history, best_epoch = train(network, task, training, replicas, layer_depths(training.model, network))
+    if writes:
         plain = plain_network(training.model, network, len(summary.classes), portable=portable)
-        logits = network_logits(plain, held_out_files, held_out, description.views, recipe.sampling, inference_batch)
-        decision = decide(*logits)
+        run = compiled(plain)
+
+        def logits_of() -> tuple[np.ndarray, np.ndarray]:
+            return network_logits(run, held_out_files, held_out, description.views, recipe.sampling, inference_batch)
+
+        if start is None or best_epoch == 0:
+            logits, labels = logits_of()
+        else:
+            interpolation, logits, labels = interpolate(plain, start, logits_of)
+            description = description.model_copy(update={"interpolation": interpolation})
+        decision = decide(logits, labels)
         divide_logits(plain, decision.temperature)
         write_classifier(out, description, best_epoch, decision, lambda part: save_network(plain, part, description))
     return history

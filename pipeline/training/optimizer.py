@@ -1,5 +1,11 @@
-"""AdamW with linear warm-up, cosine decay (Loshchilov and Hutter 2017, 2019), and gradient clipping by the global norm."""
+"""AdamW with linear warm-up, cosine decay (Loshchilov and Hutter 2017, 2019), and gradient clipping by the global norm.
 
+The rate may fall from layer to layer, from the head to the input (Howard & Ruder 2018, "Universal Language Model Fine-tuning").
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
 import tf_keras
 
 from pipeline.settings import Finetune
@@ -17,10 +23,40 @@ def schedule(settings: Finetune, steps: int) -> tf_keras.optimizers.schedules.Le
     )
 
 
-def build_optimizer(settings: Finetune, steps: int) -> tf_keras.optimizers.Optimizer:
-    """The optimizer of a training of `steps` steps. Under mixed_float16 Keras adds loss scaling to it."""
-    optimizer = tf_keras.optimizers.AdamW(
+def rate_factors(settings: Finetune, variables: Sequence[tf.Variable], depths: Sequence[int] | None) -> list[float]:
+    """The factor of each variable's learning rate: 1 in the head (depth 0), `backbone_rate` in the last blocks (depth 1), and
+    `layer_decay` times less from each depth to the next. depths: by variable; None: all are 0.
+    """
+    if depths is None:
+        return [1.0] * len(variables)
+    return [1.0 if depth == 0 else settings.backbone_rate * settings.layer_decay ** (depth - 1) for depth in depths]
+
+
+class LayerwiseAdamW(tf_keras.optimizers.AdamW):
+    """AdamW with a factor of the learning rate for each trainable variable, in their order. Weight decay has no factor."""
+
+    def __init__(self, *arguments, factors: Sequence[float], **options):
+        super().__init__(*arguments, **options)
+        self._factors = tuple(factors)
+
+    def update_step(self, gradient, variable):
+        factor = self._factors[self._index_dict[self._var_key(variable)]] if self._factors else 1.0
+        if factor == 1.0:
+            super().update_step(gradient, variable)
+            return
+        before = tf.identity(variable)
+        super().update_step(gradient, variable)
+        variable.assign(before + factor * (variable - before))
+
+
+def build_optimizer(settings: Finetune, steps: int, factors: Sequence[float] = ()) -> tf_keras.optimizers.Optimizer:
+    """The optimizer of a training of `steps` steps. Under mixed_float16 Keras adds loss scaling to it.
+
+    factors: of the learning rate, by trainable variable; empty: all are 1.
+    """
+    optimizer = LayerwiseAdamW(
         schedule(settings, steps),
+        factors=factors,
         weight_decay=settings.weight_decay,
         global_clipnorm=settings.clip_norm,
         jit_compile=False,  # XLA would compile one update per variable, for half a minute, and is no faster on a CPU

@@ -1,5 +1,7 @@
 """The training loop: it learns, it is deterministic, and a killed training resumes with the same numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,10 +13,13 @@ from pipeline.models.movinet.settings import Settings
 from pipeline.settings import Finetune, Unknown
 from pipeline.training.datasets import feature_epoch
 from pipeline.training.loop import HISTORY, Task, Training, train
-from pipeline.training.optimizer import build_optimizer, schedule
+from pipeline.training.optimizer import build_optimizer, rate_factors, schedule
 
 SETTINGS = Finetune(
     trainable="head",
+    start="new",
+    backbone_rate=1.0,
+    layer_decay=1.0,
     blocks=1,
     reuse_projection=False,
     epochs=4,
@@ -183,3 +188,36 @@ def test_weight_decay_excludes_biases_and_batch_norm():
             np.testing.assert_allclose(variable, old * (1 - 0.5 * 0.01), rtol=1e-5)
         else:
             np.testing.assert_array_equal(variable, old)
+
+
+def test_initial_weights_that_are_a_result_are_epoch_0_and_kept_if_no_epoch_is_better(tmp_path):
+    trained, *_ = train_model(tmp_path / "first", SETTINGS.model_copy(update={"epochs": 12}))
+    harmful = SETTINGS.model_copy(update={"learning_rate": 5.0, "clip_norm": None, "warmup": 0.0})
+    network, rows = model(), []
+    network.set_weights(trained.get_weights())
+    again = replace(task(), starts_trained=True)
+    history, best = train(network, again, training(tmp_path / "second", harmful, on_epoch=rows.append))
+    assert history["epoch"].tolist() == list(range(SETTINGS.epochs + 1)) and best == 0
+    assert history["loss"].isna().tolist() == [True] + [False] * SETTINGS.epochs
+    assert len(rows[0]) == 1, "epoch 0 is reported at once"
+    for kept, before in zip(network.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, before)
+    resumed = model()
+    history_again, best_again = train(resumed, again, training(tmp_path / "second", harmful))
+    assert best_again == 0 and len(history_again) == len(history)
+    np.testing.assert_array_equal(resumed.get_weights()[0], trained.get_weights()[0])
+
+
+def test_rates_fall_from_the_head_to_the_stem(tmp_path):
+    settings = SETTINGS.model_copy(update={"backbone_rate": 0.1, "layer_decay": 0.5, "weight_decay": 0.0, "warmup": 0.0})
+    assert rate_factors(settings, [None] * 4, [0, 1, 2, 3]) == pytest.approx([1, 0.1, 0.05, 0.025])
+    assert rate_factors(settings, [None] * 2, None) == [1.0, 1.0]
+    moved = []
+    for factors in ((), (1.0, 0.1)):
+        variables = [tf.Variable(1.0), tf.Variable(1.0)]
+        optimizer = build_optimizer(settings, 10, factors)
+        optimizer.build(variables)
+        tf.function(lambda v=variables, o=optimizer: o.apply_gradients(zip([tf.constant(0.3)] * 2, v, strict=True)))()
+        moved.append([1.0 - variable.numpy() for variable in variables])
+    assert moved[0][0] == pytest.approx(moved[0][1]) and moved[0][0] > 1e-4
+    assert moved[1] == pytest.approx([moved[0][0], 0.1 * moved[0][0]], rel=1e-3)

@@ -21,6 +21,14 @@ def build_network(model: Settings, finetune: Finetune, num_classes: int, seed: i
     _refuse()
 
 
+def set_top(network, top) -> NoReturn:
+    _refuse()
+
+
+def layer_depths(network) -> NoReturn:
+    _refuse()
+
+
 def plain_network(model: Settings, network, num_classes: int, *, portable: bool) -> NoReturn:
     _refuse()
 

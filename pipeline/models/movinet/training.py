@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -10,7 +11,7 @@ from pipeline.console import UserError
 from pipeline.models.movinet.apply import save_head
 from pipeline.models.movinet.network.build import build_backbone, build_classifier, freeze
 from pipeline.models.movinet.network.classifier import initial_classifier
-from pipeline.models.movinet.network.head import read_head
+from pipeline.models.movinet.network.head import head_keys, head_values, read_head
 from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
 from pipeline.models.movinet.network.weights.checkpoints import (
     count_parameters,
@@ -48,6 +49,26 @@ def build_network(model: Settings, finetune: Finetune, num_classes: int, seed: i
     except ValueError as error:
         raise UserError(str(error)) from None
     return classifier
+
+
+def set_top(network: tf_keras.Model, top: tf_keras.Model) -> None:
+    variables = variable_keys(model=network)
+    values = head_values(top)
+    for field, key in head_keys(variables).items():
+        variables[key].assign(np.reshape(getattr(values, field), variables[key].shape))
+
+
+def layer_depths(network: tf_keras.Model) -> list[int]:
+    """Groups: the classifier's head (0); the backbone's head and last group of blocks (1); the group before it; ...; the stem."""
+    backbone = network.backbone
+    groups = [layer.name.split("_")[0] for layer in backbone.layers if layer.name.startswith("block")]
+    order = sorted(set(groups), key=lambda name: int(name.removeprefix("block")), reverse=True)
+    depth_of = {name: depth for depth, name in enumerate(order, start=1)}
+    depths = {}
+    for layer in backbone.layers:
+        depth = depth_of.get(layer.name.split("_")[0], 1 if layer.name == "head" else len(order) + 1)
+        depths |= {id(variable): depth for variable in layer.variables}
+    return [depths.get(id(variable), 0) for variable in network.trainable_variables]
 
 
 def plain_network(model: Settings, network: tf_keras.Model, num_classes: int, *, portable: bool) -> tf_keras.Model:
