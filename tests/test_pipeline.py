@@ -255,7 +255,7 @@ def test_a_classifier_made_with_other_parameters_is_an_error(head_run):
 
     folder = head_run.folder
     inputs = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
-    full = parse_params(composed(*SMALL, *head_run.overrides, "finetune=full"))
+    full = parse_params(composed(*SMALL, *head_run.overrides, "finetune=full", "finetune.start=new"))
     with pytest.raises(UserError, match=r"not made for finetune\.trainable=full"):
         finetune.run(full, **inputs, out=folder / "elsewhere", folder=folder / "scratch")
     assert not (folder / "elsewhere").exists()

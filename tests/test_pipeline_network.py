@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.artifacts import ClassifierDescription, Metrics
 from pipeline.files import read_json
 from tests.pipeline_runs import Repository, check_calibrated, check_served_as_evaluated, clips, weights  # noqa: F401
 
@@ -20,7 +21,7 @@ def full_run(tmp_path_factory, clips, weights) -> Repository:
     folder = tmp_path_factory.mktemp("full")
     repository = Repository(folder, f"data.folder={clips}", f"model.weights={weights}", *options)
     repository.run("download", "extract", "embed")
-    assert read_json(folder / "data/embeddings/embed.json")["mode"] == "none"
+    assert read_json(folder / "data/embeddings/embed.json")["mode"] == "cached", "for the probe that the training starts from"
     process = repository.start("finetune")
     deadline = time.monotonic() + 300
     while not list(folder.glob(".cache/finetune/*/checkpoint")) and time.monotonic() < deadline:
@@ -37,6 +38,18 @@ def full_run(tmp_path_factory, clips, weights) -> Repository:
 
 def test_the_network_is_calibrated_as_it_says(full_run):
     check_calibrated(full_run.folder)
+
+
+def test_the_network_lies_between_the_probe_and_its_training(full_run):
+    """On validation it is no worse than either, within a standard error; the report's metrics carry what was chosen."""
+    found = ClassifierDescription.of(full_run.folder / "models/classifier")
+    between = found.interpolation
+    if found.best_epoch == 0:
+        assert between is None
+        return
+    assert len(between.steps) == len(between.log_loss) == 11 and between.chosen in between.steps
+    assert Metrics.read(full_run.folder / "results/metrics.json").interpolation == between
+    assert found.decision.uncalibrated_log_loss == pytest.approx(between.log_loss[between.steps.index(between.chosen)], rel=1e-4)
 
 
 def test_a_killed_and_resumed_training_is_one_mlflow_run(full_run):
@@ -57,7 +70,7 @@ def test_a_killed_and_resumed_training_gives_the_results_of_an_uninterrupted_one
 
     folder = full_run.folder
     history = pd.read_csv(folder / "results/history.csv")
-    assert len(history) == 3
+    assert history["epoch"].tolist() == [0, 1, 2, 3]
     inputs = {"frames": folder / "data/frames", "embeddings": folder / "data/embeddings"}
     whole = finetune.run(full_run.params, **inputs, folder=tmp_path / "scratch", out=tmp_path / "classifier")
     timings = ["seconds", "examples_per_second"]

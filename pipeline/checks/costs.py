@@ -20,6 +20,7 @@ LONG = 12 * 3600  # seconds after which the estimated time is a warning
 EFFICIENCY = 0.13
 STEP = 3  # arithmetic of a training step over that of a forward pass: the gradients by input and by weights cost one each
 DECODE = 0.005  # seconds of one core per second of video (320 x 240, decoded whole, encoded at 5 fps)
+INTERPOLATION_STEPS = 11  # between the start of a training and its end; see training.interpolation
 STAGES, STAGE_START = 6, 12  # stages, and seconds that each takes to start
 PROCESS = 1.6e9  # bytes of a process with TensorFlow, a built network, and clips that are decoded ahead and shuffled
 HALF_WIDTH = 0.6  # memory of a batch in mixed precision over that in float32
@@ -42,7 +43,10 @@ def run_gflop(params: Params, planned: Planned) -> float:
         return view * _views(params, planned)
     clips, epochs = planned.clips, params.finetune.epochs
     held_out = clips["validation"] + clips["test"]
-    return view * ((STEP * clips["train"] + clips["validation"]) * epochs + held_out * params.evaluate.views)
+    passes = (STEP * clips["train"] + clips["validation"]) * epochs + held_out * params.evaluate.views
+    if params.finetune.start == "probe":  # its features, epoch 0, and the steps between it and the trained network
+        passes += _views(params, planned) + clips["validation"] * (1 + (INTERPOLATION_STEPS - 1) * params.evaluate.views)
+    return view * passes
 
 
 def run_seconds(params: Params, planned: Planned, rate: float, cores: int) -> float:

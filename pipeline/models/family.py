@@ -10,7 +10,7 @@ and only the top is trained, on the cached features. A family may also train its
 | `top` | `build_top`, `save_top`: the part that is trained on cached features | finetune (head) |
 | `apply` | `predict`: computes probabilities from cached features, with NumPy | evaluate |
 | `probe` | `probe_features`: what a linear classifier is fitted to, with NumPy | evaluate |
-| `training` | `initial_weights_digest` and what trains the network, from `build_network` to `save_network` | finetune (last blocks, all) |
+| `training` | `initial_weights_digest`, and from `build_network` to `save_network` | finetune (last blocks, all) |
 | `stream` | `open_stream`: runs the classifier frame by frame | export, predict |
 | `pretrained` | `open_pretrained`; absent if no published weights classify videos | predict |
 | `check` | `check_weights`: checks that `model.weights` exists and fits. Does not import TensorFlow | doctor |
@@ -261,12 +261,12 @@ def build_network(model: ModelSettings, finetune: Finetune, num_classes: int, se
 
 def set_top(model: ModelSettings, network: "tf_keras.Model", top: "tf_keras.Model") -> None:
     """Gives a network of `build_network` the weights of a top of `build_top`."""
-    _module(model.family, "training").set_top(network, top)
+    _module(model.family, "training").set_top(model, network, top)
 
 
 def layer_depths(model: ModelSettings, network: "tf_keras.Model") -> list[int]:
     """For each trainable variable of a network of `build_network`, the groups of layers up to the head: 0 in the head itself."""
-    return _module(model.family, "training").layer_depths(network)
+    return _module(model.family, "training").layer_depths(model, network)
 
 
 def plain_network(model: ModelSettings, network: "tf_keras.Model", num_classes: int, *, portable: bool) -> "tf_keras.Model":

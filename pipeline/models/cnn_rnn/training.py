@@ -21,11 +21,11 @@ def build_network(model: Settings, finetune: Finetune, num_classes: int, seed: i
     _refuse()
 
 
-def set_top(network, top) -> NoReturn:
+def set_top(model: Settings, network, top) -> NoReturn:
     _refuse()
 
 
-def layer_depths(network) -> NoReturn:
+def layer_depths(model: Settings, network) -> NoReturn:
     _refuse()
 
 

@@ -51,14 +51,14 @@ def build_network(model: Settings, finetune: Finetune, num_classes: int, seed: i
     return classifier
 
 
-def set_top(network: tf_keras.Model, top: tf_keras.Model) -> None:
+def set_top(model: Settings, network: tf_keras.Model, top: tf_keras.Model) -> None:
     variables = variable_keys(model=network)
     values = head_values(top)
     for field, key in head_keys(variables).items():
         variables[key].assign(np.reshape(getattr(values, field), variables[key].shape))
 
 
-def layer_depths(network: tf_keras.Model) -> list[int]:
+def layer_depths(model: Settings, network: tf_keras.Model) -> list[int]:
     """Groups: the classifier's head (0); the backbone's head and last group of blocks (1); the group before it; ...; the stem."""
     backbone = network.backbone
     groups = [layer.name.split("_")[0] for layer in backbone.layers if layer.name.startswith("block")]
