@@ -120,12 +120,14 @@ def test_every_command_states_whether_it_resumes():
     for path in sorted(
         path for folder in ("stages", "commands", "benchmarks", "pipeline") for path in (root / folder).rglob("*.py")
     ):
-        call = re.search(r"^    run_command\(main(?:, interrupted=(\w+))?\)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        call = re.search(r"^    run_command\(main(?:, interrupted=(.+))?\)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         if call:
             found.setdefault(call[1], set()).add(path.stem)
     assert found["RESUMES"] == {"download", "extract", "embed", "finetune", "sweep"}
-    assert found["STARTS_OVER"] == {"evaluate", "export", "report", "sample", "run", "latency"}
-    assert found[None] == {"predict", "doctor", "ui", "dask_launcher"}
+    assert found["STARTS_OVER"] == {"evaluate", "export", "report", "inspect", "sample", "run", "latency"}
+    assert found[None] == {"cache", "doctor", "evaluate_events", "ui", "dask_launcher"}
+    (events,) = found.keys() - {"RESUMES", "STARTS_OVER", None}
+    assert found[events] == {"predict"} and events.startswith("RESUMES if ") and "--events" in events
 
 
 ABORTED = """

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.xdist_group("pipeline")
 @pytest.fixture(scope="module")
 def head_run(tmp_path_factory, clips, weights) -> Repository:
     """The whole pipeline with a head on the frozen backbone."""
-    repository = Repository(tmp_path_factory.mktemp("head"), f"data.folder={clips}", f"model.weights={weights}")
+    repository = Repository(tmp_path_factory.mktemp("head"), f"data.folder={clips}", f"model.weights={weights}", "finetune=head")
     repository.run("download", "extract", "embed", "finetune", "evaluate", "export", "report")
     return repository
 
@@ -36,7 +36,7 @@ def head_run(tmp_path_factory, clips, weights) -> Repository:
 def test_every_documented_file_is_written(head_run):
     folder = head_run.folder
     metrics = read_json(folder / "results/metrics.json")
-    assert set(metrics) == {"test", "validation", "decision"}
+    assert set(metrics) == {"test", "validation", "decision", "interpolation"}
     assert {"top1", "top1_low", "top1_high", "top5", "macro_f1", "log_loss", "ece", "clips", "groups"} <= set(metrics["test"])
     page = (folder / "results/report/index.html").read_text()
     assert "Dark" in page and "Bright" in page
