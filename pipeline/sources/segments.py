@@ -215,7 +215,7 @@ def background_clips(listed: Sequence[Listed], recordings: Recordings, backgroun
     if not fit:
         why = f" ({'; '.join(lines)})" if lines else ""
         raise UserError(
-            f"data.background: no unlabelled time of {background.seconds:g} s in {len(sources)} recordings; "
+            f"data.background: no unlabelled time of {background.seconds:g} s in {_recordings(len(sources))}; "
             f"the longest is {longest / 1000:.1f} s{why}",
             advice="lower data.background.seconds, or set data.background=null",
         )
@@ -227,14 +227,19 @@ def background_clips(listed: Sequence[Listed], recordings: Recordings, backgroun
             segment = Segment(start / 1000, (start + length) / 1000)
             clips.append(replace(model, category=background.label, segment=segment))
     used = len({clip.source for clip in clips})
-    what = f"{len(clips)} clips of {background.seconds:g} s from the unlabelled time of {used} recordings, in which {fit} fit"
+    from_ = f"the unlabelled time of {_recordings(used)}, in which {fit} fit"
+    what = f"{len(clips)} clip{'s' * (len(clips) != 1)} of {background.seconds:g} s from {from_}"
     labelled = sum(one.clip.category == background.label for one in listed)
-    joined = f"; they join the {labelled} listed clips of that label" if labelled else ""
+    joined = f"; they join the {labelled} listed clip{'s' * (labelled != 1)} of that label" if labelled else ""
     return clips, [f"class {background.label}: {what}{joined}", *lines]
 
 
 def _named(sources: Sequence[str]) -> str:
-    return f"{len(sources)} recording{'s' * (len(sources) > 1)} ({few(sources)})"
+    return f"{_recordings(len(sources))} ({few(sources)})"
+
+
+def _recordings(count: int) -> str:
+    return f"{count} recording{'s' * (count != 1)}"
 
 
 def _gaps(members: Sequence[Listed], recordings: Recordings) -> list[tuple[int, int]]:

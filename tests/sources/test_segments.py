@@ -248,7 +248,7 @@ def test_background_fills_unlabelled_time(videos):
     found = listed(videos, "a.avi,run,1.5,4", "a.avi,walk,3.5,6.7", "a.avi,walk,2,3", "b.avi,run,0,", background=BACKGROUND)
     made = segments(found, "none")
     assert made == [("a.avi", (0.25, 1.25)), ("a.avi", (6.75, 7.75)), ("a.avi", (7.85, 8.85)), ("a.avi", (8.95, 9.95))]
-    assert found.notes == ["class none: 4 clips of 1 s from the unlabelled time of 1 recordings, in which 4 fit"]
+    assert found.notes == ["class none: 4 clips of 1 s from the unlabelled time of 1 recording, in which 4 fit"]
     assert {clip.group for clip in found.clips if clip.category == "none"} == {"a.avi"}
     again = listed(videos, "b.avi,run,0,", "a.avi,walk,2,3", "a.avi,walk,3.5,6.7", "a.avi,run,1.5,4", background=BACKGROUND)
     assert segments(again, "none") == made, "whatever the order of the rows"
