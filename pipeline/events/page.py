@@ -10,7 +10,7 @@ from PIL import Image
 from pipeline.events.event import clock_time
 from pipeline.events.still import class_colours
 from pipeline.events.timeline import EVENT_THUMBNAILS, Timeline
-from pipeline.reporting.page import page_templates
+from pipeline.reporting.templates import page_templates
 
 _FOLDER = Path(__file__).parent
 

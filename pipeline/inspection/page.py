@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from pipeline.inspection.content import Duplicates, Inspection, Video
 from pipeline.inspection.summary import describe_seconds
-from pipeline.reporting import page as report_page
+from pipeline.reporting import templates as report_templates
 
 __all__ = ["render"]
 
@@ -73,8 +73,8 @@ class _Thumbnails:
 
 def render(content: Inspection, jpegs: Mapping[str, bytes]) -> str:
     """The HTML. jpegs: thumbnails by path."""
-    report = Path(report_page.__file__).parent
-    templates = report_page.page_templates(Path(__file__).parent)
+    report = Path(report_templates.__file__).parent
+    templates = report_templates.page_templates(Path(__file__).parent)
     templates.filters |= {"duration": describe_seconds, "megabytes": lambda value: f"{value / 1e6:,.1f}"}
     videos = {video.path: video for video in content.videos}
     thumbnails = _Thumbnails(jpegs, THUMBNAIL_BYTES)

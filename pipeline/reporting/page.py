@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pandas as pd
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.console import progress, without_credentials
 from pipeline.files import write_text
@@ -17,6 +16,7 @@ from pipeline.params import Params
 from pipeline.reporting import figures, parts, tables, wording  # noqa: F401  figures and tables register themselves
 from pipeline.reporting.inputs import ReportInputs
 from pipeline.reporting.style import png
+from pipeline.reporting.templates import page_templates
 
 _PIXELS_PER_INCH = 96  # of a browser
 
@@ -99,18 +99,6 @@ def dump_configuration(params: Params) -> str:
     """params.yaml as YAML text, without credentials."""
     content = wording.remove_credentials(params.model_dump(mode="json"))
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-
-
-def page_templates(folder: Path) -> Environment:
-    """The templates in `folder`: values are escaped, and one that was not given raises jinja2.UndefinedError."""
-    return Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
 
 
 def render(report: ReportInputs, params: Params, pictures: list[Picture]) -> str:

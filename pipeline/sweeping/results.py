@@ -7,8 +7,8 @@ import pandas as pd
 
 from pipeline.console import UserError, say
 from pipeline.files import atomic_folder
-from pipeline.reporting.page import page_templates
 from pipeline.reporting.style import png
+from pipeline.reporting.templates import page_templates
 from pipeline.sweeping.costs import Cost, measure_trials
 from pipeline.sweeping.experiments import read_experiment_predictions
 from pipeline.sweeping.figure import pareto_figure
