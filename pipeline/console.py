@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -125,6 +126,8 @@ STARTS_OVER = "run the same command again to start over"
 def run_command(main: Callable[[], None], *, interrupted: str = "") -> None:
     """Runs a command's `main`; a UserError becomes one line on stderr and exit status 1, an interrupt one line and status 130.
 
+    If nobody reads stdout any more, as after `| head`, the status is 1, without a message.
+
     interrupted: what the user can do after an interrupt: RESUMES if finished work is kept, STARTS_OVER if it is lost.
     """
     quiet_libraries()
@@ -136,6 +139,17 @@ def run_command(main: Callable[[], None], *, interrupted: str = "") -> None:
     except KeyboardInterrupt:
         print(f"interrupted; {interrupted}" if interrupted else "interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        if not _reader_is_gone(sys.stdout.fileno()):
+            raise  # another pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it once more when it exits
+        sys.exit(1)
+
+
+def _reader_is_gone(pipe: int) -> bool:
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _interrupt(number: int, frame: object) -> None:

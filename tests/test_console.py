@@ -161,3 +161,17 @@ def test_output_without_line_ends_is_shown_at_the_end(capfd):
         os.write(2, b"\r 50%")
         os.write(2, b"\r100%")
     assert capfd.readouterr().err == "\r 50%\r100%"
+
+
+@pytest.mark.parametrize(("main", "message"), [("print('x' * 100_000)", ""), ("raise BrokenPipeError('another')", "another")])
+def test_a_reader_of_stdout_that_goes_away_is_no_traceback(main, message):
+    code = f"import sys; from pipeline.console import run_command; sys.stdin.read(); run_command(lambda: exec({main!r}))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE), text=True
+    )
+    if not message:
+        process.stdout.close()
+    process.stdin.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=60) == 1
+    assert errors.strip().splitlines()[-1:] == ([f"BrokenPipeError: {message}"] if message else [])
