@@ -79,10 +79,10 @@ def embed_split(
         bar.update(len(wanted) - len(missing))
         done = 0
         for block in compute([view for _, _, view in missing]) if missing else ():
-            places = missing[done : done + len(block)]
-            for (row, number, _), computed in zip(places, block, strict=True):
+            filled = missing[done : done + len(block)]
+            for (row, number, _), computed in zip(filled, block, strict=True):
                 fill(row, number, computed)
-            store.write({view.key: computed for (_, _, view), computed in zip(places, block, strict=True)})
+            store.write({view.key: computed for (_, _, view), computed in zip(filled, block, strict=True)})
             done += len(block)
             bar.update(len(block))
     features.flush()

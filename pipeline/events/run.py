@@ -187,8 +187,12 @@ class LiveFile:
 @contextmanager
 def open_live_file(path: Path) -> Iterator[LiveFile]:
     """Opens a CSV to append events to; a file that is there must be one of events. Raises UserError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", newline="", encoding="utf-8") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = open(path, "a+", newline="", encoding="utf-8")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise UserError(f"--events {path}: cannot be appended to ({error.strerror})", advice="give another path") from None
+    with opened as file:
         file.seek(0)
         first = file.readline().rstrip("\r\n")
         if first not in ("", ",".join(COLUMNS)):

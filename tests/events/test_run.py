@@ -286,3 +286,5 @@ def test_events_are_appended_to_a_file(tmp_path):
     with pytest.raises(UserError, match=r"notes\.csv: is not a file of events"), open_live_file(tmp_path / "notes.csv"):
         pass
     assert (tmp_path / "notes.csv").read_text() == "a,b\n"
+    with pytest.raises(UserError, match=r"cannot be appended to \(Is a directory\)"), open_live_file(tmp_path):
+        pass
