@@ -146,8 +146,9 @@ def _kept(folder: Path, path: Path) -> Fingerprint | BrokenVideo:
     try:
         digest = _digest(path)
         file = folder / digest[:2] / f"{digest}.npy"
-        if file.exists():
-            return Fingerprint(np.load(file), digest)
+        frames = _read(file)
+        if frames is not None:
+            return Fingerprint(frames, digest)
         frames = _frames(path)
     except BrokenVideo as error:
         return error
@@ -156,3 +157,11 @@ def _kept(folder: Path, path: Path) -> Fingerprint | BrokenVideo:
         content.flush()
         os.fsync(content.fileno())  # a file that is there is whole, also after a power failure
     return Fingerprint(frames, digest)
+
+
+def _read(file: Path) -> np.ndarray | None:
+    """The frames in a kept file; None if there is none, or if it was damaged after it was written: it is then made again."""
+    try:
+        return np.load(file, allow_pickle=False)
+    except (FileNotFoundError, EOFError, ValueError):
+        return None

@@ -98,3 +98,14 @@ def test_processes_give_the_same(tmp_path):
     assert all(
         np.array_equal(shared[name].frames, one.frames) and shared[name].sha256 == one.sha256 for name, one in alone.items()
     )
+
+
+@pytest.mark.parametrize("keep", [0, 100, 300])
+def test_a_kept_file_that_is_damaged_is_made_again(tmp_path, keep):
+    path = write(tmp_path / "v.avi", steps(40, 80, 120), rate=10)
+    (first,) = fingerprints({"v": path}, 1).values()
+    (kept,) = (tmp_path / ".cache/fingerprints").rglob("*.npy")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:keep])
+    (again,) = fingerprints({"v": path}, 1).values()
+    assert np.array_equal(first.frames, again.frames) and kept.read_bytes() == whole
