@@ -182,15 +182,15 @@ def test_segments_of_a_listing_are_kept(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "recordings"
     for number in range(3):
         write(folder / f"{number}.mp4", number, frames=48)
-    lines = [f"{n}.mp4,{label},{start},{end}" for n in range(3) for label, start, end in (("a", 0, 1.5), ("b", 2, 3.5))]
+    lines = [f"{n}.mp4,{label},{start},{end}" for n in range(3) for label, start, end in (("a", 0, 1.5), ("b", 2, 9))]
     (folder / "list.csv").write_text("\n".join(["path,label,start,end", *lines]))
     run(monkeypatch, capsys, folder, "--listing", str(folder / "list.csv"))
     content = found()
     assert (len(content.videos), content.clips) == (3, 6)
-    assert [(one.label, one.clips, one.seconds) for one in content.classes] == [("a", 3, 4.5), ("b", 3, 4.5)]
+    assert [(one.label, one.clips, one.seconds) for one in content.classes] == [("a", 3, 4.5), ("b", 3, 6.0)]
     plan = planned(folder, "inspection/listing.csv")
     assert sorted((clip.source, clip.category, *clip.segment) for clip in plan.clips) == sorted(
-        (f"{n}.mp4", label, start, end) for n in range(3) for label, start, end in (("a", 0.0, 1.5), ("b", 2.0, 3.5))
+        (f"{n}.mp4", label, start, end) for n in range(3) for label, start, end in (("a", 0.0, 1.5), ("b", 2.0, 9.0))
     )
 
 

@@ -254,5 +254,5 @@ def _classes(clips: Sequence[Clip], videos: Sequence[Video]) -> list[ClassSummar
 def _clip_seconds(clip: Clip, video: float | None) -> float | None:
     if clip.segment is None:
         return video
-    end = video if clip.segment.end is None else clip.segment.end
-    return None if end is None else max(0.0, end - clip.segment.start)
+    ends = [end for end in (clip.segment.end, video) if end is not None]
+    return max(0.0, min(ends) - clip.segment.start) if ends else None
