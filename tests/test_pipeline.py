@@ -81,6 +81,7 @@ def test_the_classifier_is_calibrated_as_it_says(head_run):
     assert held_out["classes"] == [] and "three classes" in held_out["reason"]
 
 
+@pytest.mark.slow
 def test_the_temperature_is_in_the_weights_that_evaluate_and_programs_use(head_run, tmp_path):
     """With label smoothing training leaves the probabilities far from 1, so the temperature is far from 1."""
     import tensorflow as tf
