@@ -27,7 +27,7 @@ def compose_job(clips: Path, *, model: str, weights: str, count: int, size: int 
     from omegaconf import OmegaConf
 
     with initialize_config_dir(str(CONF), version_base=None):
-        config = compose("config", overrides=["data=folder", "finetune=head", f"model={model}"])
+        config = compose("config", overrides=["data=folder", "data.split.duplicates=ignore", "finetune=head", f"model={model}"])
     chosen = {"data": {"folder": str(clips)}, "model": {"weights": weights}, "frames": {"count": count}}
     if size is not None:
         chosen["frames"]["size"] = size
