@@ -352,12 +352,12 @@ class ExportRow(Artifact):
     file: str
     bytes: int
     test_top1: float
-    test_top1_low: float | None
-    test_top1_high: float | None
     clips: int
     groups: int
     accuracy_drop: float
     agreement: float
+    test_top1_low: float | None = None
+    test_top1_high: float | None = None
     agreement_at_end: float | None = None
     agreement_by_frame: list[float] | None = None
     frames: int | None = None
