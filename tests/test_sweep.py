@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 VARIED = "finetune.learning_rate=0.002,0.02,20"  # the schema allows none above 10
 JOBS = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 OTHERS = (
+    "finetune=head",
     "finetune.epochs=2",
     "tracking.system_metrics=false",
     "sweep.name=rates",
