@@ -21,6 +21,7 @@ __all__ = [
     "RESUMES",
     "STARTS_OVER",
     "UserError",
+    "print_line",
     "progress",
     "quiet_libraries",
     "run_command",
@@ -110,6 +111,12 @@ def without_chatter() -> Iterator[None]:
 def say(message: str) -> None:
     """Prints a line to stderr without breaking a progress bar."""
     tqdm.write(message, file=sys.stderr)
+
+
+def print_line(line: str) -> None:
+    """Prints a line to stdout, at once, without breaking a progress bar."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
 
 
 def progress(iterable=None, *, total: int | None = None, describe: str, unit: str, **options) -> tqdm:

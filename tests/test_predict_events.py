@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from commands import evaluate_events, predict
-from commands.predict import EventRun
 from pipeline.console import UserError
+from pipeline.events import output
 from pipeline.events.defaults import Options
 from pipeline.events.event import Event
+from pipeline.events.output import EventRun
 from pipeline.events.reading import read_events
 from pipeline.events.run import EventSearch
 from tests.inference.small import whole_clips, write_video
@@ -157,7 +158,7 @@ class Camera:
 
 
 def test_events_of_a_live_source_are_appended(tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "find_sources", lambda *given: [Camera()])
+    monkeypatch.setattr(output, "find_sources", lambda *given: [Camera()])
     for number in (1, 2):
         lines, failed = run(["camera:0"], file=tmp_path / "live.csv")
         assert failed == 0 and [line.split()[-1] for line in lines] == ["Dark", "Bright", "Dark"]
@@ -168,7 +169,7 @@ def test_events_of_a_live_source_are_appended(tmp_path, monkeypatch):
     ):
         with pytest.raises(UserError, match=message):
             run(["camera:0"], **options)
-    monkeypatch.setattr(predict, "find_sources", lambda *given: [Camera(), Camera()])
+    monkeypatch.setattr(output, "find_sources", lambda *given: [Camera(), Camera()])
     with pytest.raises(UserError, match="give it alone"):
         run(["camera:0"])
 
