@@ -124,7 +124,7 @@ class Detector:
     def __init__(
         self, source: str, classes: Sequence[str], settings: DetectionSettings, *, step: float, background: str | None = None
     ) -> None:
-        """step: seconds of the grid. background: a class that never is an event."""
+        """step: seconds of the grid. background: a class that is never an event."""
         self._source, self._classes, self._settings, self._step = source, list(classes), settings, step
         self._ignored = self._classes.index(background) if background is not None else None
         self._open: dict[int, _Run] = {}
@@ -184,7 +184,7 @@ class EventFinder:
     ) -> None:
         """step: seconds of the grid, to which boundaries are precise. start: of the source, or of a part of it, in seconds.
 
-        background: a class that never is an event.
+        background: a class that is never an event.
         """
         self._grid = Grid(step, start)
         self._average = MovingAverage(odd_steps(settings.smooth, step))
