@@ -10,6 +10,7 @@ range of the score, has no width when all groups score alike, and undercovers wi
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -95,3 +96,37 @@ def bootstrap_intervals(
             low, high = np.quantile(defined, [tail, 1 - tail])
             intervals.append((float(low), float(high)))
     return intervals
+
+
+class Difference(NamedTuple):
+    """A difference of two means over the same clips, and the ends of its interval, which are None with fewer than two groups."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def paired_difference(
+    values_a: np.ndarray, values_b: np.ndarray, groups: np.ndarray, *, resamples: int, confidence: float, seed: int
+) -> Difference:
+    """The mean of `values_a` less that of `values_b`, with a percentile interval by resampling whole groups.
+
+    Both are of the same clips, so a resample has the same clips on both sides: what makes a clip hard for both cancels out, and
+    the interval is narrower than one of two independent means would be. An interval without 0 says that the two differ.
+
+    Args:
+      values_a, values_b: float or bool arrays of shape (n_clips,), for instance whether each clip is right, or its log loss.
+      groups: array of shape (n_clips,), the group of each clip.
+      resamples, confidence, seed: see `bootstrap_intervals`.
+
+    Raises:
+      ValueError: no clips, the shapes do not match, or a setting is out of range.
+    """
+    values_a, values_b = np.asarray(values_a, np.float64), np.asarray(values_b, np.float64)
+    if values_a.ndim != 1 or not len(values_a) or values_b.shape != values_a.shape:
+        raise ValueError(f"expected the values of the same clips, (N,), got {values_a.shape} and {values_b.shape}")
+    values = np.column_stack([np.ones(len(values_a)), values_a - values_b])
+    ((low, high),) = bootstrap_intervals(
+        values, groups, lambda sums: sums[:, 1:] / sums[:, :1], resamples=resamples, confidence=confidence, seed=seed
+    )
+    return Difference(float(values[:, 1].mean()), low, high)

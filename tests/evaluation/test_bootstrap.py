@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.evaluation.bootstrap import bootstrap_intervals, sum_by_group
+from pipeline.evaluation.bootstrap import bootstrap_intervals, paired_difference, sum_by_group
 
 
 def _accuracy(sums: np.ndarray) -> np.ndarray:
@@ -96,3 +96,45 @@ def test_coverage_on_clustered_data():
     assert covered["clips"] / trials < 0.80
     # The variance of clustered means is larger by 1 + 7 * 0.4 = 3.8, the width by its root.
     assert 1.7 < np.mean(widths["groups"]) / np.mean(widths["clips"]) < 2.2
+
+
+def _difference(a, b, groups, **options):
+    return paired_difference(
+        np.array(a), np.array(b), np.array(groups), **{"resamples": 500, "confidence": 0.95, "seed": 0} | options
+    )
+
+
+def test_paired_difference_matches_the_exact_distribution_of_three_groups():
+    """Groups of 2, 2 and 4 clips, whose differences sum to 2, 0 and -1: 27 equally likely resamples."""
+    a, b = [1, 1, 0, 1, 1, 0, 0, 1], [0, 0, 0, 1, 1, 1, 0, 1]
+    groups = ["a", "a", "b", "b", "c", "c", "c", "c"]
+    sums, sizes = np.array([2, 0, -1]), np.array([2, 2, 4])
+    means = [sums[list(draw)].sum() / sizes[list(draw)].sum() for draw in itertools.product(range(3), repeat=3)]
+    value, low, high = _difference(a, b, groups, resamples=20_000, confidence=0.6)
+    assert value == pytest.approx(1 / 8)
+    assert (low, high) == pytest.approx((np.quantile(means, 0.2), np.quantile(means, 0.8)))
+    turned = _difference(b, a, groups, resamples=20_000, confidence=0.6)
+    assert turned == pytest.approx((-value, -high, -low))
+
+
+def test_what_both_share_cancels_out():
+    """Each mean varies a lot between groups, and the difference hardly: an unpaired interval would contain 0."""
+    random = np.random.default_rng(5)
+    groups = np.repeat(np.arange(20), 10)
+    hard = random.normal(0, 5, 20)[groups]
+    value, low, high = _difference(hard + 0.2 + random.normal(0, 0.1, 200), hard, groups)
+    assert 0.15 < low < value < high < 0.25
+
+
+def test_equal_values_have_a_difference_of_zero_without_width():
+    assert _difference([True, False, True], [True, False, True], ["a", "b", "c"]) == (0, 0, 0)
+
+
+def test_paired_difference_of_one_group_has_no_interval():
+    assert _difference([1, 1], [1, 0], ["a", "a"]) == (0.5, None, None)
+
+
+@pytest.mark.parametrize("b", [[1.0, 0.0], [[1.0], [0.0], [1.0]]])
+def test_paired_values_must_be_of_the_same_clips(b):
+    with pytest.raises(ValueError, match="same clips"):
+        _difference([1.0, 0.0, 1.0], b, ["a", "b", "c"])
