@@ -23,43 +23,16 @@ from pipeline.artifacts import (
     TRAINING_RUN,
     ClassifierDescription,
     FramesSummary,
-    HeldOutClasses,
     Metrics,
-    is_cached,
 )
 from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
-from pipeline.evaluation.held_out import ClipFeatures, hold_out_classes
-from pipeline.evaluation.metrics import score
-from pipeline.evaluation.predictions import predictions_frame, write_predictions
-from pipeline.evaluation.selective import selective_scores
-from pipeline.models.family import predict, probe_features
+from pipeline.evaluation.classifier import hold_out, predict_features, score_splits
+from pipeline.evaluation.predictions import write_predictions
 from pipeline.params import Params, load_params
-from pipeline.settings import Unknown
-from pipeline.training.cached_features import read_features
-
-SPLITS = ("test", "validation")
-
-
-def predict_features(
-    embeddings: Path, split: str, classifier: Path, description: ClassifierDescription
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Applies the classifier's top to a split's cached features.
-
-    Returns:
-      - A frame with the columns clip, group and label, a row per clip.
-      - Probabilities float32 (clips, classes), the mean over the views.
-    """
-    cached = read_features(embeddings, split)
-    clips, views = cached.labels.shape
-    rows = pd.read_csv(embeddings / f"{split}.csv", dtype=str, keep_default_na=False)
-    rows["label"] = cached.labels[:, 0]
-    flat = cached.flat()
-    each = predict(classifier, description, flat.features, flat.mask)
-    return rows, each.reshape(clips, views, -1).mean(axis=1)
 
 
 def predict_clips(frames: Path, split: str, saved_model: Path, params: Params) -> tuple[pd.DataFrame, np.ndarray]:
-    """Runs the whole classifier on a split's records. Returns the same as `predict_features`."""
+    """Runs the whole classifier on a split's records. Returns what `predict_features` does."""
     import tensorflow as tf
 
     from pipeline.training.datasets import test_clips
@@ -105,45 +78,13 @@ def run(
         if trained_with != current:
             message = f"{classifier}: made with {key} {trained_with}, but now it is {current}"
             raise UserError(message, advice="run `dvc repro`")
-    scores, predictions = {}, {}
-    for split in SPLITS:
+
+    def predict(split: str) -> tuple[pd.DataFrame, np.ndarray]:
         if params.finetune.frozen:
-            rows, probabilities = predict_features(embeddings, split, classifier, description)
-        else:
-            rows, probabilities = predict_clips(frames, split, classifier / "saved_model", params)
-        order = np.argsort(rows["clip"].to_numpy())
-        rows, probabilities = rows.iloc[order], probabilities[order]
-        labels, groups = rows["label"].to_numpy(), rows["group"].to_numpy()
-        scored = score(probabilities, labels, groups, params.evaluate, params.seed)
-        selective = selective_scores(
-            probabilities, labels, groups, description.classes, description.decision, params.evaluate, params.seed
-        )
-        scores[split] = scored.model_copy(update=selective._asdict())
-        predictions[split] = predictions_frame(rows["clip"], groups, split, labels, probabilities, description.classes)
-    return Metrics(**scores, decision=description.decision, interpolation=description.interpolation), predictions
+            return predict_features(embeddings, split, classifier, description)
+        return predict_clips(frames, split, classifier / "saved_model", params)
 
-
-def hold_out(embeddings: Path = EMBEDDINGS, classifier: Path = CLASSIFIER) -> HeldOutClasses:
-    """Measures how often clips of classes that are held out of training are refused; see `hold_out_classes`."""
-    description = ClassifierDescription.of(classifier)
-    decision = description.decision
-    if not is_cached(embeddings):
-        return HeldOutClasses(reason="the backbone was trained, so that there are no cached features: see finetune=probe")
-    if decision is None:
-        return HeldOutClasses(reason="the classifier is of an earlier version, without a threshold")
-
-    def clips_of(split: str) -> ClipFeatures:
-        cached = read_features(embeddings, split)
-        flat = cached.flat()
-        features = probe_features(embeddings, description, flat.features, flat.mask)
-        rows = pd.read_csv(embeddings / f"{split}.csv", dtype=str, keep_default_na=False)
-        mean = features.reshape(*cached.labels.shape, -1).mean(axis=1)
-        return ClipFeatures(mean, cached.labels[:, 0], rows["group"].to_numpy())
-
-    background = None if decision.background is None else description.classes.index(decision.background)
-    unknown = Unknown(by=decision.by, level=decision.level)
-    splits = (clips_of(split) for split in ("train", "validation", "test"))
-    return hold_out_classes(*splits, description.classes, unknown, background)
+    return score_splits(predict, description, params.evaluate, params.seed)
 
 
 def main() -> None:
@@ -152,7 +93,7 @@ def main() -> None:
     with tracking.stage_run(params, "evaluate", TRAINING_RUN, RUN) as tracked:
         metrics, predictions = run(params)
         write_predictions(PREDICTIONS, *predictions.values())
-        held_out = hold_out()
+        held_out = hold_out(EMBEDDINGS, CLASSIFIER)
         held_out.write(HELD_OUT)
         metrics.write(METRICS)
         tracked.log_metrics(metrics.model_dump(exclude={"decision", "interpolation"}) | {"held_out": held_out.means()})

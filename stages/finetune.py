@@ -11,7 +11,6 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from pipeline import tracking
@@ -22,13 +21,12 @@ from pipeline.artifacts import (
     HISTORY,
     TRAINING_RUN,
     ClassifierDescription,
-    Decision,
     FramesSummary,
     is_cached,
 )
 from pipeline.cluster import software
-from pipeline.console import RESUMES, UserError, run_command, say, without_credentials
-from pipeline.evaluation.decision import decide
+from pipeline.console import RESUMES, UserError, run_command, say
+from pipeline.evaluation.decision import decider
 from pipeline.files import atomic_file, content_key, resumable_scratch, scratch, sha256
 from pipeline.params import Params, load_params
 from pipeline.settings import Finetune
@@ -73,44 +71,6 @@ def _check_precision(settings: Finetune) -> None:
         raise UserError(message, advice="set finetune.precision=float32")
 
 
-def describe_classifier(params: Params, classes: list[str]) -> ClassifierDescription:
-    """What classifier.json states before training. Credentials in the URL of the weights are left out: the file is shared."""
-    weights = without_credentials(params.model.weights)
-    return ClassifierDescription(
-        classes=classes,
-        family=params.model.family,
-        model=params.model.id,
-        settings=params.model.model_dump() | {"weights": weights},
-        trainable=params.finetune.trainable,
-        fps=params.frames.fps,
-        size=params.frames.size,
-        count=params.frames.count,
-        views=params.evaluate.views,
-        sampling=params.frames.sampling,
-        short_clips=params.model.short_clips,
-        activation=params.model.activation,
-    )
-
-
-def decider(params: Params, summary: FramesSummary) -> Callable[[np.ndarray, np.ndarray], Decision]:
-    """What chooses temperature and threshold from the validation clips' logits (clips, views, classes) and labels (clips,)."""
-    validation, background = summary.splits["validation"], params.data.background
-    if validation.frames_per_clip is None:
-        raise UserError("the validation split has no clips", advice="check data.split and `skipped` of data/frames/frames.json")
-    label = None
-    if background is not None and background.label in summary.classes:
-        label = summary.classes.index(background.label)
-    return lambda logits, labels: decide(
-        logits,
-        labels,
-        params.finetune.unknown,
-        calibrate=params.finetune.calibrate,
-        background=label,
-        classes=summary.classes,
-        clip_seconds=validation.frames_per_clip.median / summary.fps,
-    )
-
-
 def run(
     params: Params,
     *,
@@ -130,6 +90,7 @@ def run(
       UserError: the embeddings are of another kind of training, the weights do not fit, or the loss is not finite.
     """
     from pipeline.training.loop import Training
+    from pipeline.training.outputs import describe_classifier
     from pipeline.training.replicas import convert_worker_errors, open_replicas
     from pipeline.training.runtime import disable_grappler_on_cpu, enable_determinism
 
@@ -141,7 +102,8 @@ def run(
         message = f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}"
         raise UserError(message, advice="run `dvc repro`")
     summary = FramesSummary.of(frames)
-    description, decide_on = describe_classifier(params, summary.classes), decider(params, summary)
+    description = describe_classifier(params.model, params.finetune, params.frames, params.evaluate.views, summary.classes)
+    decide_on = decider(params.finetune, params.data.background, summary)
     training = Training(params.model, params.finetune, params.seed, folder, params.speed.checkpoint_minutes, on_epoch)
     if params.finetune.frozen:
         from pipeline.training.top import train_top

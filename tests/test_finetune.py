@@ -1,7 +1,7 @@
 """What finetune states about a classifier before it is trained."""
 
 from pipeline.params import parse_params
-from stages.finetune import describe_classifier
+from pipeline.training.outputs import describe_classifier
 from tests.test_params import composed
 
 
@@ -9,5 +9,5 @@ def test_a_classifier_that_is_shared_holds_no_credentials():
     weights = "https://user:secret@example.org/weights.tar.gz?token=abc"
     params = parse_params(composed("data=ucf101_subset", f"model.weights='{weights}'"))
     assert params.model.weights == weights
-    text = describe_classifier(params, ["a", "b"]).model_dump_json()
+    text = describe_classifier(params.model, params.finetune, params.frames, 2, ["a", "b"]).model_dump_json()
     assert "https://example.org/weights.tar.gz" in text and "secret" not in text and "abc" not in text

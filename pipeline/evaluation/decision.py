@@ -7,14 +7,15 @@ Invariants: a prediction has a class if its score, `Answers.scores`, is at least
 class is `Answers.labels`. A tie between classes goes to the lower label, as in `metrics`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.artifacts import Decision
-from pipeline.console import say
+from pipeline.artifacts import Decision, FramesSummary
+from pipeline.console import UserError, say
 from pipeline.evaluation.log_loss import log_loss
-from pipeline.settings import Unknown
+from pipeline.settings import Background, Finetune, Unknown
 
 TEMPERATURES = (0.05, 20.0)  # the bounds of a fitted temperature
 PRIOR = 0.5  # standard deviation of the logarithm of the temperature before a clip is seen: 95% lie between 0.38 and 2.7
@@ -175,4 +176,31 @@ def decide(
         clip_seconds=clip_seconds,
         uncalibrated_log_loss=before,
         log_loss=after,
+    )
+
+
+def decider(
+    finetune: Finetune, background: Background | None, summary: FramesSummary
+) -> Callable[[np.ndarray, np.ndarray], Decision]:
+    """What chooses temperature and threshold from the validation clips' logits (clips, views, classes) and labels (clips,).
+
+    background: `data.background`. summary: of the frames that the classifier is trained on.
+
+    Raises:
+      UserError: there are no validation clips.
+    """
+    validation = summary.splits["validation"]
+    if validation.frames_per_clip is None:
+        raise UserError("the validation split has no clips", advice="check data.split and `skipped` of data/frames/frames.json")
+    label = None
+    if background is not None and background.label in summary.classes:
+        label = summary.classes.index(background.label)
+    return lambda logits, labels: decide(
+        logits,
+        labels,
+        finetune.unknown,
+        calibrate=finetune.calibrate,
+        background=label,
+        classes=summary.classes,
+        clip_seconds=validation.frames_per_clip.median / summary.fps,
     )
