@@ -98,6 +98,7 @@ def main() -> None:
         metrics.write(METRICS)
         tracked.log_metrics(metrics.model_dump(exclude={"decision", "interpolation"}) | {"held_out": held_out.means()})
         tracked.log_artifact(HELD_OUT)
+        tracked.log_artifact(PREDICTIONS)
     test = metrics.test
     interval = "" if test.top1_low is None else f" ({test.top1_low:.3f} to {test.top1_high:.3f})"
     say(f"test top-1 {test.top1:.3f}{interval} on {test.clips} clips of {test.groups} groups")
