@@ -253,6 +253,7 @@ class Scores(_Content):
       aurc: area under the risk-coverage curve. accuracy_at_90_coverage: of the most confident clips, 90% of all.
       coverage, accuracy_when_known: share of the clips that get a class at the threshold of `Decision`, and of these the share
         that is right. All of these are None in files of earlier versions, and where the split has no clips for them.
+      balanced_accuracy: mean recall over the classes that have clips; None in files of earlier versions.
     """
 
     top1: float
@@ -264,6 +265,9 @@ class Scores(_Content):
     macro_f1: float
     macro_f1_low: float | None
     macro_f1_high: float | None
+    balanced_accuracy: float | None = None
+    balanced_accuracy_low: float | None = None
+    balanced_accuracy_high: float | None = None
     log_loss: float
     ece: float
     clips: int

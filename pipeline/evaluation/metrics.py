@@ -17,6 +17,7 @@ from pipeline.evaluation.log_loss import log_loss
 from pipeline.settings import Evaluate
 
 SUM_TOLERANCE = 1e-3
+SCORES_WITH_INTERVALS = ("top1", "top5", "macro_f1", "balanced_accuracy")
 
 
 def check_probabilities(probabilities: np.ndarray, source: str = "probabilities") -> np.ndarray:
@@ -124,6 +125,13 @@ def _macro_f1(right: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> n
     return f1.sum(1) / np.maximum(present.sum(1), 1)
 
 
+def _balanced_accuracy(right: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Mean recall over the classes that have clips. Arguments and result: see `_macro_f1`."""
+    present = actual > 0
+    recall = np.divide(right, actual, out=np.zeros_like(right), where=present)
+    return recall.sum(1) / np.maximum(present.sum(1), 1)
+
+
 def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray, settings: Evaluate, seed: int) -> Scores:
     """Computes the scores of one split.
 
@@ -135,9 +143,9 @@ def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray, set
       seed: of the resampling.
 
     Returns:
-      top1, top5 and macro_f1 in [0, 1] with the ends of their intervals (see `bootstrap_intervals`), log_loss in nats, ece
-      (`expected_calibration_error`), and the numbers of clips and groups. top5 is the top-min(5, n_classes) accuracy; macro_f1
-      the mean over the classes that have clips.
+      top1, top5, macro_f1 and balanced_accuracy in [0, 1] with the ends of their intervals (see `bootstrap_intervals`), log_loss
+      in nats, ece (`expected_calibration_error`), and the numbers of clips and groups. top5 is the top-min(5, n_classes)
+      accuracy; macro_f1 and balanced_accuracy are the means of F1 and of recall over the classes that have clips.
 
     Raises:
       UserError: see `check_probabilities`.
@@ -166,14 +174,15 @@ def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray, set
 
     def scores(sums: np.ndarray) -> np.ndarray:
         right, actual, chosen = (sums[:, 3 + part * classes : 3 + (part + 1) * classes] for part in range(3))
-        return np.column_stack([sums[:, 1] / sums[:, 0], sums[:, 2] / sums[:, 0], _macro_f1(right, actual, chosen)])
+        top1, top5 = sums[:, 1] / sums[:, 0], sums[:, 2] / sums[:, 0]
+        return np.column_stack([top1, top5, _macro_f1(right, actual, chosen), _balanced_accuracy(right, actual)])
 
     point = scores(values.sum(0, keepdims=True))[0]
     intervals = bootstrap_intervals(
         values, groups, scores, resamples=settings.bootstrap, confidence=settings.confidence, seed=seed
     )
     main: dict = {}
-    for name, value, (low, high) in zip(("top1", "top5", "macro_f1"), point, intervals, strict=True):
+    for name, value, (low, high) in zip(SCORES_WITH_INTERVALS, point, intervals, strict=True):
         main |= {name: float(value), f"{name}_low": low, f"{name}_high": high}
     return Scores(
         **main,

@@ -13,6 +13,7 @@ from sklearn import metrics as reference
 from pipeline.console import UserError
 from pipeline.evaluation.log_loss import LOG_LOSS_FLOOR, log_loss
 from pipeline.evaluation.metrics import (
+    SCORES_WITH_INTERVALS,
     calibration_bins,
     confusion_matrix,
     expected_calibration_error,
@@ -42,19 +43,20 @@ def test_scores_equal_those_of_scikit_learn():
     assert result.top1 == pytest.approx(reference.accuracy_score(labels, predicted))
     assert result.top5 == pytest.approx(reference.top_k_accuracy_score(labels, chances, k=5))
     assert result.macro_f1 == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert result.balanced_accuracy == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
     assert result.log_loss == pytest.approx(reference.log_loss(labels, chances))
     assert (result.clips, result.groups) == (240, 40)
 
 
 def test_scores_are_plain_numbers_in_the_order_of_metrics_json():
     result = score(*_made(), SETTINGS, seed=1).model_dump()
-    intervals = [f"{name}{end}" for name in ("top1", "top5", "macro_f1") for end in ("", "_low", "_high")]
+    intervals = [f"{name}{end}" for name in SCORES_WITH_INTERVALS for end in ("", "_low", "_high")]
     of_unknown = list(SelectiveScores._fields)  # which `selective_scores` computes
     assert list(result) == [*intervals, "log_loss", "ece", "clips", "groups", *of_unknown]
     assert [result.pop(name) for name in of_unknown] == [None] * len(of_unknown)
     assert json.loads(json.dumps(result)) == result
     assert {type(value) for value in result.values()} == {float, int}
-    for name in ("top1", "top5", "macro_f1"):
+    for name in SCORES_WITH_INTERVALS:
         assert result[f"{name}_low"] < result[name] < result[f"{name}_high"]
 
 
@@ -69,7 +71,7 @@ def test_correlated_clips_widen_the_interval():
     chances, labels = np.repeat(chances, 6, axis=0), np.repeat(labels, 6)
     by_group = score(chances, labels, np.repeat(np.arange(60), 6).astype(str), SETTINGS, seed=1).model_dump()
     by_clip = score(chances, labels, np.arange(360).astype(str), SETTINGS, seed=1).model_dump()
-    for name in ("top1", "macro_f1"):
+    for name in ("top1", "macro_f1", "balanced_accuracy"):
         assert by_group[name] == by_clip[name]
         ratio = (by_group[f"{name}_high"] - by_group[f"{name}_low"]) / (by_clip[f"{name}_high"] - by_clip[f"{name}_low"])
         assert 1.8 < ratio < 3.2  # in theory the square root of 6
@@ -79,7 +81,7 @@ def test_one_group_has_scores_without_intervals():
     chances, labels, _ = _made()
     result = score(chances, labels, np.full(len(labels), "only"), SETTINGS, seed=1).model_dump()
     assert result["top1"] > 0.5
-    assert [result[f"{name}_{end}"] for name in ("top1", "top5", "macro_f1") for end in ("low", "high")] == [None] * 6
+    assert [result[f"{name}_{end}"] for name in SCORES_WITH_INTERVALS for end in ("low", "high")] == [None] * 8
 
 
 def test_top5_of_fewer_classes_is_always_right():
@@ -93,6 +95,16 @@ def test_macro_f1_is_over_the_classes_that_have_clips():
     chances = np.eye(3)[[0, 2, 1, 1]]
     result = score(chances, np.array([0, 0, 1, 1]), np.array(["a", "b", "c", "d"]), SETTINGS, seed=1)
     assert result.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_balanced_accuracy_counts_small_classes_as_much_as_large_ones():
+    """Nine of nine clips of class 0 and none of one of class 1 are right; class 2 has no clips."""
+    chances = np.eye(3)[[0] * 10]
+    labels = np.array([0] * 9 + [1])
+    result = score(chances, labels, np.arange(10).astype(str), SETTINGS, seed=1)
+    assert (result.top1, result.balanced_accuracy) == (0.9, 0.5)
+    assert result.balanced_accuracy_low == 0.5, "a resample with class 0 alone has 1, one with both has 1/2"
+    assert result.balanced_accuracy_high == 1
 
 
 def test_ties_go_to_the_lower_label():
