@@ -14,5 +14,10 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
       probabilities: float array of shape (n_clips, n_classes).
       labels: int array of shape (n_clips,), the actual classes.
     """
+    return float(log_losses(probabilities, labels).mean())
+
+
+def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The same of each clip, float of shape (n_clips,)."""
     own = probabilities[np.arange(len(labels)), labels]
-    return float(np.log(1 / np.clip(own, LOG_LOSS_FLOOR, 1)).mean())
+    return np.log(1 / np.clip(own, LOG_LOSS_FLOOR, 1))
