@@ -20,7 +20,9 @@ CLIPS = Path("data/clips")  # download
 MANIFEST = Path("data/manifest.csv")
 FRAMES = Path("data/frames")  # extract
 EMBEDDINGS = Path("data/embeddings")  # embed
+REORDERED = "reordered"  # in the place of a split's name: test clips in each `FrameOrder`, in the place of their views
 CLASSIFIER = Path("models/classifier")  # finetune
+STARTING_PROBE = "starting_probe.npz"  # in CLASSIFIER, of a network whose training started from a probe: its last layer
 TRAINING_RUN = Path("models/run.json")
 HISTORY = Path("results/history.csv")
 METRICS = Path("results/metrics.json")  # evaluate
@@ -282,13 +284,78 @@ class Scores(_Content):
     accuracy_when_known_high: float | None = None
 
 
+class Gain(_Content):
+    """What training a network gained over the probe that it started from, on the same test clips.
+
+    Attributes:
+      probe_top1, probe_log_loss: of the probe, calibrated as the classifier is.
+      top1, log_loss: the classifier's less the probe's; the ends of their paired intervals are None with a single group.
+    """
+
+    probe_top1: float
+    probe_log_loss: float
+    top1: float
+    top1_low: float | None
+    top1_high: float | None
+    log_loss: float
+    log_loss_low: float | None
+    log_loss_high: float | None
+
+
+class BaselineScores(_Content):
+    """Scores of test clips, and what the classifier gains on a baseline.
+
+    Attributes:
+      gain: accuracy of the classifier on the same clips and views, less that of the baseline; its interval is of the paired
+        difference. None of the classifier itself, and intervals where all clips are of one group.
+      log_loss: None of a baseline without probabilities.
+    """
+
+    top1: float
+    top1_low: float | None
+    top1_high: float | None
+    log_loss: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+
+
+class Baselines(_Content):
+    """What the classifier's accuracy is to be compared with; `evaluation.baselines` measures it.
+
+    Attributes:
+      largest_class: always the class `largest_class_name`, which has the most training clips; of all test clips.
+      clips, groups: of the following, for which each clip has one view; none with evaluate.baseline_clips = 0.
+      one_view: the classifier. one_frame: the classifier, where a frame is repeated. shuffled: the same, where frames are in a
+        random order.
+    """
+
+    largest_class_name: str
+    largest_class: BaselineScores
+    clips: int = 0
+    groups: int = 0
+    one_view: BaselineScores | None = None
+    one_frame: BaselineScores | None = None
+    shuffled: BaselineScores | None = None
+
+    def top1_by_name(self) -> dict[str, float]:
+        """The accuracies, of those that were measured."""
+        scores = {name: getattr(self, name) for name in ("largest_class", "one_view", "one_frame", "shuffled")}
+        return {name: of.top1 for name, of in scores.items() if of is not None}
+
+
 class Metrics(Artifact):
-    """results/metrics.json. decision, interpolation: of the classifier that was evaluated; None in files of earlier versions."""
+    """results/metrics.json.
+
+    decision, interpolation: of the classifier that was evaluated. They and baselines are None in files of earlier versions.
+    """
 
     test: Scores
     validation: Scores | None = None
     decision: Decision | None = None
     interpolation: Interpolation | None = None
+    baselines: Baselines | None = None
+    gain_over_probe: Gain | None = None
 
 
 # --- held_out.json, written by evaluate

@@ -2,7 +2,7 @@
 
 A clip's probabilities are the mean over `evaluate.views` evenly spaced views. They are computed from the cached features if the
 backbone is frozen, else from the records. From cached features it is also measured how often clips of unknown classes are
-refused. Outputs: `results/metrics.json`, `results/predictions.csv`, `results/held_out.json` and `results/run.json`.
+refused. Baselines (`pipeline.evaluation.baselines`) say what the accuracy is worth. Outputs: `results/metrics.json`, `results/predictions.csv`, `results/held_out.json` and `results/run.json`.
 """
 
 import argparse
@@ -21,14 +21,20 @@ from pipeline.artifacts import (
     PREDICTIONS,
     RUN,
     TRAINING_RUN,
+    Baselines,
     ClassifierDescription,
     FramesSummary,
     Metrics,
 )
 from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
+from pipeline.evaluation.baselines import ReorderedPredictions, measure_baselines, predict_reordered_features
 from pipeline.evaluation.classifier import hold_out, predict_features, score_splits
+from pipeline.evaluation.gain import gain_over_probe
 from pipeline.evaluation.predictions import write_predictions
 from pipeline.params import Params, load_params
+from pipeline.video.sampling import FRAME_ORDERS
+
+UNBALANCED = 0.5  # with a class that has fewer test clips than this share of the largest, the balanced accuracy is said, too
 
 
 def predict_clips(frames: Path, split: str, saved_model: Path, params: Params) -> tuple[pd.DataFrame, np.ndarray]:
@@ -55,6 +61,30 @@ def predict_clips(frames: Path, split: str, saved_model: Path, params: Params) -
             ]
             bar.update(len(pixels))
     return pd.DataFrame(rows, columns=["clip", "group", "label"]), np.concatenate(probabilities)
+
+
+def predict_reordered_clips(frames: Path, saved_model: Path, params: Params) -> ReorderedPredictions:
+    """Runs the whole classifier on views of test clips with their frames in other orders, made as embed makes them."""
+    import tensorflow as tf
+
+    from pipeline.embedding.views import ViewPlan, read_clip_records, spread_clips, view_dataset
+    from pipeline.training.datasets import ViewRecipe
+    from pipeline.training.runtime import enable_determinism
+
+    enable_determinism()
+    summary = FramesSummary.of(frames)
+    clips = spread_clips(read_clip_records(summary.files(frames, "test")), params.evaluate.baseline_clips)
+    recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, summary.classes, params.seed)
+    plan = ViewPlan({}, recipe, "test", params.evaluate.views)
+    views = [view for clip in clips for view in plan.reordered(clip)]
+    classifier = tf.saved_model.load(str(saved_model))
+    probabilities = []
+    with progress(total=len(views), describe="evaluating baselines", unit="view") as bar:
+        for block in view_dataset(views, recipe).batch(params.speed.inference_batch).prefetch(2):
+            probabilities.append(classifier.probabilities(block["image"]).numpy())
+            bar.update(len(probabilities[-1]))
+    each = np.concatenate(probabilities).reshape(len(clips), len(FRAME_ORDERS), -1)
+    return ReorderedPredictions(np.array([clip.label for clip in clips]), np.array([clip.group for clip in clips]), each)
 
 
 def run(
@@ -84,7 +114,26 @@ def run(
             return predict_features(embeddings, split, classifier, description)
         return predict_clips(frames, split, classifier / "saved_model", params)
 
-    return score_splits(predict, description, params.evaluate, params.seed)
+    metrics, predictions = score_splits(predict, description, params.evaluate, params.seed)
+    gain = gain_over_probe(predictions["test"], embeddings, classifier, params.evaluate, params.seed)
+    reordered = None
+    if params.evaluate.baseline_clips:
+        if params.finetune.frozen:
+            reordered = predict_reordered_features(embeddings, classifier, description)
+        else:
+            reordered = predict_reordered_clips(frames, classifier / "saved_model", params)
+    train_clips = FramesSummary.of(frames).splits["train"].per_class
+    baselines = measure_baselines(predictions["test"], description.classes, train_clips, reordered, params.evaluate, params.seed)
+    return metrics.model_copy(update={"gain_over_probe": gain, "baselines": baselines}), predictions
+
+
+def say_baselines(baselines: Baselines) -> None:
+    say(f"always the largest class of training, {baselines.largest_class_name}: {baselines.largest_class.top1:.3f}")
+    if baselines.one_view is not None:
+        say(
+            f"one view of {baselines.clips} test clips: {baselines.one_view.top1:.3f}; with one frame repeated "
+            f"{baselines.one_frame.top1:.3f}, with the frames shuffled {baselines.shuffled.top1:.3f}"
+        )
 
 
 def main() -> None:
@@ -96,12 +145,17 @@ def main() -> None:
         held_out = hold_out(EMBEDDINGS, CLASSIFIER)
         held_out.write(HELD_OUT)
         metrics.write(METRICS)
-        tracked.log_metrics(metrics.model_dump(exclude={"decision", "interpolation"}) | {"held_out": held_out.means()})
+        logged = metrics.model_dump(exclude={"decision", "interpolation", "baselines"})
+        tracked.log_metrics(logged | {"held_out": held_out.means(), "baseline": metrics.baselines.top1_by_name()})
         tracked.log_artifact(HELD_OUT)
         tracked.log_artifact(PREDICTIONS)
     test = metrics.test
     interval = "" if test.top1_low is None else f" ({test.top1_low:.3f} to {test.top1_high:.3f})"
     say(f"test top-1 {test.top1:.3f}{interval} on {test.clips} clips of {test.groups} groups")
+    per_class = predictions["test"]["actual"].value_counts()
+    if per_class.min() < UNBALANCED * per_class.max():
+        say(f"the test classes have {per_class.min()} to {per_class.max()} clips: balanced accuracy {test.balanced_accuracy:.3f}")
+    say_baselines(metrics.baselines)
     if test.accuracy_when_known is not None:
         say(f"{test.coverage:.1%} of the test clips get a class, {test.accuracy_when_known:.1%} of these the right one")
     if held_out.classes:

@@ -52,6 +52,15 @@ def test_the_network_lies_between_the_probe_and_its_training(full_run):
     assert found.decision.uncalibrated_log_loss == pytest.approx(between.log_loss[between.steps.index(between.chosen)], rel=1e-4)
 
 
+def test_the_gain_over_the_probe_is_measured_on_the_test_clips(full_run):
+    metrics = Metrics.read(full_run.folder / "results/metrics.json")
+    gain = metrics.gain_over_probe
+    assert metrics.test.top1 == pytest.approx(gain.probe_top1 + gain.top1)
+    assert metrics.test.log_loss == pytest.approx(gain.probe_log_loss + gain.log_loss)
+    if metrics.interpolation is None or metrics.interpolation.chosen == 0:  # then the classifier is the probe
+        assert gain.top1 == 0 and gain.log_loss == pytest.approx(0, abs=1e-3)
+
+
 def test_a_killed_and_resumed_training_is_one_mlflow_run(full_run):
     from mlflow import MlflowClient
 

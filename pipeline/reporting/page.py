@@ -104,7 +104,8 @@ def dump_configuration(params: Params) -> str:
 def render(report: ReportInputs, params: Params, pictures: list[Picture]) -> str:
     """The HTML of page.html.j2."""
     templates = page_templates(Path(__file__).parent)
-    templates.filters |= {"percent": wording.percent, "without_credentials": without_credentials}
+    filters = {"percent": wording.percent, "describe_gain": wording.describe_gain, "without_credentials": without_credentials}
+    templates.filters |= filters
     templates.globals |= {"count": wording.count, "interval": wording.interval}
     return templates.get_template("page.html.j2").render(
         report=report,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.artifacts import Scores
+from pipeline.artifacts import Gain, Scores
 from pipeline.console import without_credentials
 from pipeline.reporting.inputs import Leaks
 
@@ -56,6 +56,33 @@ def describe_certainty(test: Scores, confidence: float, resamples: int) -> list[
     if 1 < groups < FEW_GROUPS:
         sentences.append(f"With {count(groups, 'group')} the interval is probably too narrow; {FEW_GROUPS} or more are better.")
     return sentences
+
+
+def describe_gain(gain: Gain, confidence: float) -> str:
+    """What training a network gained over its starting probe, the rest of `The classifier's top-1 is ...`."""
+
+    def difference(value: float, low: float | None, high: float | None, scale: float, digits: int, unit: str) -> str:
+        direction = "the same" if value == 0 else f"{abs(scale * value):.{digits}f}{unit} {'higher' if value > 0 else 'lower'}"
+        if low is None:
+            return direction
+        return f"{direction} ({scale * low:+.{digits}f} to {scale * high:+.{digits}f})"
+
+    sentence = (
+        f"{difference(gain.top1, gain.top1_low, gain.top1_high, 100, 1, ' points')}, "
+        f"its log loss {difference(gain.log_loss, gain.log_loss_low, gain.log_loss_high, 1, 3, '')}"
+    )
+    if gain.top1_low is None:
+        return f"{sentence}; with a single test group there are no intervals."
+    better = gain.top1_low > 0 or gain.log_loss_high < 0
+    worse = gain.top1_high < 0 or gain.log_loss_low > 0
+    level = f"paired {100 * confidence:g}% intervals of the test groups"
+    if better and worse:
+        verdict = "one of the two is better and the other worse than chance explains"
+    elif better or worse:
+        verdict = f"so training the backbone has made it {'better' if better else 'worse'}"
+    else:
+        verdict = "so the test clips show no difference"
+    return f"{sentence}, {level}, {verdict}."
 
 
 def describe_leaks(leaks: Leaks) -> list[str]:

@@ -9,7 +9,8 @@ import pandas as pd
 import tensorflow as tf
 import tf_keras
 
-from pipeline.artifacts import ClassifierDescription, FramesSummary
+from pipeline.artifacts import STARTING_PROBE, ClassifierDescription, FramesSummary
+from pipeline.files import atomic_file
 from pipeline.models.family import build_network, build_top, layer_depths, plain_network, save_network, set_top
 from pipeline.training.cached_features import read_features
 from pipeline.training.calibration import Decide, compiled, divide_logits, network_logits
@@ -18,6 +19,7 @@ from pipeline.training.interpolation import interpolate
 from pipeline.training.loop import Task, Training, train
 from pipeline.training.outputs import write_classifier
 from pipeline.training.probe import fit_probe
+from pipeline.training.top import top_logits
 
 if TYPE_CHECKING:
     from pipeline.training.batch_shards import BatchShard
@@ -29,6 +31,15 @@ def _fitted_probe(training: Training, embeddings: Path, classes: int) -> tf_kera
     top = build_top(training.model, training.finetune, embeddings, classes, training.seed)
     fit_probe(top, read_features(embeddings, "train"), read_features(embeddings, "validation"))
     return top
+
+
+def _save_starting_probe(top: tf_keras.Model, embeddings: Path, decide: Decide, path: Path) -> None:
+    """Writes the last layer of the probe, calibrated as the classifier is, so that evaluation can compare the two."""
+    validation = read_features(embeddings, "validation")
+    temperature = decide(top_logits(top, validation), validation.labels[:, 0]).temperature
+    kernel, bias = (values / np.float32(temperature) for values in top.layers[-1].get_weights()[-2:])
+    with atomic_file(path) as part, open(part, "wb") as file:
+        np.savez(file, kernel=kernel, bias=bias)
 
 
 def train_network(
@@ -60,7 +71,8 @@ def train_network(
         with nullcontext() if replicas is None else replicas.strategy.scope():
             network = build_network(training.model, training.finetune, len(summary.classes), training.seed)
             if starts_trained:
-                set_top(training.model, network, _fitted_probe(training, embeddings, len(summary.classes)))
+                probe = _fitted_probe(training, embeddings, len(summary.classes))
+                set_top(training.model, network, probe)
     finally:
         tf_keras.mixed_precision.set_global_policy("float32")
 
@@ -101,5 +113,11 @@ def train_network(
             description = description.model_copy(update={"interpolation": interpolation})
         decision = decide(logits, labels)
         divide_logits(plain, decision.temperature)
-        write_classifier(out, description, best_epoch, decision, lambda part: save_network(plain, part, description))
+
+        def save(folder: Path) -> int:
+            if starts_trained:
+                _save_starting_probe(probe, embeddings, decide, folder / STARTING_PROBE)
+            return save_network(plain, folder, description)
+
+        write_classifier(out, description, best_epoch, decision, save)
     return history

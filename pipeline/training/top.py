@@ -25,7 +25,7 @@ def _top_inputs(cached: CachedFeatures) -> Features:
     return features if cached.mask is None else {"features": features, "mask": tf.constant(cached.mask)}
 
 
-def _top_logits(top: tf_keras.Model, cached: CachedFeatures) -> np.ndarray:
+def top_logits(top: tf_keras.Model, cached: CachedFeatures) -> np.ndarray:
     """Logits float32 (clips, views, classes) of the features of whole clips."""
     batches = tf.data.Dataset.from_tensor_slices(_top_inputs(cached.flat())).batch(LOGITS_BATCH)
     logits = np.concatenate([top(batch, training=False).numpy() for batch in batches])
@@ -60,7 +60,7 @@ def train_top(
     else:
         task = _top_task(training, train_split.flat(), validation.middle().flat(), num_classes)
         history, best = train(top, task, training)
-    decision = decide(_top_logits(top, validation), validation.labels[:, 0])
+    decision = decide(top_logits(top, validation), validation.labels[:, 0])
     divide_logits(top, decision.temperature)
     write_classifier(out, description, best, decision, lambda part: save_top(top, embeddings, part, description))
     return history

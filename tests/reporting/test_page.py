@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.artifacts import Scores
+from pipeline.artifacts import Gain, Scores
 from pipeline.reporting import page, wording
 from pipeline.reporting.inputs import Leaks
 from tests.reporting.results import some_params
@@ -18,6 +18,42 @@ TEST = dict.fromkeys(Scores.model_fields, 0.5) | {
 
 def _described(confidence: float = 0.95, **values) -> str:
     return " ".join(wording.describe_certainty(Scores(**TEST | values), confidence, 2000))
+
+
+GAIN = {
+    "probe_top1": 0.8,
+    "probe_log_loss": 0.5,
+    "top1": 0.05,
+    "top1_low": 0.01,
+    "top1_high": 0.1,
+    "log_loss": -0.1,
+    "log_loss_low": -0.3,
+    "log_loss_high": 0.2,
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {},
+            [
+                "5.0 points higher (+1.0 to +10.0)",
+                "log loss 0.100 lower (-0.300 to +0.200)",
+                "95% intervals",
+                "has made it better",
+            ],
+        ),
+        ({"top1_low": -0.01}, ["the test clips show no difference"]),
+        ({"top1": 0.0, "top1_low": 0.0, "top1_high": 0.0, "log_loss_high": -0.01}, ["the same (+0.0 to +0.0)", "made it better"]),
+        ({"top1": -0.05, "top1_low": -0.1, "top1_high": -0.02}, ["5.0 points lower", "has made it worse"]),
+        ({"log_loss": 0.1, "log_loss_low": 0.05, "log_loss_high": 0.2}, ["one of the two is better and the other worse"]),
+        ({"top1_low": None, "top1_high": None, "log_loss_low": None, "log_loss_high": None}, ["a single test group"]),
+    ],
+)
+def test_the_gain_over_the_probe_in_words(values, expected):
+    sentence = wording.describe_gain(Gain(**GAIN | values), 0.95)
+    assert [part for part in expected if part not in sentence] == []
 
 
 def test_interval_is_described_with_its_confidence():
