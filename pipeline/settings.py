@@ -166,6 +166,7 @@ class Evaluate(Section):
     bootstrap: Annotated[int, Field(ge=100)]
     confidence: Fraction
     bins: PositiveInt
+    baseline_clips: Annotated[int, Field(ge=0)]
 
 
 class Report(Section):

@@ -9,6 +9,8 @@ Outputs in `data/embeddings`:
 - `<split>_mask.npy` bool (clips, views, frames): False for padding; only if the family pads short clips.
 - `<split>_labels.npy` int32 (clips, views): per view, because mirroring may change the class.
 - `<split>.csv`: clip and group of each row.
+- the same files with the name `reordered`, if the backbone stays frozen: of at most evaluate.baseline_clips test clips one view
+  with its frames as recorded, with one of them repeated, and shuffled, for the baselines of evaluate.
 - the family's own files, from which finetune builds and saves a top.
 - `embed.json`: the settings that the features depend on.
 
@@ -47,7 +49,7 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
     import tensorflow as tf
 
     from pipeline.embedding.compute import compute, compute_on_cluster
-    from pipeline.embedding.splits import embed_split
+    from pipeline.embedding.splits import embed_reordered, embed_split
     from pipeline.embedding.store import open_store
     from pipeline.models.family import open_backbone
     from pipeline.training.datasets import ViewRecipe
@@ -81,6 +83,10 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
         for split, records in summary.splits.items():
             files = [file.resolve() for file in summary.files(frames, split)]
             counts.append(embed_split(split, files, records.clips, made_by, recipe, views[split], store, compute_views, part))
+        if params.finetune.frozen and params.evaluate.baseline_clips:
+            files = [file.resolve() for file in summary.files(frames, "test")]
+            most, number = params.evaluate.baseline_clips, params.evaluate.views
+            counts.append(embed_reordered(files, most, made_by, recipe, number, store, compute_views, part))
         backbone.save_initial(part, params.evaluate.views)
         made_with = {
             "seed": params.seed,

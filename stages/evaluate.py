@@ -2,7 +2,8 @@
 
 A clip's probabilities are the mean over `evaluate.views` evenly spaced views. They are computed from the cached features if the
 backbone is frozen, else from the records. From cached features it is also measured how often clips of unknown classes are
-refused. Baselines (`pipeline.evaluation.baselines`) say what the accuracy is worth. Outputs: `results/metrics.json`, `results/predictions.csv`, `results/held_out.json` and `results/run.json`.
+refused. Baselines say what the accuracy is worth (`pipeline.evaluation.baselines`). Outputs: `results/metrics.json`,
+`results/predictions.csv`, `results/held_out.json` and `results/run.json`.
 """
 
 import argparse

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts import FRAMES
+from pipeline.artifacts import FRAMES, REORDERED
 from pipeline.console import UserError, progress
 from pipeline.embedding.store import FeatureStore, ViewFeatures
-from pipeline.embedding.views import View, ViewPlan, read_clip_records
+from pipeline.embedding.views import ClipRecord, View, ViewPlan, read_clip_records, spread_clips
 from pipeline.training.datasets import ViewRecipe
 
 READ = 512  # views that are read from the store in one transaction
@@ -55,10 +55,43 @@ def embed_split(
     if len(records) != clips:
         message = f"{FRAMES}: the records of {split} hold {len(records)} clips, but frames.json says {clips}"
         raise UserError(message, advice="run `dvc repro --force extract`")
-    sampling, mirrored_label = recipe.sampling, recipe.mirrored
     plan = ViewPlan(made_by, recipe, split, views)
-    wanted = [(row, number, view) for row, record in enumerate(records) for number, view in enumerate(plan.views(record))]
-    features = np.lib.format.open_memmap(out / f"{split}.npy", "w+", np.float32, (clips, views, *store.shape))
+    return _embed_clips(split, records, [plan.views(record) for record in records], recipe, store, compute, out)
+
+
+def embed_reordered(
+    files: Sequence[Path],
+    most: int,
+    made_by: dict,
+    recipe: ViewRecipe,
+    views: int,
+    store: FeatureStore,
+    compute: Compute,
+    out: Path,
+) -> EmbeddedSplit:
+    """Writes `reordered.npy` and so on into `out`: of at most `most` test clips one view, in each order of FRAME_ORDERS.
+
+    Arguments: see `embed_split`; files: of the test clips.
+    """
+    records = spread_clips(read_clip_records(files), most)
+    plan = ViewPlan(made_by, recipe, "test", views)
+    return _embed_clips(REORDERED, records, [plan.reordered(record) for record in records], recipe, store, compute, out)
+
+
+def _embed_clips(
+    name: str,
+    records: Sequence[ClipRecord],
+    views_of: Sequence[list[View]],
+    recipe: ViewRecipe,
+    store: FeatureStore,
+    compute: Compute,
+    out: Path,
+) -> EmbeddedSplit:
+    """Writes the arrays and the CSV file `name`. views_of: of each clip, as many for one as for another."""
+    sampling, mirrored_label = recipe.sampling, recipe.mirrored
+    clips, views = len(records), len(views_of[0])
+    wanted = [(row, number, view) for row, of_clip in enumerate(views_of) for number, view in enumerate(of_clip)]
+    features = np.lib.format.open_memmap(out / f"{name}.npy", "w+", np.float32, (clips, views, *store.shape))
     labels = np.empty((clips, views), np.int32)
     mask = np.stack([np.arange(sampling.count) < record.frames for record in records])
 
@@ -68,7 +101,7 @@ def embed_split(
         labels[row, number] = mirrored_label[records[row].label] if view.mirrored else records[row].label
 
     missing = []
-    with progress(total=len(wanted), describe=f"embedding {split}", unit="view") as bar:
+    with progress(total=len(wanted), describe=f"embedding {name}", unit="view") as bar:
         for start in range(0, len(wanted), READ):
             some = wanted[start : start + READ]
             for (row, number, view), found in zip(some, store.read([view.key for _, _, view in some]), strict=True):
@@ -86,10 +119,10 @@ def embed_split(
             done += len(block)
             bar.update(len(block))
     features.flush()
-    np.save(out / f"{split}_labels.npy", labels)
+    np.save(out / f"{name}_labels.npy", labels)
     if sampling.pads:
-        np.save(out / f"{split}_mask.npy", np.repeat(mask[:, np.newaxis], views, axis=1))
+        np.save(out / f"{name}_mask.npy", np.repeat(mask[:, np.newaxis], views, axis=1))
     pd.DataFrame([(record.clip, record.group) for record in records], columns=["clip", "group"]).to_csv(
-        out / f"{split}.csv", index=False
+        out / f"{name}.csv", index=False
     )
     return EmbeddedSplit(len(wanted) - len(missing), len(missing))

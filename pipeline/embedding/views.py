@@ -15,6 +15,7 @@ from pipeline.embedding.record_positions import RecordPosition, clip_positions, 
 from pipeline.files import content_key
 from pipeline.training.datasets import ViewRecipe
 from pipeline.video.records import parse_clip_header, read_header
+from pipeline.video.sampling import FRAME_ORDERS
 
 
 class ClipRecord(NamedTuple):
@@ -36,6 +37,7 @@ class View(NamedTuple):
       number, of: it is view `number` of `of` evenly spaced ones; `of` is 0 for an augmented view.
       seed: of the augmentation.
       mirrors: whether the augmentation may mirror it.
+      positions: of an evenly spaced view's frames in the order in which they are shown; None as recorded.
     """
 
     position: RecordPosition
@@ -44,6 +46,7 @@ class View(NamedTuple):
     of: int
     seed: tuple[int, int]
     mirrors: bool
+    positions: tuple[int, ...] | None = None
 
 
 def read_clip_records(files: Sequence[Path]) -> list[ClipRecord]:
@@ -53,6 +56,13 @@ def read_clip_records(files: Sequence[Path]) -> list[ClipRecord]:
         header = read_header(read_record(position))
         clips.append(ClipRecord(position, header.clip, header.group, header.label, header.frames, header.digest))
     return clips
+
+
+def spread_clips(clips: Sequence[ClipRecord], most: int) -> list[ClipRecord]:
+    """At most `most` of the clips, in order: evenly spaced over classes, groups and names, so each class keeps its share."""
+    ordered = sorted(range(len(clips)), key=lambda row: (clips[row].label, clips[row].group, clips[row].clip))
+    count = min(most, len(clips))
+    return [clips[row] for row in sorted(ordered[(2 * number + 1) * len(clips) // (2 * count)] for number in range(count))]
 
 
 class ViewPlan:
@@ -75,6 +85,19 @@ class ViewPlan:
             return [self._even(clip, number, self._views) for number in range(self._views)]
         return [self._even(clip, 0, 1), *(self._random(clip, number) for number in range(1, self._views))]
 
+    def reordered(self, clip: ClipRecord) -> list[View]:
+        """The middle one of a clip's evenly spaced views in each order of FRAME_ORDERS. The first is one of `views`."""
+        sampling, middle = self._recipe.sampling, self._even(clip, self._views // 2, self._views)
+        seed = int.from_bytes(hashlib.sha256(f"{clip.digest}-order".encode()).digest()[:8], "big")
+        orders = (tuple(sampling.positions(clip.frames, order, seed).tolist()) for order in FRAME_ORDERS)
+        recorded = tuple(range(sampling.count))
+        return [
+            middle
+            if positions == recorded
+            else middle._replace(key=f"{middle.key}-{content_key(positions)}", positions=positions)
+            for positions in orders
+        ]
+
     def _even(self, clip: ClipRecord, number: int, of: int) -> View:
         return View(clip.position, f"{clip.digest}-{self._base}-{number}-{of}", number, of, (0, 0), False)
 
@@ -88,15 +111,19 @@ class ViewPlan:
 def view_dataset(views: Sequence[View], recipe: ViewRecipe) -> tf.data.Dataset:
     """The pixels of views, in order: `image` float32 (count, size, size, 3) in [0, 1], and `mirrored`, a bool."""
 
+    recorded = tuple(range(recipe.sampling.count))
+
     def records() -> Iterator[tuple]:
         for view in views:
-            yield read_record(view.position), view.number, view.of, view.seed, view.mirrors
+            yield read_record(view.position), view.number, view.of, view.seed, view.mirrors, view.positions or recorded
 
-    def cut_out(serialized: tf.Tensor, number: tf.Tensor, of: tf.Tensor, seed: tf.Tensor, mirrors: tf.Tensor) -> dict:
+    def cut_out(
+        serialized: tf.Tensor, number: tf.Tensor, of: tf.Tensor, seed: tf.Tensor, mirrors: tf.Tensor, positions: tf.Tensor
+    ) -> dict:
         clip = parse_clip_header(serialized)
         image, mirrored = tf.cond(
             of > 0,
-            lambda: (recipe.evenly_spaced(clip, number, of), False),
+            lambda: (recipe.evenly_spaced(clip, number, of, positions), False),
             lambda: recipe.augmented_or_mirrored(clip, seed, mirrors),
         )
         return {"image": image, "mirrored": mirrored}
@@ -107,6 +134,7 @@ def view_dataset(views: Sequence[View], recipe: ViewRecipe) -> tf.data.Dataset:
         tf.TensorSpec((), tf.int32),
         tf.TensorSpec((2,), tf.int64),
         tf.TensorSpec((), tf.bool),
+        tf.TensorSpec((recipe.sampling.count,), tf.int32),
     )
     dataset = tf.data.Dataset.from_generator(records, output_signature=signature)
     return dataset.map(cut_out, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -61,9 +61,12 @@ class ViewRecipe:
         """The views that are used in testing: float32 (views, count, size, size, 3) in [0, 1]."""
         return centred_views(clip, views, self.sampling)
 
-    def evenly_spaced(self, clip: dict, number: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
-        """View `number` of `views` that are used in testing: float32 (count, size, size, 3) in [0, 1]."""
-        indices = uniform_clip_indices(clip["count"], self.sampling, views)[number]
+    def evenly_spaced(self, clip: dict, number: tf.Tensor, views: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        """View `number` of `views` that are used in testing: float32 (count, size, size, 3) in [0, 1].
+
+        positions: int (count,), of the frames in the order in which they are shown; see `Sampling.positions`.
+        """
+        indices = tf.gather(uniform_clip_indices(clip["count"], self.sampling, views)[number], positions)
         return centre_square(decode_frames(clip["encoded"], indices), self.sampling.size)
 
     def augmented_or_mirrored(self, clip: dict, seed: tf.Tensor, mirrors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,14 +1,20 @@
 """Which frames of a clip a model sees. A view is `count` consecutive frames at the model's frame rate, cropped to a square.
 
 In NumPy, for code that runs without TensorFlow; `views` computes the same in a graph, and a test compares them.
+A view may also be shown with its frames in another order, to see what a classifier makes of it (`FrameOrder`).
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 
 from pipeline.artifacts import ClassifierDescription
+
+# recorded: as filmed. repeated: the middle frame throughout, so that nothing moves. shuffled: in a random order, so that each
+# frame is there, but nothing happens in its order.
+FrameOrder = Literal["recorded", "repeated", "shuffled"]
+FRAME_ORDERS: tuple[FrameOrder, ...] = get_args(FrameOrder)
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,22 @@ class Sampling:
         """
         count = min(self.count, total) if self.pads else self.count
         return uniform_indices(total, count, views, self.where)
+
+    def positions(self, total: int, order: FrameOrder, seed: int) -> np.ndarray:
+        """The positions in a view of the frames that are shown: int (count,). Padding stays where it is.
+
+        Args:
+          total: the clip's number of frames (at least 1).
+          seed: of the random order, at least 0.
+        """
+        real = min(self.count, total)
+        changed = real if self.pads else self.count
+        positions = np.arange(self.count)
+        if order == "repeated":
+            positions[:changed] = real // 2
+        elif order == "shuffled":
+            positions[:changed] = np.random.default_rng(seed).permutation(changed)
+        return positions
 
 
 def uniform_indices(total: int, count: int, views: int, where: str = "uniform") -> np.ndarray:
