@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from pipeline.embedding.compute import compute
-from pipeline.embedding.splits import embed_split
+from pipeline.embedding.splits import embed_reordered, embed_split
 from pipeline.embedding.store import FeatureStore
+from pipeline.embedding.views import ClipRecord, ViewPlan, read_clip_records, spread_clips
 from pipeline.settings import Augment
 from pipeline.training.datasets import ViewRecipe
 from pipeline.video.records import serialize_clip, write_shard
@@ -129,3 +130,79 @@ def test_padded_frames_have_no_features(tmp_path):
     mask = np.load(tmp_path / "out/test_mask.npy")
     assert mask.shape == (1, 2, 8) and mask[0].tolist() == [[True] * 6 + [False] * 2] * 2
     np.testing.assert_array_equal(np.load(tmp_path / "out/test.npy")[..., 0], mask)
+
+
+def reorder(tmp_path, store, files, most, *, sampling=None, views=2, backbone=None):
+    recipe = ViewRecipe(sampling or Sampling(4, 32, "uniform", "repeat"), AUGMENT, True, CLASSES, 1)
+    out = tmp_path / f"out-{len(list(tmp_path.glob('out-*')))}"
+    out.mkdir()
+    backbone = backbone or Backbone()
+    counts = embed_reordered(files, most, {"by": "weights"}, recipe, views, store, lambda v: compute(backbone, v, recipe, 4), out)
+    return counts, np.load(out / "reordered.npy"), out
+
+
+class Frames:
+    """Features: the mean brightness of each frame of a view."""
+
+    def features(self, views):
+        return np.asarray(views).mean((2, 3, 4))[:, :, None]
+
+
+def test_one_view_of_a_clip_in_each_order(tmp_path):
+    """Clips of 6 frames: the second of two views of 4 starts at frame 1, and its middle frame is frame 3."""
+    files = write_records(tmp_path / "a", [1, 2, 3])
+    store = FeatureStore(tmp_path / "store", 1.0, (4, 1))
+    sampling = Sampling(4, 32, "uniform", "repeat")
+    recipe = ViewRecipe(sampling, AUGMENT, True, CLASSES, 1)
+    (tmp_path / "test").mkdir()
+    args = ({"by": "weights"}, recipe, 2, store, lambda v: compute(Frames(), v, recipe, 4), tmp_path / "test")
+    embed_split("test", files, 3, *args)
+    counts, features, out = reorder(tmp_path, store, files, 10, backbone=Frames())
+    assert (counts.stored, counts.computed) == (3, 6), "as recorded it is a view of the test split"
+    assert features.shape == (3, 3, 4, 1)
+    recorded, repeated, shuffled = np.moveaxis(features[..., 0], 1, 0)
+    np.testing.assert_array_equal(recorded, np.load(tmp_path / "test/test.npy")[:, 1, :, 0])
+    np.testing.assert_array_equal(repeated, np.repeat(recorded[:, 2:3], 4, axis=1))
+    np.testing.assert_array_equal(np.sort(shuffled), np.sort(recorded))
+    assert (shuffled != recorded).any()
+    assert np.load(out / "reordered_labels.npy").tolist() == [[1] * 3, [0] * 3, [1] * 3]
+    again, same, _ = reorder(tmp_path, store, files, 10, backbone=Frames())
+    assert (again.stored, again.computed) == (9, 0)
+    np.testing.assert_array_equal(same, features)
+
+
+def test_clips_have_random_orders_of_their_own_that_do_not_depend_on_other_clips(tmp_path):
+    sampling = Sampling(4, 32, "uniform", "repeat")
+    plan = ViewPlan({}, ViewRecipe(sampling, AUGMENT, True, CLASSES, 1), "test", 2)
+    clips = read_clip_records(write_records(tmp_path / "a", list(range(20))))
+    orders = [plan.reordered(clip)[2].positions for clip in clips]
+    assert len(set(orders)) > 8, "of 24 orders"
+    alone = read_clip_records(write_records(tmp_path / "b", [7]))
+    assert plan.reordered(alone[0])[2].positions == orders[7]
+
+
+def test_reordered_padding_stays_padding(tmp_path):
+    files = write_records(tmp_path / "a", [1])
+    store = FeatureStore(tmp_path / "store", 1.0, (8, 1))
+    _, features, out = reorder(tmp_path, store, files, 10, sampling=Sampling(8, 32, "uniform", "pad"), backbone=Frames())
+    recorded, repeated, shuffled = features[0, ..., 0]
+    assert (features[0, :, 6:] == 0).all() and (features[0, :, :6] > 0).all()
+    assert np.load(out / "reordered_mask.npy").tolist() == [[[True] * 6 + [False] * 2] * 3]
+    np.testing.assert_array_equal(repeated[:6], [recorded[3]] * 6)
+    np.testing.assert_array_equal(np.sort(shuffled[:6]), np.sort(recorded[:6]))
+
+
+def test_clips_for_the_baselines_are_spread_over_classes_and_groups():
+    """60 clips of class 0 in 6 groups, 20 of class 1 in 4: every class keeps its share, and every group has some."""
+
+    def clip(number: int, label: int, group: int) -> ClipRecord:
+        return ClipRecord(None, f"{label}-{group}-{number}", f"{label}-{group}", label, 6, "")
+
+    clips = [clip(number, 0, group) for number in range(10) for group in range(6)]
+    clips += [clip(number, 1, group) for number in range(5) for group in range(4)]
+    chosen = spread_clips(clips, 20)
+    assert [sum(clip.label == label for clip in chosen) for label in (0, 1)] == [15, 5]
+    assert {clip.group for clip in chosen} == {clip.group for clip in clips}
+    assert chosen == sorted(chosen, key=clips.index) and len(set(chosen)) == 20
+    assert spread_clips(clips, 80) == spread_clips(clips, 1000) == clips
+    assert {clip.clip for clip in spread_clips(clips[::-1], 20)} == {clip.clip for clip in chosen}
