@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
+OFFICIAL_FOLDS = 3  # of UCF-101
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -21,13 +22,23 @@ class Section(BaseModel):
 
 
 class Split(Section):
-    scheme: Literal["auto", "official", "grouped", "random", "given"]
-    fold: Annotated[int, Field(ge=1, le=3)]
+    scheme: Literal["auto", "official", "grouped", "folds", "random", "given"]
+    folds: Annotated[int, Field(ge=2)]
+    fold: PositiveInt
     test: Fraction
     validation: Fraction
     train_per_class: PositiveInt | None
     test_per_class: PositiveInt | None
     duplicates: Literal["group", "warn", "ignore"]
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "Split":
+        if self.scheme == "folds" and self.fold > self.folds:
+            raise ValueError(f"fold = {self.fold}, but folds = {self.folds}; give data.split.fold a value from 1 to {self.folds}")
+        if self.scheme != "folds" and self.fold > OFFICIAL_FOLDS:
+            advice = "choose one, or data.split.scheme=folds, which makes data.split.folds of them"
+            raise ValueError(f"fold = {self.fold}, but UCF-101 has {OFFICIAL_FOLDS} official folds; {advice}")
+        return self
 
 
 class Background(Section):
@@ -167,6 +178,7 @@ class Evaluate(Section):
     confidence: Fraction
     bins: PositiveInt
     baseline_clips: Annotated[int, Field(ge=0)]
+    occlusion_clips: Annotated[int, Field(ge=0)]
 
 
 class Report(Section):

@@ -109,7 +109,7 @@ def plan_clips(source: Source, data: Data, seed: int, near: Sequence[Sequence[st
         clips, more = _with_test(clips)
         lines += more
     twins = Twins([]) if split.duplicates == "ignore" else find_twins(clips, source.fingerprints)
-    grouped = split.scheme == "grouped"
+    grouped = split.scheme in ("grouped", "folds")
     merges = grouped and split.duplicates == "group"
     known = [*twins.notes(clips, merges), *near_duplicates(near, twins.sets).notes(clips, merges)]
     notes = [*(ok("data", line) for line in lines), *found.warnings, *known]

@@ -12,7 +12,7 @@ from pipeline.console import UserError
 from pipeline.settings import Split
 from pipeline.sources.source import Clip
 
-__all__ = ["OFFICIAL_TEST_GROUPS", "hold_out", "limited", "split_clips"]
+__all__ = ["OFFICIAL_TEST_GROUPS", "fold_groups", "hold_out", "limited", "split_clips"]
 
 # UCF-101's three published folds (ucfTrainTestlist), by group number; every other group trains.
 OFFICIAL_TEST_GROUPS = {1: range(1, 8), 2: range(8, 15), 3: range(15, 22)}
@@ -69,6 +69,46 @@ def hold_out(clips: Iterable[Clip], fraction: float, seed: int, purpose: str) ->
     )
 
 
+def fold_groups(clips: Iterable[Clip], folds: int, seed: int) -> list[set[str]]:
+    """Divides the groups into `folds` sets, each with about the same number of clips of every class, and at least one.
+
+    Groups with many clips are placed first, each where its classes have the fewest clips so far; `seed` decides between equals.
+    scikit-learn's StratifiedGroupKFold does not fit: there a class's folds depend on which other classes there are, and a fold
+    may have no clips of a class.
+    Raises UserError if a class has fewer groups than there are folds, or if shared groups allow no such choice.
+    """
+    by_class = _by_class(clips)
+    members: dict[str, Counter[str]] = defaultdict(Counter)  # of each group, the number of clips by class
+    for category, own in by_class.items():
+        for clip in own:
+            members[clip.group][category] += 1
+        groups = len({clip.group for clip in own})
+        if groups < folds:
+            raise UserError(
+                f"class {category!r} has {groups} {'group' if groups == 1 else 'groups'}, fewer than data.split.folds = {folds}",
+                advice=f"set data.split.folds={groups} or less, add clips of other groups, or leave the class out of data.classes"
+                if groups > 1
+                else "add clips of other groups, or leave the class out of data.classes",
+            )
+    for attempt in range(_TRIES):
+        parts: list[set[str]] = [set() for _ in range(folds)]
+        counts = {category: [0.0] * folds for category in by_class}  # shares of the class's clips
+        shuffled = _shuffled(members, seed, "folds", attempt)
+        for group in sorted(shuffled, key=lambda name: -members[name].total()):
+            order = [int(name) for name in _shuffled(map(str, range(folds)), seed, "fold", attempt, min(members[group]))]
+            own = members[group]
+            chosen = min(order, key=lambda fold: sum(number * counts[category][fold] for category, number in own.items()))
+            parts[chosen].add(group)
+            for category, number in own.items():
+                counts[category][chosen] += number / len(by_class[category])
+        if all(min(shares) > 0 for shares in counts.values()):
+            return parts
+    raise UserError(
+        f"classes share groups so closely that no choice of {folds} folds has clips of every class in each of them",
+        advice="use fewer data.split.folds, or give the split yourself (folders train and test, or a column split)",
+    )
+
+
 def limited(clips: Iterable[Clip], number: int | None) -> list[Clip]:
     """At most `number` clips per class, one of each group in sorted order, then a second of each, and so on; None: all."""
     chosen = []
@@ -101,7 +141,7 @@ def _official_test(clips: Collection[Clip], fold: int) -> set[str]:
         raise UserError(
             f"data.split.scheme=official needs UCF-101's names (v_<Class>_gNN_cNN.avi), which {unnumbered[0]} "
             f"and {len(unnumbered) - 1} others lack",
-            advice="use data.split.scheme=grouped, random, given or auto",
+            advice="use data.split.scheme=grouped, folds, random, given or auto",
         )
     return {clip.clip for clip in clips if clip.number in OFFICIAL_TEST_GROUPS[fold]}
 
@@ -112,6 +152,9 @@ def _test_part(clips: Collection[Clip], split: Split, seed: int) -> set[str]:
         return _official_test(clips, split.fold)
     if split.scheme == "grouped":
         held = hold_out(clips, split.test, seed, "test")
+        return {clip.clip for clip in clips if clip.group in held}
+    if split.scheme == "folds":
+        held = fold_groups(clips, split.folds, seed)[split.fold - 1]
         return {clip.clip for clip in clips if clip.group in held}
     if split.scheme == "random":
         return _random_part(clips, split.test, seed, "test")
@@ -146,11 +189,11 @@ def split_clips(clips: Collection[Clip], split: Split, seed: int) -> dict[str, l
     First the test clips are chosen:
       official  UCF-101's published fold, by group number;
       grouped   about `split.test` of each class's groups, drawn with `seed`; no group is on two sides;
+      folds     those of fold `split.fold` of `split.folds`, drawn with `seed`; a group is in one fold;
       random    about `split.test` of each class's clips, drawn with `seed`, regardless of groups, which leak;
       given     those of the listing or the folders.
     Then `train_per_class` and `test_per_class` limit the other clips and the test clips (see `limited`). Last, about
-    `split.validation` of the clips left for training are held out: whole groups of each class for official, grouped and given,
-    clips for random. If the source itself names validation clips, they are used instead.
+    `split.validation` of the clips left for training are held out: whole groups of each class, but clips for random. If the source itself names validation clips, they are used instead.
     Raises UserError naming the first class that is left without clips in a part, or that cannot be divided.
     """
     clips = sorted(clips, key=lambda clip: clip.clip)
@@ -186,7 +229,7 @@ def split_clips(clips: Collection[Clip], split: Split, seed: int) -> dict[str, l
 def _require(classes: list[str], part: list[Clip], name: str, split: Split) -> None:
     bare = sorted(set(classes) - {clip.category for clip in part})
     if bare:
-        how = f"official, fold {split.fold}" if split.scheme == "official" else split.scheme
+        how = f"{split.scheme}, fold {split.fold}" if split.scheme in ("official", "folds") else split.scheme
         more = f" (and {len(bare) - 1} other classes)" if len(bare) > 1 else ""
         raise UserError(
             f"class {bare[0]!r}{more} has no {name} clips with data.split.scheme={how}",

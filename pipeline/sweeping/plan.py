@@ -129,6 +129,9 @@ def read_plan(config: DictConfig) -> Plan:
     if settings.repeats is not None and settings.repeats not in swept:
         advice = f"swept: {', '.join(swept) or 'nothing'}; give it several values, or set sweep.repeats=null"
         raise UserError(f"sweep.repeats = {settings.repeats}: that key is not swept", advice=advice)
+    if "data.split.fold" in swept and "data.split.scheme" not in swept and config.data.split.scheme not in ("official", "folds"):
+        message = f"data.split.scheme = {config.data.split.scheme} has no folds, so that data.split.fold cannot be swept"
+        raise UserError(message, advice="set data.split.scheme=folds, and their number as data.split.folds")
     return Plan(name, settings.objective, overrides, swept, trials, sweeper, settings.repeats)
 
 

@@ -61,7 +61,7 @@ def directory_start(content: bytes) -> int:
 
 def split(**changes) -> Split:
     limits = {"train_per_class": None, "test_per_class": None}
-    values = {"scheme": "official", "fold": 1, "test": 0.3, "validation": 0.2, "duplicates": "group", **limits}
+    values = {"scheme": "official", "folds": 5, "fold": 1, "test": 0.3, "validation": 0.2, "duplicates": "group", **limits}
     return Split(**{**values, **changes})
 
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline.console import UserError
 from pipeline.sources.naming import identified, ucf_name
 from pipeline.sources.source import Clip
-from pipeline.sources.splits import OFFICIAL_TEST_GROUPS, hold_out, limited, split_clips
+from pipeline.sources.splits import OFFICIAL_TEST_GROUPS, fold_groups, hold_out, limited, split_clips
 from tests.sources.clips import CLASSES, split, ucf_clip, ucf_names
 
 
@@ -87,7 +87,7 @@ def test_groups_shared_too_closely():
         hold_out(plain_clips({"a": 2, "b": 2, "c": 2}, shared), 0.5, 1, "test")
 
 
-@pytest.mark.parametrize("scheme", ["official", "grouped", "random"])
+@pytest.mark.parametrize("scheme", ["official", "grouped", "folds", "random"])
 def test_order_does_not_matter_seed_does_and_classes_are_independent(scheme):
     clips = ucf_clips()
     shuffled = clips.copy()
@@ -97,6 +97,45 @@ def test_order_does_not_matter_seed_does_and_classes_are_independent(scheme):
     assert whole != names(split_clips(clips, split(scheme=scheme), seed=2))
     two = names(split_clips([clip for clip in clips if clip.category != "Archery"], split(scheme=scheme), seed=1))
     assert two == {part: [name for name in members if not name.startswith("Archery/")] for part, members in whole.items()}
+
+
+def all_folds(clips: list[Clip], folds: int, seed: int = 1) -> list[dict[str, list[Clip]]]:
+    return [split_clips(clips, split(scheme="folds", folds=folds, fold=fold), seed) for fold in range(1, folds + 1)]
+
+
+def test_each_clip_is_tested_in_one_of_the_folds():
+    clips = ucf_clips(groups=11, clips=3)
+    runs = all_folds(clips, 5)
+    assert Counter(clip.clip for parts in runs for clip in parts["test"]) == dict.fromkeys((clip.clip for clip in clips), 1)
+    for parts in runs:
+        assert sum(map(len, parts.values())) == len(clips)
+        sides = [groups(part) for part in parts.values()]
+        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+        assert set(Counter(clip.category for clip in parts["test"]).values()) <= {6, 9}, "two or three of eleven groups"
+        # a fifth of the eight or nine groups that are not tested
+        assert Counter(clip.category for clip in parts["validation"]) == dict.fromkeys(CLASSES, 6)
+    assert [names(parts) for parts in runs] != [names(parts) for parts in all_folds(clips, 5, seed=2)]
+
+
+def test_folds_are_balanced_though_groups_are_not():
+    sizes = {f"a/{group:02d}_{n:02d}.mp4": f"g{group:02d}" for group in range(12) for n in range(1 + group)}
+    clips = identified(Clip(source, "a", group) for source, group in sizes.items())
+    tested = [sum(clip.group in held for clip in clips) for held in fold_groups(clips, 3, seed=1)]
+    assert sum(tested) == 78 and max(tested) - min(tested) <= 1
+
+
+def test_folds_of_classes_that_share_groups():
+    people = {f"{category}/{n:03d}.mp4": f"person{n // 4}" for category in ("a", "b") for n in range(40)}
+    runs = all_folds(plain_clips({"a": 40, "b": 40}, people), 5)
+    assert [len(groups(parts["test"])) for parts in runs] == [2] * 5
+    assert len(set.union(*(groups(parts["test"]) for parts in runs))) == 10
+    assert all(not groups(parts["test"]) & (groups(parts["train"]) | groups(parts["validation"])) for parts in runs)
+
+
+def test_folds_that_shared_groups_do_not_allow():
+    shared = {"a/000.mp4": "x", "a/001.mp4": "y", "b/000.mp4": "y", "b/001.mp4": "z", "c/000.mp4": "x", "c/001.mp4": "z"}
+    with pytest.raises(UserError, match="no choice of 2 folds"):
+        fold_groups(plain_clips({"a": 2, "b": 2, "c": 2}, shared), 2, seed=1)
 
 
 def test_random_is_stratified_and_leaks():
@@ -151,6 +190,9 @@ def test_given_takes_the_listing_and_carves_validation_only_where_there_is_none(
         (ucf_clips(), {"scheme": "official", "train_per_class": 1}, "only one group to divide .*validation"),
         (plain_clips({"a": 5, "b": 1}), {"scheme": "grouped"}, "'b' has only one group to divide .*for test"),
         (plain_clips({"a": 5, "b": 2}), {"scheme": "grouped"}, "'b' has only one group to divide .*for validation"),
+        (plain_clips({"a": 5, "b": 4}), {"scheme": "folds"}, r"'b' has 4 groups, fewer than data\.split\.folds = 5.*folds=4"),
+        (plain_clips({"a": 5, "b": 1}), {"scheme": "folds", "folds": 2}, "'b' has 1 group, .*; add clips"),
+        (plain_clips({"a": 5, "b": 2}), {"scheme": "folds", "folds": 2}, "'b' has only one group to divide .*for validation"),
         (plain_clips({"a": 5, "b": 2}), {"scheme": "random"}, "'b' has only one clip"),
         (plain_clips({"a": 5, "b": 5}), {"scheme": "given"}, "a/000.mp4 has no split"),
         (given({("a", "train"): 4, ("a", "test"): 1, ("b", "train"): 4}), {"scheme": "given"}, "'b' has no test clips"),

@@ -43,6 +43,8 @@ def test_a_value_on_the_command_line_replaces_those_of_a_ready_sweep():
 def test_folds_and_seeds_repeat_and_may_be_crossed_with_what_competes():
     plan = plan_of("sweep=folds", "model=a0,a1")
     assert (plan.name, plan.trials, plan.swept, plan.repeats) == ("folds", 6, ["data.split.fold", "model"], "data.split.fold")
+    assert plan_of("sweep=folds", "data.split.scheme=folds").overrides["data.split.fold"] == "1,2,3,4,5"
+    assert plan_of("sweep=folds", "data.split.scheme=folds", "data.split.folds=10").trials == 10
     plan = plan_of("sweep=seeds", "seed=1,2,3")
     assert (plan.trials, plan.repeats) == (3, "seed")
     assert plan_of("model=a0,a1").repeats is None
@@ -66,6 +68,7 @@ def test_optuna_is_seeded_minimises_and_proposes_as_many_as_run_at_once():
         (["sweep=head", "hydra.sweeper.direction=maximize"], "must be minimize"),
         (["sweep=head", "hydra/launcher=joblib"], "must be a number of jobs"),
         (["sweep=folds", "data.split.fold=2"], r"sweep\.repeats = data\.split\.fold: that key is not swept"),
+        (["sweep=folds", "data.split.scheme=grouped"], r"data\.split\.scheme = grouped has no folds.*scheme=folds"),
         (["model=a0,a1", "sweep.repeats=seed"], r"sweep\.repeats = seed: that key is not swept; .*swept: model"),
     ],
 )
