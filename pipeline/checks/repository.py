@@ -7,13 +7,19 @@ from typing import Any
 import yaml
 
 from pipeline.artifacts import CODE
-from pipeline.check_results import CheckResult, listed, ok, problem, warning
-from pipeline.git import query_git
+from pipeline.check_results import CheckResult, listed, ok, problem, refused, warning
+from pipeline.git import experiment_errors, query_git, repository_error, run_git
 from pipeline.params import PARAMS_FILE
 
 NEEDED = (*CODE, "conf", "hydra_plugins", "dvc.yaml", "numeric.lock")  # what an experiment runs
 CONF = Path("conf")
 SHOWN = 8  # differences named in the message
+# Where git fails in these ways `dvc repro` runs nevertheless (observed of DVC 3.67, which brings a git of its own).
+STILL_RUNS = {
+    "program": "`dvc repro` runs without it, but no run records its commit, and sweeps fail",
+    "owner": "`dvc repro` runs, but no run records its commit, and experiments fail",
+    "commit": "`dvc repro` runs, experiments do not",
+}
 
 
 def in_git(path: str) -> bool:
@@ -22,26 +28,28 @@ def in_git(path: str) -> bool:
 
 
 def check_git() -> list[CheckResult]:
-    """Checks whether a commit describes the code that will run.
+    """Checks whether a commit describes the code that will run, and whether experiments can run.
 
     Observed of DVC 3.67: `dvc repro` and a plain `dvc exp run` run the files as they are; `dvc exp run --temp` and `--queue` run
     a copy of the last commit with the changes to tracked files at the time of the command, without untracked files.
     """
-    state = query_git("status", "--porcelain", "--untracked-files=all", "--", *NEEDED)
-    if state is None:
-        return [problem("git", "this is not a git repository, and DVC needs one", "git clone it, or git init and commit")]
+    error = repository_error()
+    if error is not None:
+        if error.kind not in STILL_RUNS:
+            return [refused("git", error)]
+        return [warning("git", f"{error.message}; {STILL_RUNS[error.kind]}", error.advice)]
+    state = run_git("status", "--porcelain", "--untracked-files=all", "--", *NEEDED)
     changes = [(line[:2], line[3:]) for line in state.splitlines()]
     unknown = sorted(name for kind, name in changes if kind == "??")
     changed = sorted(name for kind, name in changes if kind != "??")
-    results = []
+    results = [warning("git", error.message, error.advice) for error in experiment_errors()]
     if unknown:
         message = f"not in git: {listed(unknown)}. `dvc exp run --temp` and `--queue` run without them"
         results.append(warning("git", message, "git add them"))
     if changed:
         message = f"changed since the last commit: {listed(changed)}. Experiments run the files of the time when they are queued"
         results.append(warning("git", message, "git commit, so that others can run the same"))
-    commit = query_git("rev-parse", "--short", "HEAD") or "no commit"
-    return results or [ok("git", f"{', '.join(NEEDED)} are those of {commit}")]
+    return results or [ok("git", f"{', '.join(NEEDED)} are those of {run_git('rev-parse', '--short', 'HEAD')}")]
 
 
 def _composed() -> dict:

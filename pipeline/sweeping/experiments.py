@@ -22,7 +22,7 @@ from typing import TextIO
 from pipeline.artifacts import METRICS, PREDICTIONS, Metrics, RunRecord
 from pipeline.console import UserError
 from pipeline.evaluation.predictions import Predictions, read_predictions
-from pipeline.git import query_git, run_git
+from pipeline.git import experiment_errors, query_git, repository_error, run_git
 from pipeline.sweeping.guard import await_guard, guard_command
 from pipeline.sweeping.stage_locks import StageLocks
 from pipeline.tracking.provenance import PARENT_VARIABLE
@@ -40,10 +40,11 @@ class TrialError(Exception):
 
 def require_repository() -> None:
     """Raises UserError unless the current directory is the root of a repository in which DVC can run experiments."""
-    if not (Path("dvc.yaml").exists() and Path(".dvc").is_dir() and Path(".git").exists()):
+    if not (Path("dvc.yaml").exists() and Path(".dvc").is_dir()):
         raise UserError("run this at the root of the repository: trials are its DVC experiments")
-    if query_git("rev-parse", "--verify", "--quiet", "HEAD") is None:
-        raise UserError("the repository has no commit yet; experiments start from one")
+    error = repository_error() or next(iter(experiment_errors()), None)
+    if error is not None:
+        raise error
 
 
 def find_experiment(name: str) -> str | None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import CODE, MANIFEST
-from pipeline.console import UserError, without_credentials
+from pipeline.console import UserError, say, without_credentials
 from pipeline.files import content_key, repository_root
-from pipeline.git import query_git
+from pipeline.git import query_git, repository_error
 from pipeline.params import Params
 
 if TYPE_CHECKING:
@@ -68,6 +68,10 @@ def run_tags(params: Params, stage: str) -> dict[str, str]:
         if os.environ.get(variable):
             tags[tag] = os.environ[variable]
     commit, changed = code_state()
+    if commit is None:
+        error = repository_error(repository_root())
+        if error is not None and error.kind != "repository":
+            say(f"the run does not record its commit: {error}")
     return tags if commit is None else tags | {"mlflow.source.git.commit": commit, "git.dirty": "true" if changed else "false"}
 
 

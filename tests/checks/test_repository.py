@@ -23,6 +23,40 @@ def test_a_folder_outside_git_is_a_problem():
     assert found.status == "problem" and "not a git repository" in found.message
 
 
+def test_what_stops_only_experiments_is_a_warning(conf, workspace, monkeypatch):
+    commit()
+    for name in ("user.name", "user.email"):
+        git("config", name, "a")
+    (found,) = check_git()
+    assert found.status == "ok"
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        (found,) = check_git()
+        assert found.status == "warning" and "`dvc repro` runs, but no run records its commit" in found.message
+        assert "safe.directory" in found.advice and "git init" not in found.advice
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        (found,) = check_git()
+        assert found.status == "warning" and found.message.startswith("git: not found; `dvc repro` runs without it")
+    clone = workspace.parent / "clone"
+    git("clone", "-q", "--depth", "1", workspace.as_uri(), str(clone))
+    monkeypatch.chdir(clone)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    shallow, identity = check_git()
+    assert shallow.status == identity.status == "warning"
+    assert shallow.advice == "git fetch --unshallow" and "user.email" in identity.advice
+    Path(".git/HEAD").unlink()
+    (found,) = check_git()
+    assert found.status == "problem" and "git init" not in found.advice
+
+
+def test_a_repository_without_a_commit_is_a_warning():
+    git("init", "-q")
+    (found,) = check_git()
+    assert found.status == "warning" and "no commit yet" in found.message
+
+
 def test_changed_and_untracked_files_are_named(conf):
     Path("stages").mkdir()
     Path("stages/download.py").write_text("1")
