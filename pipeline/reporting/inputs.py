@@ -114,7 +114,12 @@ class ReportInputs:
 
     @property
     def majority_share(self) -> float:
-        """The top-1 accuracy of always predicting the largest class, the baseline that a score has to beat."""
+        """The top-1 accuracy of always predicting the largest class, the baseline that a score has to beat.
+
+        The largest class of training; where an earlier version evaluated the classifier, that of test.
+        """
+        if self.metrics.baselines is not None:
+            return self.metrics.baselines.largest_class.top1
         return float(np.bincount(self.test.labels).max() / len(self.test))
 
 

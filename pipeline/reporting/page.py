@@ -112,6 +112,7 @@ def render(report: ReportInputs, params: Params, pictures: list[Picture]) -> str
         params=params,
         sections=make_sections(report, pictures),
         certainty=wording.describe_certainty(report.metrics.test, params.evaluate.confidence, params.evaluate.bootstrap),
+        about_baselines=wording.describe_baselines(report.metrics.baselines, params.frames.count),
         warnings=wording.describe_leaks(report.leaks),
         configuration=dump_configuration(params),
         differences=len(tables.environment_differences(report)),

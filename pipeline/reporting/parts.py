@@ -23,6 +23,7 @@ from pipeline.reporting.style import styled
 # Anchor and title, in the order of the page. One without figures and tables is left out.
 SECTIONS = {
     "scores": "Scores",
+    "baselines": "Baselines",
     "confusion": "Confusion matrix",
     "classes": "Per-class scores",
     "mistakes": "Most confident mistakes",

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts import Scores
+from pipeline.artifacts import BaselineScores, Scores
 from pipeline.evaluation.metrics import per_class_scores
 from pipeline.reporting.inputs import ReportInputs
 from pipeline.reporting.parts import csv_file, table
-from pipeline.reporting.wording import count, interval, percent
+from pipeline.reporting.wording import count, interval, percent, points
 from pipeline.sources.manifest import SPLITS
 from pipeline.tracking.environment import differences, shown
 
@@ -45,6 +45,41 @@ def _show_scores(split: str, of: Scores) -> pd.DataFrame:
         (f"{of.groups:,}", ""),
     ]
     return pd.DataFrame(rows, columns=[split, "{confidence} interval"])
+
+
+@table(
+    "baselines",
+    formats={"right": "{}", "{confidence} interval": "{}", "log loss": "{:.3f}", "classifier's gain": "{}"},
+    heading="On test clips",
+)
+def baselines(report: ReportInputs) -> pd.DataFrame:
+    """Empty where an earlier version evaluated the classifier."""
+    found, test = report.metrics.baselines, report.metrics.test
+    if found is None:
+        return pd.DataFrame()
+    own = BaselineScores(top1=test.top1, top1_low=test.top1_low, top1_high=test.top1_high, log_loss=test.log_loss)
+    views = count(report.evaluate.views, "view")
+    rows = [(f"the classifier, {views}", test.clips, own)]
+    rows += [(f"always {found.largest_class_name}", test.clips, found.largest_class)]
+    if found.one_view is not None:
+        rows += [
+            ("the classifier, 1 view", found.clips, found.one_view),
+            ("the same view, one frame repeated", found.clips, found.one_frame),
+            ("the same view, frames shuffled", found.clips, found.shuffled),
+        ]
+    return pd.DataFrame(
+        [
+            {
+                "prediction": name,
+                "clips": clips,
+                "right": percent(of.top1),
+                "{confidence} interval": interval(of.top1_low, of.top1_high),
+                "log loss": of.log_loss,
+                "classifier's gain": "–" if of.gain is None else points(of.gain, of.gain_low, of.gain_high),
+            }
+            for name, clips, of in rows
+        ]
+    )
 
 
 @csv_file

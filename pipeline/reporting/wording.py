@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.artifacts import Gain, Scores
+from pipeline.artifacts import Baselines, Gain, Scores
 from pipeline.console import without_credentials
 from pipeline.reporting.inputs import Leaks
 
@@ -16,6 +16,11 @@ def percent(value: float | None) -> str:
 
 def interval(low: float | None, high: float | None) -> str:
     return "–" if low is None else f"{percent(low)} – {percent(high)}"
+
+
+def points(value: float, low: float | None, high: float | None) -> str:
+    """A difference of shares with its interval: `+4.5 points (1.0 to 8.0)`."""
+    return f"{100 * value:+.1f} points" + ("" if low is None else f" ({100 * low:+.1f} to {100 * high:+.1f})")
 
 
 def count(value: int, noun: str) -> str:
@@ -83,6 +88,40 @@ def describe_gain(gain: Gain, confidence: float) -> str:
     else:
         verdict = "so the test clips show no difference"
     return f"{sentence}, {level}, {verdict}."
+
+
+def describe_baselines(found: Baselines | None, frames: int) -> list[str]:
+    """What the classifier owes to motion and to the order of frames, in sentences; frames: of a view."""
+    if found is None or found.one_view is None:
+        return []
+    view, still, shuffled = found.one_view, found.one_frame, found.shuffled
+    sentences = [
+        f"With one frame repeated the classifier still gets {percent(still.top1)} of {count(found.clips, 'clip')} right, against "
+        f"{percent(view.top1)} with {'the frame' if frames == 1 else f'all {frames} frames'}: {_what_motion_is_worth(found)}."
+    ]
+    rest = f"With the frames in a random order it gets {percent(shuffled.top1)} right"
+    if shuffled.gain_low is None:
+        sentences.append(f"{rest}.")
+    elif shuffled.gain_low > 0:
+        sentences.append(f"{rest}, so their order matters.")
+    elif shuffled.gain_low == shuffled.gain_high == 0:
+        sentences.append(f"{rest}: on these clips it does not need their order.")
+    else:
+        sentences.append(f"{rest}: these clips do not show that their order matters.")
+    return sentences
+
+
+def _what_motion_is_worth(found: Baselines) -> str:
+    view, still, floor = found.one_view, found.one_frame, found.largest_class.top1
+    if view.top1 <= floor:
+        return "it is no better than the largest class, so there is nothing to explain"
+    if still.gain_low is None:
+        return "how much of the difference is chance is unknown, as all these clips are of one group"
+    if still.gain_low <= 0:
+        return "these clips do not show that it uses motion; appearance is enough for them"
+    if still.top1 - floor >= (view.top1 - floor) / 2:
+        return "most of what it uses is appearance, not motion"
+    return "most of what it uses takes more than one frame"
 
 
 def describe_leaks(leaks: Leaks) -> list[str]:

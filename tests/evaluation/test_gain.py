@@ -12,7 +12,7 @@ from pipeline.settings import Evaluate
 CLASSES = ["a", "b"]
 CLIPS = ["a/1.avi", "a/2.avi", "b/1.avi", "b/2.avi"]
 LABELS = np.array([0, 0, 1, 1])
-SETTINGS = Evaluate(views=2, bootstrap=500, confidence=0.95, bins=5, baseline_clips=0)
+SETTINGS = Evaluate(views=2, bootstrap=500, confidence=0.95, bins=5, baseline_clips=0, occlusion_clips=0)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from pipeline.artifacts import Decision, HeldOutClass, HeldOutClasses, Metrics
+from pipeline.artifacts import Baselines, BaselineScores, Decision, HeldOutClass, HeldOutClasses, Metrics
 from pipeline.evaluation.metrics import score
 from pipeline.evaluation.predictions import predictions_frame, write_predictions
 from pipeline.evaluation.selective import selective_scores
@@ -30,6 +30,9 @@ DECISION = Decision(
     uncalibrated_log_loss=0.45,
     log_loss=0.4,
 )
+ONE_VIEW = BaselineScores(top1=0.95, top1_low=0.9, top1_high=0.98, log_loss=0.2)
+ONE_FRAME = BaselineScores(top1=0.9, top1_low=0.85, top1_high=0.94, log_loss=0.3, gain=0.05, gain_low=0.012, gain_high=0.084)
+SHUFFLED = BaselineScores(top1=0.94, top1_low=0.89, top1_high=0.97, log_loss=0.25, gain=0.01, gain_low=-0.01, gain_high=0.03)
 DAMAGE = {"decoded": 70, "expected": 77, "repaired": 0, "at": 2.0, "complaint": "decoded 70 of 77 frames: damaged data at 2.0 s"}
 
 
@@ -138,7 +141,17 @@ def write_results(
             scored = score(chances, labels, of_groups, params.evaluate, params.seed)
             scores[split] = scored.model_copy(update=unknown._asdict())
     write_predictions(results / "predictions.csv", *frames)
-    Metrics(**scores, decision=DECISION).write(results / "metrics.json")
+    largest = BaselineScores(top1=1 / len(classes), top1_low=0.0, top1_high=0.4, gain=0.6, gain_low=0.5, gain_high=0.7)
+    baselines = Baselines(
+        largest_class_name=classes[-1],
+        largest_class=largest,
+        clips=20,
+        groups=10,
+        one_view=ONE_VIEW,
+        one_frame=ONE_FRAME,
+        shuffled=SHUFFLED,
+    )
+    Metrics(**scores, decision=DECISION, baselines=baselines).write(results / "metrics.json")
     held_out = [
         HeldOutClass(class_name=name, clips=20, groups=5, refused=number, coverage=0.9, accuracy=0.8, auroc=0.75, threshold=0.5)
         for number, name in enumerate(classes[:20])

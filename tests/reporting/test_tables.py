@@ -31,6 +31,41 @@ def test_best_epoch_is_the_first_with_the_lowest_validation_loss(tmp_path):
     assert replace(report, history=history.assign(validation_loss=np.nan)).best_epoch == 4
 
 
+def test_baselines_stand_below_what_they_are_compared_with(tmp_path):
+    report = _read(*write_results(tmp_path, CLASSES))
+    table = tables.baselines(report).set_index("prediction")
+    test = report.metrics.test
+    assert table["clips"].to_dict() == {
+        "the classifier, 2 views": 84,
+        "always c": 84,
+        "the classifier, 1 view": 20,
+        "the same view, one frame repeated": 20,
+        "the same view, frames shuffled": 20,
+    }
+    assert table["right"].tolist() == [f"{test.top1:.1%}", "33.3%", "95.0%", "90.0%", "94.0%"]
+    gains = ["–", "+60.0 points (+50.0 to +70.0)", "–", "+5.0 points (+1.2 to +8.4)", "+1.0 points (-1.0 to +3.0)"]
+    assert table["classifier's gain"].tolist() == gains
+    assert table["log loss"].tolist() == pytest.approx([test.log_loss, np.nan, 0.2, 0.3, 0.25], nan_ok=True)
+    assert report.majority_share == pytest.approx(1 / 3)
+
+
+def test_results_of_an_earlier_version_have_no_baselines(tmp_path):
+    data, results = write_results(tmp_path, CLASSES)
+    content = read_json(results / "metrics.json")
+    del content["baselines"], content["test"]["balanced_accuracy"]
+    write_json(results / "metrics.json", content)
+    report = _read(data, results)
+    assert tables.baselines(report).empty and report.majority_share == pytest.approx(1 / 3)
+    shown = tables.scores(report).set_index("score")["test"]
+    assert shown["balanced accuracy"] == "–" != shown["macro F1"]
+
+
+def test_balanced_accuracy_is_the_mean_recall_of_the_page(tmp_path):
+    report = _read(*write_results(tmp_path, CLASSES, skill=1))
+    shown = tables.scores(report).set_index("score")["test"]["balanced accuracy"]
+    assert shown == f"{tables.classes(report)['recall'].mean():.1%}"
+
+
 def test_splits_count_skipped_clips(tmp_path):
     table = tables.splits(_read(*write_results(tmp_path, CLASSES, skipped=2))).set_index("split")
     assert table["clips"].to_dict() == {"train": 168, "validation": 24, "test": 84}
