@@ -28,6 +28,7 @@ HISTORY = Path("results/history.csv")
 METRICS = Path("results/metrics.json")  # evaluate
 PREDICTIONS = Path("results/predictions.csv")
 HELD_OUT = Path("results/held_out.json")
+SHOWN_CLIPS = Path("results/clips")
 RUN = Path("results/run.json")  # the MLflow run that report and export log to, too
 EXPORT = Path("models/export")  # export
 EXPORT_RESULTS = Path("results/export.json")
@@ -402,6 +403,88 @@ class HeldOutClasses(Artifact):
         rows = [(row.refused / row.clips, row.coverage, row.accuracy, row.auroc) for row in self.classes]
         names = ("refused", "coverage", "accuracy", "auroc")
         return {name: sum(values) / len(rows) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+# --- clips/clips.json, written by evaluate
+
+
+class Strip(_Content):
+    """A clip as a film strip.
+
+    Attributes:
+      files: JPEGs next to clips.json, each of some frames side by side, in the order of time.
+      width, height: pixels of a frame; between two of them are a few pixels more.
+      seconds: of each frame, from the clip's start.
+    """
+
+    clip: str
+    split: Split
+    class_name: str
+    files: list[str]
+    width: int
+    height: int
+    seconds: list[float]
+
+
+class Neighbour(_Content):
+    """A training clip and its cosine similarity to a test clip, of the features of the frozen backbone."""
+
+    clip: str
+    class_name: str
+    similarity: float
+
+
+class Occlusion(_Content):
+    """By how much the predicted class becomes less probable where a part of a clip is covered; below zero: more probable.
+
+    Attributes:
+      probability: of the class while nothing is covered.
+      space: by the rows of a grid over the square that the classifier sees, each cell covered in all frames.
+      time: by segments of time, whose middles are the frames of the clip's strip.
+    """
+
+    probability: float
+    space: list[list[float]]
+    time: list[float]
+
+
+class RunningPrediction(_Content):
+    """The prediction after each frame of a clip, from all frames so far.
+
+    Attributes:
+      classes: some of them: the predicted one, the actual one, and others.
+      seconds: of each frame. probabilities: a row per frame, of `classes`.
+      frames: of the clip, of which these may be the first.
+    """
+
+    classes: list[str]
+    seconds: list[float]
+    probabilities: list[list[float]]
+    frames: int
+
+
+class Mistake(_Content):
+    """A misclassified test clip. neighbours: the most similar one first."""
+
+    clip: str
+    neighbours: list[Neighbour] = []
+    occlusion: Occlusion | None = None
+    running: RunningPrediction | None = None
+
+
+class ShownClips(Artifact):
+    """results/clips/clips.json: what a report shows of clips.
+
+    Attributes:
+      mistakes: the surest ones, the surest first.
+      no_neighbours, no_occlusion, no_running: why none of the mistakes has these; empty if some have.
+    """
+
+    strips: list[Strip] = []
+    mistakes: list[Mistake] = []
+    no_neighbours: str = ""
+    no_occlusion: str = ""
+    no_running: str = ""
 
 
 # --- export.json, written by export

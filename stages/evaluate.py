@@ -2,8 +2,9 @@
 
 A clip's probabilities are the mean over `evaluate.views` evenly spaced views. They are computed from the cached features if the
 backbone is frozen, else from the records. From cached features it is also measured how often clips of unknown classes are
-refused. Baselines say what the accuracy is worth (`pipeline.evaluation.baselines`). Outputs: `results/metrics.json`,
-`results/predictions.csv`, `results/held_out.json` and `results/run.json`.
+refused. Baselines (`pipeline.evaluation.baselines`) say what the accuracy is worth. For the report, film strips of clips are
+made, and it is measured what the surest mistakes depend on (`pipeline.explanation`). Outputs: `results/metrics.json`,
+`results/predictions.csv`, `results/held_out.json`, `results/clips` and `results/run.json`.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pipeline.artifacts import (
     METRICS,
     PREDICTIONS,
     RUN,
+    SHOWN_CLIPS,
     TRAINING_RUN,
     Baselines,
     ClassifierDescription,
@@ -31,7 +33,7 @@ from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
 from pipeline.evaluation.baselines import ReorderedPredictions, measure_baselines, predict_reordered_features
 from pipeline.evaluation.classifier import hold_out, predict_features, score_splits
 from pipeline.evaluation.gain import gain_over_probe
-from pipeline.evaluation.predictions import write_predictions
+from pipeline.evaluation.predictions import read_predictions, write_predictions
 from pipeline.params import Params, load_params
 from pipeline.video.sampling import FRAME_ORDERS
 
@@ -128,6 +130,21 @@ def run(
     return metrics.model_copy(update={"gain_over_probe": gain, "baselines": baselines}), predictions
 
 
+def show_clips(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS, classifier: Path = CLASSIFIER) -> None:
+    """Writes results/clips from the predictions that are there: what the report shows of clips."""
+    from pipeline.explanation.explain import write_clips
+
+    write_clips(
+        SHOWN_CLIPS,
+        read_predictions(PREDICTIONS).of("test"),
+        frames=frames,
+        embeddings=embeddings,
+        classifier=classifier,
+        occlusion_clips=params.evaluate.occlusion_clips,
+        batch=params.speed.inference_batch,
+    )
+
+
 def say_baselines(baselines: Baselines) -> None:
     say(f"always the largest class of training, {baselines.largest_class_name}: {baselines.largest_class.top1:.3f}")
     if baselines.one_view is not None:
@@ -146,6 +163,7 @@ def main() -> None:
         held_out = hold_out(EMBEDDINGS, CLASSIFIER)
         held_out.write(HELD_OUT)
         metrics.write(METRICS)
+        show_clips(params)
         logged = metrics.model_dump(exclude={"decision", "interpolation", "baselines"})
         tracked.log_metrics(logged | {"held_out": held_out.means(), "baseline": metrics.baselines.top1_by_name()})
         tracked.log_artifact(HELD_OUT)

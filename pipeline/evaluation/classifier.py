@@ -59,6 +59,16 @@ def score_splits(
     return Metrics(**scores, decision=description.decision, interpolation=description.interpolation), predictions
 
 
+def clip_features(embeddings: Path, split: str, description: ClassifierDescription) -> ClipFeatures:
+    """The mean over the views of each clip's `probe_features`, a row per clip of the split's CSV file in `embeddings`."""
+    cached = read_features(embeddings, split)
+    flat = cached.flat()
+    features = probe_features(embeddings, description, flat.features, flat.mask)
+    rows = pd.read_csv(embeddings / f"{split}.csv", dtype=str, keep_default_na=False)
+    mean = features.reshape(*cached.labels.shape, -1).mean(axis=1)
+    return ClipFeatures(mean, cached.labels[:, 0], rows["group"].to_numpy())
+
+
 def hold_out(embeddings: Path, classifier: Path) -> HeldOutClasses:
     """Measures how often clips of classes that are held out of training are refused; see `hold_out_classes`."""
     description = ClassifierDescription.of(classifier)
@@ -68,15 +78,7 @@ def hold_out(embeddings: Path, classifier: Path) -> HeldOutClasses:
     if decision is None:
         return HeldOutClasses(reason="the classifier is of an earlier version, without a threshold")
 
-    def clips_of(split: str) -> ClipFeatures:
-        cached = read_features(embeddings, split)
-        flat = cached.flat()
-        features = probe_features(embeddings, description, flat.features, flat.mask)
-        rows = pd.read_csv(embeddings / f"{split}.csv", dtype=str, keep_default_na=False)
-        mean = features.reshape(*cached.labels.shape, -1).mean(axis=1)
-        return ClipFeatures(mean, cached.labels[:, 0], rows["group"].to_numpy())
-
     background = None if decision.background is None else description.classes.index(decision.background)
     unknown = Unknown(by=decision.by, level=decision.level)
-    splits = (clips_of(split) for split in ("train", "validation", "test"))
+    splits = (clip_features(embeddings, split, description) for split in ("train", "validation", "test"))
     return hold_out_classes(*splits, description.classes, unknown, background)

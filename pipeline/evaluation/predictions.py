@@ -17,6 +17,7 @@ from pipeline.files import atomic_file
 
 _TEXT = ("clip", "group", "split", "actual", "predicted")
 _PREFIX = "p_"
+MISTAKES = 20  # that are shown of the surest ones
 _ADVICE = "run `dvc repro evaluate`, which makes it again"
 
 
@@ -48,6 +49,13 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.clips)
+
+
+def surest_mistakes(predictions: Predictions) -> np.ndarray:
+    """The misclassified rows, int (n,): the highest probability of the predicted class first, ties by name of the clip."""
+    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
+    sureness = predictions.probabilities[wrong, predictions.predicted[wrong]]
+    return wrong[np.lexsort((predictions.clips[wrong], -sureness))]
 
 
 def predictions_frame(

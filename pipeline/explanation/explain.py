@@ -1,0 +1,197 @@
+"""Writes results/clips: film strips of test clips, with what is known about the surest mistakes.
+
+Invariants: the strips take at most STRIP_BYTES, however many classes and clips there are; the most important ones come first.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from pipeline.artifacts import (
+    ClassifierDescription,
+    EmbedSummary,
+    FramesSummary,
+    Mistake,
+    Neighbour,
+    RunningPrediction,
+    ShownClips,
+    Strip,
+    is_cached,
+)
+from pipeline.console import UserError, progress
+from pipeline.evaluation.classifier import clip_features
+from pipeline.evaluation.predictions import MISTAKES, Predictions, surest_mistakes
+from pipeline.explanation.occlusion import occlude
+from pipeline.explanation.records import Record, Records
+from pipeline.explanation.running import run_clip
+from pipeline.explanation.selection import clips_by_cell, in_turns, nearest
+from pipeline.explanation.strips import make_strip, time_segments
+from pipeline.files import atomic_folder
+from pipeline.models.family import Stream, open_stream, settings_of
+from pipeline.training.runtime import enable_determinism
+from pipeline.video.dataset import centred_views
+from pipeline.video.records import parse_clip_header
+from pipeline.video.sampling import Sampling
+
+STRIP_BYTES = 4_500_000  # of JPEG, 6 MB in base64, so that a report stays below 10 MB
+NEIGHBOURS = 3
+
+
+class _Explained(NamedTuple):
+    """A classifier and its inputs. files: of frames, embeddings and classifier."""
+
+    frames: Path
+    embeddings: Path
+    classifier: Path
+    description: ClassifierDescription
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling.of(self.description)
+
+
+def write_clips(
+    folder: Path, test: Predictions, *, frames: Path, embeddings: Path, classifier: Path, occlusion_clips: int, batch: int
+) -> ShownClips:
+    """Writes `folder` atomically: clips.json and the JPEGs that it names.
+
+    Args:
+      test: the predictions of the test clips.
+      occlusion_clips: number of the surest mistakes for which it is computed what the prediction depends on.
+      batch: views that are computed at a time.
+    """
+    enable_determinism()
+    known = _Explained(frames, embeddings, classifier, ClassifierDescription.of(classifier))
+    summary = FramesSummary.of(frames)
+    records = Records(summary.files(frames, "test"), test.clips.tolist())
+    wrong = surest_mistakes(test)[:MISTAKES]
+    mistakes, no_neighbours = _find_neighbours(known, test, wrong)
+    mistakes, no_occlusion, no_running = _explain(known, records, test, mistakes, occlusion_clips, batch)
+    with atomic_folder(folder) as part:
+        strips = _write_strips(part, known, summary, records, test, wrong, mistakes)
+        content = ShownClips(
+            strips=strips,
+            mistakes=mistakes,
+            no_neighbours=no_neighbours,
+            no_occlusion=no_occlusion,
+            no_running=no_running,
+        )
+        content.write(part / "clips.json")
+    return content
+
+
+def _find_neighbours(known: _Explained, test: Predictions, wrong: np.ndarray) -> tuple[list[Mistake], str]:
+    """The mistakes with their nearest training clips, and why there are none; empty if there are."""
+    clips = test.clips[wrong].tolist()
+    if not is_cached(known.embeddings):
+        reason = EmbedSummary.of(known.embeddings).reason
+        return [Mistake(clip=clip) for clip in clips], f"there are no cached features to compare clips by: {reason}"
+    train, own = (clip_features(known.embeddings, split, known.description) for split in ("train", "test"))
+    names, rows = (_clip_names(known.embeddings, split) for split in ("train", "test"))
+    row_of = {clip: row for row, clip in enumerate(rows)}
+    chosen, similarities = nearest(own.features[[row_of[clip] for clip in clips]], train.features, NEIGHBOURS)
+    return [
+        Mistake(
+            clip=clip,
+            neighbours=[
+                Neighbour(clip=names[row], class_name=known.description.classes[train.labels[row]], similarity=float(similarity))
+                for row, similarity in zip(chosen[number], similarities[number], strict=True)
+            ],
+        )
+        for number, clip in enumerate(clips)
+    ], ""
+
+
+def _clip_names(embeddings: Path, split: str) -> list[str]:
+    return pd.read_csv(embeddings / f"{split}.csv", dtype=str, keep_default_na=False)["clip"].tolist()
+
+
+def _explain(
+    known: _Explained, records: Records, test: Predictions, mistakes: list[Mistake], count: int, batch: int
+) -> tuple[list[Mistake], str, str]:
+    """Adds to the first `count` mistakes what their prediction depends on; and why that is left out; empty if it is not."""
+    if count == 0:
+        reason = "evaluate.occlusion_clips is 0"
+        return mistakes, reason, reason
+    if not mistakes:
+        return mistakes, "", ""
+    loaded = tf.saved_model.load(str(known.classifier / "saved_model"))  # owns the variables of its functions
+    stream, no_running = _open_stream(known)
+    row_of = {clip: row for row, clip in enumerate(test.clips.tolist())}
+    explained = []
+    for mistake in progress(mistakes[:count], describe="covering parts of clips", unit="clip"):
+        row, record = row_of[mistake.clip], records.read(mistake.clip)
+        label, predicted = int(test.labels[row]), int(test.predicted[row])
+        views, indices = _views(known, record)
+        segments = time_segments(known.sampling, len(record.jpegs), known.description.views)
+        occlusion = occlude(lambda views: loaded.probabilities(views).numpy(), views, indices, segments, predicted, batch)
+        running: RunningPrediction | None = None
+        if stream is not None:
+            running = run_clip(stream, record.serialized, record.seconds, label, predicted)
+        explained.append(mistake.model_copy(update={"occlusion": occlusion, "running": running}))
+    return explained + mistakes[count:], "", no_running
+
+
+def _open_stream(known: _Explained) -> tuple[Stream | None, str]:
+    settings = settings_of(known.description)
+    if not settings.streams:
+        return None, f"{known.description.model} takes whole clips; frame by frame {settings.streaming_advice}"
+    try:
+        return open_stream(known.classifier, known.description), ""
+    except UserError as error:
+        return None, str(error)
+
+
+def _views(known: _Explained, record: Record) -> tuple[np.ndarray, np.ndarray]:
+    """The views of evaluation, float32 (V, T, S, S, 3), and the frames that they consist of, int (V, T)."""
+    sampling, views = known.sampling, known.description.views
+    indices = sampling.indices(len(record.jpegs), views)
+    pixels = centred_views(parse_clip_header(tf.constant(record.serialized)), views, sampling).numpy()
+    return pixels[:, : indices.shape[1]], indices  # without padding
+
+
+def _write_strips(
+    folder: Path,
+    known: _Explained,
+    summary: FramesSummary,
+    records: Records,
+    test: Predictions,
+    wrong: np.ndarray,
+    mistakes: list[Mistake],
+) -> list[Strip]:
+    """Writes the strips of the mistakes, of their neighbours and of the cells of the confusion matrix, as far as they fit."""
+    classes = known.description.classes
+    class_of = {("test", clip): classes[label] for clip, label in zip(test.clips.tolist(), test.labels.tolist(), strict=True)}
+    wanted = [("test", test.clips[row]) for row in wrong]
+    source = {"test": records}
+    neighbours = [neighbour for mistake in mistakes for neighbour in mistake.neighbours]
+    if neighbours:
+        source["train"] = Records(summary.files(known.frames, "train"), _clip_names(known.embeddings, "train"))
+        class_of |= {("train", one.clip): one.class_name for one in neighbours}
+        wanted += [("train", one.clip) for one in neighbours]
+    wanted += [("test", test.clips[row]) for row in in_turns(clips_by_cell(test))]
+    strips, left = [], STRIP_BYTES
+    for number, (split, clip) in enumerate(progress(list(dict.fromkeys(wanted)), describe="film strips", unit="clip")):
+        record = source[split].read(clip)
+        pictures = make_strip(record, time_segments(known.sampling, len(record.jpegs), known.description.views), clip)
+        left -= pictures.bytes
+        if left < 0:
+            break
+        files = [f"{number:04d}-{part}.jpg" for part in range(len(pictures.jpegs))]
+        for name, jpeg in zip(files, pictures.jpegs, strict=True):
+            (folder / name).write_bytes(jpeg)
+        strips.append(
+            Strip(
+                clip=clip,
+                split=split,
+                class_name=class_of[split, clip],
+                files=files,
+                width=pictures.width,
+                height=pictures.height,
+                seconds=pictures.seconds,
+            )
+        )
+    return strips

@@ -1,0 +1,44 @@
+"""Single clips out of the records, by name."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from pipeline.console import UserError
+from pipeline.embedding.record_positions import RecordPosition, clip_positions, read_record
+from pipeline.video.records import CLIP_KEY, IMAGE_KEY, TIMESTAMP_KEY, shard_order
+
+
+class Record(NamedTuple):
+    """A clip. serialized: as in the file. jpegs: of its frames. seconds: of each frame, from the clip's start."""
+
+    serialized: bytes
+    jpegs: list[bytes]
+    seconds: list[float]
+
+
+class Records:
+    """The clips of a split. files: its TFRecord files. clips: the names of all its clips, in any order."""
+
+    def __init__(self, files: Sequence[Path], clips: Iterable[str]):
+        self._positions: dict[str, RecordPosition] = {}
+        names, positions = shard_order(clips), clip_positions(files)
+        if len(names) != len(positions):
+            message = f"{Path(files[0]).parent}: has {len(positions)} clips of a split with {len(names)}"
+            raise UserError(message, advice="run `dvc repro`")
+        self._positions = dict(zip(names, positions, strict=True))
+
+    def read(self, clip: str) -> Record:
+        """Reads a clip without decoding its frames. Raises UserError if the files hold other clips than were named."""
+        position = self._positions[clip]
+        serialized = read_record(position)
+        example = tf.train.SequenceExample.FromString(serialized)
+        found = example.context.feature[CLIP_KEY].bytes_list.value[0].decode()
+        if found != clip:
+            raise UserError(f"{position.file}: has {found} in the place of {clip}", advice="run `dvc repro`")
+        lists = example.feature_lists.feature_list
+        jpegs = [feature.bytes_list.value[0] for feature in lists[IMAGE_KEY].feature]
+        seconds = [feature.int64_list.value[0] / 1e6 for feature in lists[TIMESTAMP_KEY].feature]
+        return Record(serialized, jpegs, seconds)
