@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && { echo $$name; break; }; done)
 
-.PHONY: help env run doctor test test-slow lint ui lock
+.PHONY: help env run doctor test test-slow lint docs ui lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -39,6 +39,9 @@ test-slow: env  ## run the slow tests: networks of every size, sweeps, servers, 
 
 lint: env  ## run ruff and import-linter
 	@ruff check . && ruff format --check . && lint-imports
+
+docs: env  ## build the pages of docs/ as a site in .cache/site, and check their links
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict && echo "$(CURDIR)/.cache/site/index.html"
 
 ui: env  ## show the runs of this folder in MLflow, at http://127.0.0.1:5000
 	@python -m commands.ui
