@@ -10,7 +10,7 @@ JOB = {  # where it differs from the defaults of conf/
     "model": {"convolutions": "fast"},
     "embed": {"views": 1},
     "finetune": {"epochs": 2, "batch_size": 8},
-    "evaluate": {"views": 1},
+    "evaluate": {"views": 1, "baseline_clips": 0},
 }
 
 

@@ -12,6 +12,7 @@ from pipeline.checks.repository import cache_folder
 from pipeline.checks.source import Planned
 from pipeline.files import repository_root
 from pipeline.params import Params
+from pipeline.video.sampling import FRAME_ORDERS
 
 LONG = 12 * 3600  # seconds after which the estimated time is a warning
 
@@ -30,9 +31,15 @@ GRAPH = 6e6  # bytes of a SavedModel without its variables
 
 
 def _views(params: Params, planned: Planned) -> int:
-    """Views that the frozen backbone embeds."""
+    """Views that the frozen backbone embeds, without those of the baselines."""
     held_out = planned.clips["validation"] + planned.clips["test"]
     return planned.clips["train"] * params.embed.views + held_out * params.evaluate.views
+
+
+def _baseline_views(params: Params, planned: Planned) -> int:
+    """Views of the baselines: the network is run on those as recorded, too, whose features are kept if it is frozen."""
+    orders = len(FRAME_ORDERS) - (1 if params.finetune.frozen else 0)
+    return orders * min(params.evaluate.baseline_clips, planned.clips["test"])
 
 
 def run_gflop(params: Params, planned: Planned) -> float:
@@ -40,10 +47,11 @@ def run_gflop(params: Params, planned: Planned) -> float:
     cost = params.model.cost(params.frames.count)
     view = cost.gflop * params.frames.count * (params.frames.size / cost.pixels) ** 2
     if params.finetune.frozen:
-        return view * _views(params, planned)
+        return view * (_views(params, planned) + _baseline_views(params, planned))
     clips, epochs = planned.clips, params.finetune.epochs
     held_out = clips["validation"] + clips["test"]
     passes = (STEP * clips["train"] + clips["validation"]) * epochs + held_out * params.evaluate.views
+    passes += _baseline_views(params, planned)
     if params.finetune.start == "probe":  # its features, epoch 0, and the steps between it and the trained network
         passes += _views(params, planned) + clips["validation"] * (1 + (INTERPOLATION_STEPS - 1) * params.evaluate.views)
     return view * passes

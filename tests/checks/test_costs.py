@@ -39,16 +39,16 @@ def test_arithmetic_grows_with_frames_and_pixels():
 
 
 def test_a_head_costs_one_pass_per_view_and_training_three_per_epoch():
-    head = params_of("data=ucf101_subset", "frames.count=10", "embed.views=4", "evaluate.views=2")
+    views = ("embed.views=4", "evaluate.views=2", "evaluate.baseline_clips=20")
+    head = params_of("data=ucf101_subset", "frames.count=10", *views)
     view = 10 * COSTS["a0"].gflop
-    assert run_gflop(head, CLIPS) == pytest.approx(view * (100 * 4 + 50 * 2))
-    full = params_of("data=ucf101_subset", "frames.count=10", "finetune=full", "finetune.epochs=5", "evaluate.views=2")
+    assert run_gflop(head, CLIPS) == pytest.approx(view * (100 * 4 + 50 * 2 + 20 * 2))
+    full = params_of("data=ucf101_subset", "frames.count=10", "finetune=full", "finetune.epochs=5", *views)
     probe = (100 * 4 + 50 * 2) + 20 * (1 + 10 * 2)  # features, epoch 0 and the steps of the interpolation
-    assert run_gflop(full, CLIPS) == pytest.approx(view * (5 * (3 * 100 + 20) + 50 * 2 + probe))
-    new = params_of(
-        "data=ucf101_subset", "frames.count=10", "finetune=full", "finetune.start=new", "finetune.epochs=5", "evaluate.views=2"
-    )
-    assert run_gflop(new, CLIPS) == pytest.approx(view * (5 * (3 * 100 + 20) + 50 * 2))
+    baselines = 20 * 3
+    assert run_gflop(full, CLIPS) == pytest.approx(view * (5 * (3 * 100 + 20) + 50 * 2 + baselines + probe))
+    new = params_of("data=ucf101_subset", "frames.count=10", "finetune=full", "finetune.start=new", "finetune.epochs=5", *views)
+    assert run_gflop(new, CLIPS) == pytest.approx(view * (5 * (3 * 100 + 20) + 50 * 2 + baselines))
     assert run_seconds(full, CLIPS, 1e11, 2) > run_seconds(full, CLIPS, 2e11, 2) > 0
 
 
