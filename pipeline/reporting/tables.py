@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.artifacts import BaselineScores, Scores
 from pipeline.evaluation.metrics import per_class_scores
+from pipeline.evaluation.predictions import MISTAKES, surest_mistakes
 from pipeline.reporting.inputs import ReportInputs
 from pipeline.reporting.parts import csv_file, table
 from pipeline.reporting.wording import count, interval, percent, points
@@ -120,12 +121,12 @@ def classes(report: ReportInputs) -> pd.DataFrame:
 
 
 @table("mistakes", empty="No test clip was misclassified.")
-def mistakes(report: ReportInputs, n: int = 20) -> pd.DataFrame:
-    """The `n` misclassified clips with the highest probability of the predicted class; ties in the order of clips."""
+def mistakes(report: ReportInputs, n: int = MISTAKES) -> pd.DataFrame:
+    """The `n` surest ones."""
     test = report.test
-    wrong = np.flatnonzero(test.predicted != test.labels)
+    wrong = surest_mistakes(test)[:n]
     names = np.array(test.classes, dtype=object)
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "clip": test.clips[wrong],
             "actual": names[test.labels[wrong]],
@@ -134,7 +135,6 @@ def mistakes(report: ReportInputs, n: int = 20) -> pd.DataFrame:
             "of the actual class": test.probabilities[wrong, test.labels[wrong]],
         }
     )
-    return frame.sort_values(["probability", "clip"], ascending=[False, True], ignore_index=True).head(n)
 
 
 @table("unknown", formats={"test": "{}", "validation": "{}", "{confidence} interval": "{}"})
