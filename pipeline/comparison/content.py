@@ -114,7 +114,6 @@ def _scores(comparison: Comparison) -> Table:
         f"log loss ({share} interval)",
         "macro F1",
         "calibration error",
-        "read as",
     ]
     rows = [
         [
@@ -123,16 +122,15 @@ def _scores(comparison: Comparison) -> Table:
             show_log_loss(scores.log_loss),
             percent(scores.macro_f1),
             percent(scores.ece),
-            model.read_as,
         ]
         for model, scores in zip(comparison.models, comparison.scores, strict=True)
     ]
-    return Table(f"Scores on the shared {comparison.shared.split} clips", columns, rows, frozenset({"read as"}))
+    return Table(f"Scores on the shared {comparison.shared.split} clips", columns, rows)
 
 
 def _differences(comparison: Comparison) -> Table:
     share, several = level(comparison), len(comparison.pairs) > 1
-    p_values = [("p by groups", "by_group"), ("p of McNemar's test", "mcnemar")]
+    p_values = [("p by groups", "by_group"), ("McNemar's p", "mcnemar")]
     columns = ["pair", f"accuracy, points ({share} interval)", f"log loss ({share} interval)"]
     for title, _ in p_values:
         columns += [title, f"{title}, Holm"] if several else [title]

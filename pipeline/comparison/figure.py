@@ -30,7 +30,7 @@ def draw_intervals(comparison: Comparison) -> Figure:
     right.set_title("difference in accuracy, points")
     for axes, count in ((left, len(models)), (right, len(pairs))):
         axes.set_ylim(count - 0.5, -0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         axes.set_axisbelow(True)

@@ -16,10 +16,11 @@ def render_markdown(comparison: Comparison, sections: Sequence[Section]) -> str:
     """The text; it shows the figure from the file PICTURE next to it."""
     title = " against ".join(model.label for model in comparison.models)
     lines = [f"# {escape(title)}", "", escape(describe_shared(comparison)), ""]
+    lines += [f"- {escape(model.label)}: {escape(model.read_as)}" for model in comparison.models] + [""]
     lines += [f"- **{escape(describe_pair(comparison, pair))}**" for pair in comparison.pairs]
     lines += [f"- Note: {escape(caveat)}" for caveat in caveats(comparison)]
     for section in sections:
-        lines += ["", f"## {section.title}", ""]
+        lines += [*([""] if lines[-1] else []), f"## {section.title}", ""]
         for paragraph in section.paragraphs:
             lines += [escape(paragraph), ""]
         if section.picture:

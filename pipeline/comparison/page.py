@@ -26,6 +26,7 @@ def render(comparison: Comparison, sections: Sequence[Section], picture: bytes) 
         title=" against ".join(model.label for model in comparison.models),
         verdicts=[describe_pair(comparison, pair) for pair in comparison.pairs],
         shared=describe_shared(comparison),
+        models=comparison.models,
         caveats=caveats(comparison),
         sections=sections,
         picture=_data_url("image/png", picture),
