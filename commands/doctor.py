@@ -31,12 +31,13 @@ def examine() -> Iterator[CheckResult]:
     gpus = find_gpus()
     result, has_gpu = check_gpu(gpus)
     yield result
-    yield check_tracking()
     try:
         params = load_params()
     except UserError as error:
+        yield check_tracking()
         yield refused("params", error)
         return
+    yield check_tracking(params.tracking.experiment or params.data.name)
     content = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
     yield check_params(content)
     yield from check_settings(params, has_gpu)

@@ -1,21 +1,26 @@
 """The tracking store: the user's MLflow server or database, else an sqlite database at the root of the repository.
 
-Invariants: paths are absolute, and a database is created by one process while the others wait, because MLflow's own creation
-fails when several processes open an empty database.
+Invariants: paths are absolute, those in the database of a moved checkout are changed to its new place (see relocation.py), and a
+database is created by one process while the others wait, because MLflow's own creation fails when several open an empty one.
 """
 
 import os
 import re
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from filelock import FileLock, Timeout
 
 from pipeline.console import UserError, quiet_libraries, without_credentials
 from pipeline.files import repository_root
+from pipeline.tracking.relocation import relocate
+from pipeline.tracking.schema import schema_difference
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +36,8 @@ DEFAULTS = {
     "MLFLOW_DISABLE_AGENT_HINT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+CERTIFICATE = re.compile(r"CERTIFICATE_VERIFY_FAILED|SSLError|SSL:|TLS CA certificate bundle|TLS certificate file")
+CERTIFICATE_ADVICE = "set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of the server, or of the authority that signed it"
 _ready: set[str] = set()  # stores that this process has already opened
 
 
@@ -52,6 +59,8 @@ def configure() -> str:
         _quiet_mlflow()
         with readable_errors(uri), _creation_lock(uri):
             _connect(uri)
+            if uri == default_uri():
+                relocate(default_database(), artifact_root())
             SqlAlchemyStore(uri, artifact_root())
     else:
         with _environment(PROBE), readable_errors(uri):
@@ -80,11 +89,39 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
                 raise
             found = client.get_experiment_by_name(name)
     if found.lifecycle_stage != "active":
-        raise UserError(
-            f"MLflow experiment {name!r} is deleted",
-            advice=f"`mlflow experiments restore -x {found.experiment_id}`, or set tracking.experiment to another name",
-        )
+        raise deleted_experiment(name, found.experiment_id)
+    _check_location(name, found.artifact_location)
     return found.experiment_id
+
+
+def deleted_experiment(name: str, number: str) -> UserError:
+    return UserError(
+        f"MLflow experiment {name!r} is deleted",
+        advice=f"`mlflow experiments restore -x {number}`, or set tracking.experiment to another name",
+    )
+
+
+def _check_location(name: str, location: str) -> None:
+    """Raises UserError if the experiment's artifacts go to a folder of this machine that cannot be written."""
+    if not location.startswith(("file:", "/")):  # mlflow-artifacts:, s3: and others
+        return
+    folder = Path(url2pathname(urlsplit(location).path))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(folder, os.W_OK) else "permission denied"
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        message = f"MLflow experiment {name!r} keeps its artifacts in {folder}, which cannot be written ({reason})"
+        raise UserError(message, advice="make that folder, or set tracking.experiment to another name")
+
+
+def default_database() -> Path:
+    return repository_root() / "mlflow.db"
+
+
+def default_uri() -> str:
+    return f"sqlite:///{default_database()}"
 
 
 def artifact_root() -> str:
@@ -102,28 +139,46 @@ def not_found(error: Exception) -> bool:
 
 @contextmanager
 def readable_errors(uri: str) -> Iterator[None]:
-    """Makes one line of what MLflow, its HTTP client or a database driver raises."""
+    """Makes one line of what MLflow, its HTTP client, a database driver or the disk raises."""
     from mlflow import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, RequestException, SQLAlchemyError, ModuleNotFoundError) as error:
+    except (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, OSError, ModuleNotFoundError) as error:
         text = " ".join(str(error).split()).replace(uri, without_credentials(uri))
         where = f"MLflow at {without_credentials(uri)}"
-        if "out-of-date database schema" in text:
-            advice = "back it up, then `mlflow db upgrade <uri>`"
-            raise UserError(f"{where}: made by another MLflow version", advice=advice) from error
+        if isinstance(error, ModuleNotFoundError) and is_database(uri):
+            raise driver_error(uri, error) from error
+        schema = re.search(r"out-of-date database schema \(found version (\w+)", text)
+        if schema and (difference := schema_difference(schema[1], uri)) is not None:
+            raise UserError(f"{where} {difference[0]}", advice=difference[1]) from error
         if re.search(r"\b40[13]\b", text):
             raise UserError(
                 f"{where}: access refused ({text[:200]})", advice="set MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN"
             ) from error
+        if CERTIFICATE.search(text):
+            raise UserError(f"{where}: {certificate_message(text)}", advice=CERTIFICATE_ADVICE) from error
         if re.search(r"Max retries|Connection|timed out|resolve", text):
             raise UserError(
                 f"{where}: no answer", advice="start the server, or unset MLFLOW_TRACKING_URI to track in mlflow.db"
             ) from error
         raise UserError(f"{where}: {text[:500]}") from error
+
+
+def certificate_message(text: str) -> str:
+    """What is wrong with a server's certificate, from the words of an HTTP client's exception."""
+    reason = re.search(r"certificate verify failed: ([^()]+?) ?\(", text)
+    return f"its certificate is not trusted ({reason[1]})" if reason else f"no TLS connection ({text[-200:]})"
+
+
+def driver_error(uri: str, error: ModuleNotFoundError) -> UserError:
+    """For a database whose driver is not installed. SQLAlchemy 2.1 takes psycopg for `postgresql://`; the lock has psycopg2."""
+    message = f"MLflow at {without_credentials(uri)}: the Python package {error.name} for this kind of database is not installed"
+    if uri.startswith("postgresql"):
+        return UserError(message, advice="write postgresql+psycopg2:// in MLFLOW_TRACKING_URI: that driver is installed")
+    return UserError(message, advice=f"install it, or name an installed driver: {uri.split(':')[0].split('+')[0]}+<driver>://")
 
 
 def _connect(uri: str) -> None:
@@ -160,7 +215,7 @@ def tracking_uri() -> str:
     """The absolute URI of the configured store, opened or not; raises UserError for stores that cannot keep runs."""
     uri, root = os.environ.get("MLFLOW_TRACKING_URI", "").strip(), repository_root()
     if not uri:
-        return f"sqlite:///{root}/mlflow.db"
+        return default_uri()
     if uri.startswith("file:") or ("://" not in uri and not uri.startswith(("databricks", "uc"))):
         raise UserError(
             f"MLFLOW_TRACKING_URI={uri}: MLflow 3 keeps no runs in plain files",
