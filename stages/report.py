@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pipeline import tracking
 from pipeline.console import STARTS_OVER, run_command
-from pipeline.files import atomic_folder
+from pipeline.files import atomic_folder, write_text
 from pipeline.params import Params, load_params
 from pipeline.reporting.inputs import read_inputs
+from pipeline.reporting.model_card import model_card
 from pipeline.reporting.page import write_report
 
 DATA, RESULTS = Path("data"), Path("results")
@@ -21,7 +22,7 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
     """Writes `results`/report, whole or not at all, and returns the path of its index.html.
 
     Reads manifest.csv and frames/frames.json of `data`, and metrics.json, predictions.csv, history.csv, run.json and export.json
-    of `results`. The folder then holds the self-contained index.html, each figure as PNG and some tables as CSV.
+    of `results`. The folder then holds the self-contained index.html, model_card.md, each figure as PNG and some tables as CSV.
 
     Raises:
       UserError: files are absent, broken or from different runs.
@@ -29,6 +30,7 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
     report = read_inputs(data, results, params.evaluate, params.report)
     with atomic_folder(results / "report") as folder:
         write_report(folder, report, params)
+        write_text(folder / "model_card.md", model_card(report, params))
     return results / "report" / "index.html"
 
 

@@ -71,7 +71,7 @@ def made(tmp_path_factory) -> tuple[Path, str, _Page]:
 def test_folder_has_all_files_and_no_others(made):
     folder, *_ = made
     assert folder.name == "report"
-    assert {file.name for file in folder.iterdir()} == FIGURES | TABLES | {"index.html"} >= PROMISED
+    assert {file.name for file in folder.iterdir()} == FIGURES | TABLES | {"index.html", "model_card.md"} >= PROMISED
     assert [path.name for path in folder.parent.iterdir() if path.name.endswith(".part")] == []
 
 
