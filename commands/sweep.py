@@ -1,15 +1,20 @@
 """Many trials in one command, compared in one table: `python -m commands.sweep model=a0,a1 finetune.learning_rate=0.001,0.003`.
 
 A Hydra application: its sweepers (every combination, Optuna) choose the trials, its launchers (one after another, joblib, Dask,
-Slurm) run them. Each trial is a DVC experiment with its own MLflow run, nested under the sweep's. `--help` shows more;
-conf/sweep.yaml and conf/sweep/ hold the configuration. A killed sweep resumes when the same command is given again.
+Slurm) run them. Trials on one frozen backbone train in the launcher's process and the best becomes a DVC experiment; all others
+are experiments themselves. Each has an MLflow run, nested under the sweep's. `--help` shows more; conf/sweep.yaml and conf/sweep/
+hold the configuration. A killed sweep resumes when the same command is given again.
 """
 
+import os
+import sys
 from pathlib import Path
 
 import hydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.console import RESUMES, run_command
+from pipeline.console import RESUMES, UserError, run_command
 from pipeline.sweeping import start
 from pipeline.sweeping.results import finish
 from pipeline.sweeping.trial import run_trial
@@ -18,18 +23,23 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 def main() -> None:
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function
+    if not any(argument.startswith("-") for argument in sys.argv[1:]):
+        sys.argv.append("--multirun")  # hydra.mode of the configuration is not known where it cannot be composed
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="sweep")(run_trial)
     try:
-        application()
-    except SystemExit:  # Hydra has printed the reason; the trials that have ended are shown nevertheless
-        if start.opened is not None:
+        try:
+            application()
+        except ValueError as error:
+            if "No trials are completed" not in str(error):  # Optuna's, where all have failed: `finish` tells why
+                raise
+        if start.opened is not None:  # None: only help or the configuration was asked for
             finish(start.opened)
-        raise
     except BaseException as error:
         _abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if isinstance(error, (HydraException, OmegaConfBaseException)):
+            raise UserError(" ".join(str(error).split())) from error
         raise
-    if start.opened is not None:  # None: only help or the configuration was asked for
-        finish(start.opened)
 
 
 def _abandon(status: str) -> None:

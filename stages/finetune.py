@@ -29,7 +29,6 @@ from pipeline.console import RESUMES, UserError, run_command, say
 from pipeline.evaluation.decision import decider
 from pipeline.files import atomic_file, content_key, resumable_scratch, scratch, sha256
 from pipeline.params import Params, load_params
-from pipeline.settings import Finetune
 
 VERSION = 6  # increase it to discard scratch files of older code
 
@@ -60,17 +59,6 @@ def _gpus() -> list[str]:
     return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
 
 
-def _check_precision(settings: Finetune) -> None:
-    import tensorflow as tf
-
-    if settings.precision != "float32" and settings.frozen:
-        message = f"finetune.precision = {settings.precision}, but a {settings.trainable} on cached features trains in float32"
-        raise UserError(message, advice="set finetune.precision=float32")
-    if settings.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
-        message = "finetune.precision = mixed_float16 needs a GPU, and TensorFlow finds none"
-        raise UserError(message, advice="set finetune.precision=float32")
-
-
 def run(
     params: Params,
     *,
@@ -91,13 +79,13 @@ def run(
     """
     from pipeline.training.loop import Training
     from pipeline.training.outputs import describe_classifier
-    from pipeline.training.replicas import convert_worker_errors, open_replicas
+    from pipeline.training.replicas import check_precision, convert_worker_errors, open_replicas
     from pipeline.training.runtime import disable_grappler_on_cpu, enable_determinism
 
     enable_determinism()
     disable_grappler_on_cpu()
     replicas = open_replicas(params.finetune)
-    _check_precision(params.finetune)
+    check_precision(params.finetune)
     if params.finetune.needs_features != is_cached(embeddings):
         message = f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}"
         raise UserError(message, advice="run `dvc repro`")

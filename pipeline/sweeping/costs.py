@@ -1,29 +1,25 @@
 """What each trial's classifier costs: measured after the trials have ended, one after another, each kind of network once."""
 
-import io
 import json
 import platform
+import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
-import yaml
 
-from pipeline.artifacts import CLASSIFIER, CODE, HISTORY, ClassifierDescription
+from pipeline.artifacts import CLASSIFIER, CODE, ClassifierDescription
 from pipeline.console import progress, say
-from pipeline.files import content_key, read_json, sha256, write_json
+from pipeline.files import content_key, read_json, repository_root, write_json
 from pipeline.git import run_git
-from pipeline.params import parse_params
 from pipeline.sweeping import experiments
 from pipeline.sweeping.records import Trial
 from pipeline.tracking.environment import environment
 
-CACHE = Path(".cache/sweeps/costs")
-MADE_BY = ("embed", "finetune")  # stages whose code decides what a SavedModel computes
-MEASURED_BY = (Path("pipeline/sweeping/arithmetic.py"), Path("pipeline/sweeping/measuring.py"))
 TIMEOUT = 1800  # seconds after which a measurement has gone wrong
 
 
@@ -50,52 +46,66 @@ class Cost:
         return {f"cost/{name}": value for name, value in asdict(self).items() if value is not None}
 
 
-def measure_trials(trials: list[Trial]) -> dict[str, Cost]:
-    """The cost of each finished trial, by name. Networks that differ in nothing but their values share one measurement."""
-    costs = {}
-    with progress(trials, describe="measuring", unit="trial") as bar:
-        for trial in bar:
-            files = experiments.open_files(trial.commit)
-            costs[trial.name] = Cost(**_network_cost(files, trial.commit), step_ms=_step_ms(files, trial.commit))
-    return costs
+def measure_trials(trials: list[Trial], folder: Path) -> dict[str, Cost]:
+    """The cost of each finished trial, by name. Networks that differ in nothing but their values share one measurement.
+
+    folder: where `keep_network` kept those of trials that are no experiments.
+    """
+    measured: dict[str, Cost] = {}
+    for trial in progress(trials, describe="measuring", unit="trial"):
+        if trial.network not in measured:
+            measured[trial.network] = _network_cost(trial, folder)
+    return {trial.name: replace(measured[trial.network], step_ms=trial.step_ms) for trial in trials}
 
 
-def _network_cost(files, commit: str) -> dict[str, float]:
-    path = CLASSIFIER / "classifier.json"
-    description = ClassifierDescription.from_text(files.read_text(str(path)), path)
-    cached = CACHE / f"{_key(description, commit)}.json"
+def _network_cost(trial: Trial, folder: Path) -> Cost:
+    cached, kept = _cached(trial.network), _kept(trial.network, folder)
     if cached.exists():
-        return read_json(cached)
-    with TemporaryDirectory() as folder:
-        files.get(str(CLASSIFIER), f"{folder}/classifier", recursive=True)
-        command = [sys.executable, "-m", "pipeline.sweeping.measuring", f"{folder}/classifier"]
+        return Cost(**read_json(cached))
+    with TemporaryDirectory() as scratch:
+        classifier = kept if kept.exists() else Path(scratch) / "classifier"
+        if not kept.exists():
+            experiments.open_files(trial.commit).get(str(CLASSIFIER), str(classifier), recursive=True)
+        command = [sys.executable, "-m", "pipeline.sweeping.measuring", str(classifier)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             last = (error.stderr or "").strip().splitlines()[-1:] or [str(error)]
-            say(f"could not measure {description.model}: {last[0][:200]}")
-            return {}
+            say(f"could not measure the network of {trial.name}: {last[0][:200]}")
+            return Cost()
     cost = json.loads(done.stdout.splitlines()[-1])
     write_json(cached, cost)
-    return cost
+    return Cost(**cost)
 
 
-def _key(description: ClassifierDescription, commit: str) -> str:
-    """Equal where a measurement may be shared: one network, code that makes and measures it, libraries and machine.
+def keep_network(classifier: Path, network: str, folder: Path) -> None:
+    """Moves a classifier to `folder` if no network of its kind has been measured or kept."""
+    if not _cached(network).exists() and not _kept(network, folder).exists():
+        shutil.move(classifier, _kept(network, folder))
 
-    description: of the trial of `commit`. The code that made the network is what DVC recorded there as dependencies.
-    """
-    kind = description.model_dump(exclude={"classes", "best_epoch"})
-    stages = yaml.safe_load(run_git("show", f"{commit}:dvc.lock"))["stages"]
-    deps = [dep for stage in MADE_BY for dep in stages[stage]["deps"] if dep["path"].startswith((*CODE, "numeric.lock"))]
+
+def network_key(description: ClassifierDescription) -> str:
+    """Equal where a measurement may be shared: one network, the code that makes and measures it, libraries and machine."""
+    kind = description.model_dump(exclude={"classes", "best_epoch", "decision", "interpolation"})
+    return content_key(kind, len(description.classes), *_made_here())
+
+
+@cache
+def _made_here() -> tuple:
     here = environment()
-    machine = [platform.node(), here["processor"], here["cores"], here["python"]]
+    code = [run_git("ls-files", "--stage", "--", *CODE), run_git("diff", "--", *CODE)]
     libraries = [here["packages"].get(name) for name in ("tensorflow", "tf-keras", "tf-models-official", "numpy")]
-    return content_key(kind, len(description.classes), deps, [sha256(path) for path in MEASURED_BY], machine, libraries)
+    return content_key(code), platform.node(), here["processor"], here["cores"], here["python"], libraries
 
 
-def _step_ms(files, commit: str) -> float:
+def step_ms(history: pd.DataFrame, batch_size: int) -> float:
     """Milliseconds of a training step, the median over the epochs."""
-    history = pd.read_csv(io.StringIO(files.read_text(str(HISTORY))))
-    params = parse_params(yaml.safe_load(run_git("show", f"{commit}:params.yaml")), f"params.yaml of {commit[:7]}")
-    return float(1000 * params.finetune.batch_size / history["examples_per_second"].median())
+    return float(1000 * batch_size / history["examples_per_second"].median())
+
+
+def _cached(network: str) -> Path:
+    return repository_root() / ".cache" / "sweeps" / "costs" / f"{network}.json"
+
+
+def _kept(network: str, folder: Path) -> Path:
+    return folder / f"network-{network}"

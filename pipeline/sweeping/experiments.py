@@ -1,4 +1,4 @@
-"""Runs DVC experiments in a copy of the repository, finds them, and reads their results.
+"""Runs DVC experiments in a copy of the repository, finds them, and opens their files.
 
 Invariants: an experiment that exists is complete, because DVC creates it after its last stage has succeeded. Reading an
 experiment does not change the working copy.
@@ -11,19 +11,20 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from pipeline.artifacts import METRICS, PREDICTIONS, Metrics, RunRecord
+import yaml
+
 from pipeline.console import UserError
-from pipeline.evaluation.predictions import Predictions, read_predictions
+from pipeline.files import repository_root, write_text
 from pipeline.git import experiment_errors, query_git, repository_error, run_git
 from pipeline.sweeping.guard import await_guard, guard_command
+from pipeline.sweeping.plan import Sweep
 from pipeline.sweeping.stage_locks import StageLocks
 from pipeline.tracking.provenance import PARENT_VARIABLE
 
@@ -53,10 +54,6 @@ def find_experiment(name: str) -> str | None:
     return query_git("rev-parse", "--verify", "--quiet", f"refs/exps/{head[:2]}/{head[2:]}/{name}^{{commit}}")
 
 
-def read_metrics(commit: str) -> Metrics:
-    return Metrics.from_text(run_git("show", f"{commit}:{METRICS}"), METRICS)
-
-
 def open_files(commit: str):
     """The experiment's files, including DVC's outputs, as an fsspec file system."""
     from dvc.api import DVCFileSystem
@@ -64,52 +61,79 @@ def open_files(commit: str):
     return DVCFileSystem(str(Path.cwd()), rev=commit)
 
 
-def read_run_id(files, path: Path) -> str:
-    """The MLflow run that a stage of the experiment noted in `path` (models/run.json or results/run.json)."""
-    return RunRecord.from_text(files.read_text(str(path)), path).run_id
-
-
-def read_experiment_predictions(commit: str) -> Predictions:
-    """The predictions of an experiment."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / PREDICTIONS.name
-        open_files(commit).get_file(str(PREDICTIONS), str(copy))
-        return read_predictions(copy)
-
-
 def run_experiment(
-    name: str,
-    overrides: dict[str, str],
-    *,
-    folder: Path,
-    sweep: str,
-    parent_run: str,
-    locks: StageLocks,
-    on_stage: Callable[[str], None],
+    name: str, overrides: dict[str, str], sweep: Sweep, *, locks: StageLocks, on_stage: Callable[[str], None]
 ) -> str:
     """Runs the pipeline as the DVC experiment `name` in a copy of the repository; returns its commit.
 
     Args:
-      folder: of the sweep; the output of DVC and the stages is appended to `<name>.log` there.
-      sweep: identity of the sweep's process (see pipeline.processes): when it ends, the experiment is interrupted.
-      parent_run: MLflow run under which the stages log theirs.
+      sweep: the output of DVC and the stages is appended to `<name>.log` in its folder, the stages log under its MLflow run, and
+        the experiment is interrupted when its process ends.
       on_stage: called with `waiting`, `starting` and then each stage that DVC starts.
 
     Raises:
       TrialError: a stage or DVC failed; the message is the error that it printed.
     """
     settings = [part for key, value in overrides.items() for part in ("-S", f"{key}={value}")]
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name, *settings]
-    guard_lock = folder / f"{name}.guard"
-    await_guard(guard_lock)
+    await_guard(sweep.path / f"{name}.guard")
     _remove_killed(name)
+    command = ["exp", "run", "--temp", "-n", name, *settings]
+    return _run_dvc(name, command, sweep, locks, on_stage, lambda status: find_experiment(name))
+
+
+def run_shared_stages(
+    name: str,
+    content: dict[str, Any],
+    last: str,
+    copy: Path,
+    sweep: Sweep,
+    *,
+    locks: StageLocks,
+    on_stage: Callable[[str], None],
+) -> None:
+    """Runs the pipeline up to the stage `last` in `copy`, a new copy of the repository; see `run_experiment`.
+
+    Not as an experiment: DVC 3.67 cannot keep one of some stages where the results of the others, as dvc.lock names them, are not
+    in its cache, as in a new clone.
+
+    content: of params.yaml.
+    """
+    from dvc.repo import Repo
+
+    await_guard(sweep.path / f"{name}.guard")
+    shutil.rmtree(copy, ignore_errors=True)
+    run_git("clone", "--quiet", "--shared", "--no-tags", str(Path.cwd()), str(copy))
+    changes = copy / ".dvc" / "changes"
+    run_git("diff", "--binary", f"--output={changes}", "HEAD")
+    if changes.stat().st_size:
+        run_git("apply", "--whitespace=nowarn", str(changes), folder=copy)
+    changes.unlink()
+    if Path(".dvc/config.local").exists():
+        shutil.copy(".dvc/config.local", copy / ".dvc" / "config.local")
+    with Repo(str(Path.cwd())) as ours, Repo(str(copy)) as theirs, theirs.config.edit("local") as config:
+        config["cache"]["dir"] = ours.cache.local_cache_dir
+    write_text(copy / "params.yaml", yaml.safe_dump(content, sort_keys=False))
+    _run_dvc(name, ["--cd", str(copy), "repro", last], sweep, locks, on_stage, lambda status: str(copy) if status == 0 else None)
+
+
+def _run_dvc(
+    name: str,
+    arguments: list[str],
+    sweep: Sweep,
+    locks: StageLocks,
+    on_stage: Callable[[str], None],
+    result_of: Callable[[int], str | None],
+) -> str:
+    """Runs DVC under a guard until it has a result, again while other processes hold its locks. Raises TrialError without one."""
+    command = [sys.executable, "-m", "dvc", *arguments]
     for _ in range(ATTEMPTS):
         on_stage("waiting")
         lines: deque[str] = deque(maxlen=200)
-        with locks, open(folder / f"{name}.log", "a", encoding="utf-8") as log:
+        with locks, open(sweep.path / f"{name}.log", "a", encoding="utf-8") as log:
             on_stage("starting")
             log.write(f"\n{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
-            with _started(guard_command(command, guard_lock, sweep), parent_run, log) as process:
+            guarded = guard_command(command, sweep.path / f"{name}.guard", sweep.process)
+            with _started(guarded, sweep.run_id, log) as process:
                 for line in process.stdout:
                     log.write(line)
                     log.flush()
@@ -118,10 +142,10 @@ def run_experiment(
                     if stage:
                         locks.enter_stage(stage.group(1))
                         on_stage(stage.group(1))
-            commit = find_experiment(name)
-            if commit is not None:
+            result = result_of(process.returncode)
+            if result is not None:
                 locks.enter_stage(None)
-                return commit
+                return result
         if not any(LOCKED.search(line) for line in lines):
             break
         time.sleep(random.uniform(*WAIT))
@@ -133,7 +157,8 @@ def _started(command: list[str], parent_run: str, log: TextIO) -> Iterator[subpr
     """Starts a process and waits for it at the end of the block. If the block raises, terminates it and logs its last output."""
     scripts = str(Path(sys.executable).parent)  # the stages' commands say `python`
     path = os.pathsep.join([scripts, os.environ.get("PATH", "")])
-    environment = os.environ | {PARENT_VARIABLE: parent_run, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    root = {"DVC_ROOT": str(repository_root())}  # not the copy, whose folders are removed
+    environment = os.environ | root | {PARENT_VARIABLE: parent_run, "PATH": path, "PYTHONUNBUFFERED": "1"}
     options = {"text": True, "errors": "replace", "env": environment, "start_new_session": True}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     try:

@@ -24,9 +24,11 @@ class Trial(BaseModel):
       origin: computed by this sweep, or restored from DVC's cache.
       error: the reason of a failure, in one line.
       seconds: duration of its experiment when it last ran.
-      commit: of the finished experiment.
+      commit: of the finished experiment; None of a trial that only trained its top in a sweep's process.
       run_id: its MLflow run under the sweep's.
       model_run_id, evaluated_run_id: the runs that finetune and evaluate logged to.
+      network: equal for trials whose networks differ in nothing but values (costs.network_key).
+      step_ms: milliseconds of a training step, the median over the epochs, with whatever else the machine did.
       objective: the score by which trials are compared.
     """
 
@@ -44,6 +46,8 @@ class Trial(BaseModel):
     model_run_id: str | None = None
     evaluated_run_id: str | None = None
     metrics: Metrics | None = None
+    network: str | None = None
+    step_ms: float | None = None
     objective: float | None = None
 
 

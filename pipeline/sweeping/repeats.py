@@ -23,7 +23,7 @@ def summarise_repeats(
     key: str,
     swept: Sequence[str],
     objective: str,
-    predictions_of: Callable[[str], Predictions],
+    predictions_of: Callable[[Trial], Predictions],
     evaluate: Evaluate,
     seed: int,
 ) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def summarise_repeats(
 
     Args:
       trials: the finished ones. key: the swept key that repeats.
-      predictions_of: the predictions of an experiment's commit.
+      predictions_of: the predictions of a trial.
     """
     others = [name for name in swept if name != key]
     settings: dict[tuple, list[Trial]] = {}
@@ -42,7 +42,7 @@ def summarise_repeats(
         settings.setdefault(tuple(trial.overrides.get(name, "") for name in others), []).append(trial)
     rows = []
     for values, repeats in settings.items():
-        tests = [predictions_of(trial.commit).of("test") for trial in repeats]
+        tests = [predictions_of(trial).of("test") for trial in repeats]
         classes = tests[0].classes
         if any(test.classes != classes for test in tests):
             raise UserError(f"{repeats[0].name} and its repeats have other classes", advice="repeat a run with the same classes")

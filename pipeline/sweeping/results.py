@@ -1,25 +1,33 @@
-"""The end of a sweep: costs, table, figure and page of its trials, and the best one as MLflow's champion."""
+"""The end of a sweep: costs, table, figure and page of its trials, and the best one as a DVC experiment and MLflow's champion."""
 
 import base64
+import math
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from pipeline.artifacts import PREDICTIONS, Metrics
 from pipeline.console import UserError, say
+from pipeline.evaluation.predictions import Predictions, read_predictions
 from pipeline.files import atomic_folder
 from pipeline.reporting.style import png
 from pipeline.reporting.templates import page_templates
 from pipeline.sweeping.costs import Cost, measure_trials
-from pipeline.sweeping.experiments import read_experiment_predictions
+from pipeline.sweeping.experiments import TrialError, open_files, run_experiment
 from pipeline.sweeping.figure import pareto_figure
-from pipeline.sweeping.plan import LARGER_IS_BETTER
-from pipeline.sweeping.records import Trial
+from pipeline.sweeping.plan import LARGER_IS_BETTER, Sweep
+from pipeline.sweeping.records import Records, Trial
 from pipeline.sweeping.repeats import format_repeats, summarise_repeats
+from pipeline.sweeping.stage_locks import STAGE_LOCKS, StageLocks
 from pipeline.sweeping.start import OpenSweep
 from pipeline.sweeping.table import compare, format_table
+from pipeline.sweeping.trial import params_of, read_experiment, record_result
 
 RESULTS = Path("results/sweeps")
 WORDS = ("trial", "trial ended")  # columns of the page that are not numbers
+TOLERANCE = 1e-6  # relative, of the scores of the best trial and of its experiment
 
 
 def finish(sweep: OpenSweep) -> Path:
@@ -34,13 +42,16 @@ def finish(sweep: OpenSweep) -> Path:
     plan, trials = sweep.plan, sweep.records.trials()
     finished = [trial for trial in trials if trial.status == "finished"]
     failed = len(trials) - len(finished)
-    costs = measure_trials(finished)
-    for trial in finished:
-        sweeps.open_run(trial.run_id).log_metrics(costs[trial.name].metrics())
+    costs = measure_trials(finished, sweep.records.folder)
     table = compare(trials, plan.swept, costs, plan.objective)
     best = next((trial for trial in finished if trial.name == table["trial"].iloc[0]), None)
-    repeats = _summarise(sweep, finished)
-    champion = sweeps.set_champion(best.model_run_id) if best and repeats is None else None
+    repeats, problem = _summarise(sweep, finished), ""
+    if best and best.commit is None and repeats is None:
+        problem = confirm_best(best, Sweep.of_environment(), sweep.records)
+        table = compare(trials, plan.swept, costs, plan.objective)
+    for trial in finished:
+        sweeps.open_run(trial.run_id).log_metrics(costs[trial.name].metrics())
+    champion = sweeps.set_champion(best.model_run_id) if best and best.model_run_id and repeats is None else None
     shown = format_table(table, plan.swept, plan.objective)
     folder = write_results(sweep, table, shown, best, champion, repeats)
     _log_results(sweep, trials, best, costs, champion, repeats)
@@ -49,9 +60,63 @@ def finish(sweep: OpenSweep) -> Path:
     sweeps.end_sweep(sweep.run_id, "FINISHED" if finished else "FAILED")
     if best is None:
         raise UserError(f"none of {len(trials)} trials finished", advice=f"see {sweep.records.folder}/*.log")
+    if problem:
+        raise UserError(problem, advice=f"see {sweep.records.log(best.name)}")
+    for path in sweep.records.folder.glob("features-*.done"):
+        path.unlink()
+    for path in (*sweep.records.folder.glob("features-*/"), *sweep.records.folder.glob("network-*/")):
+        shutil.rmtree(path)
     if failed:
         say(f"{failed} of {len(trials)} trials failed, see {sweep.records.folder}/<trial>.log; the same command tries them again")
     return folder
+
+
+def confirm_best(trial: Trial, sweep: Sweep, records: Records) -> str:
+    """Makes a trial that only trained its top as a DVC experiment, whose scores must be the same. Its run replaces the trial's.
+
+    Returns what is wrong, in one line; empty if nothing is.
+    """
+    from pipeline.tracking.sweeps import delete_run
+
+    before, run_id = trial.metrics, trial.run_id
+    say(f"making the best trial, {trial.name}, as a DVC experiment")
+    try:
+        commit = run_experiment(
+            trial.name, trial.overrides, sweep, locks=StageLocks(STAGE_LOCKS, {}), on_stage=lambda stage: None
+        )
+    except TrialError as error:
+        return f"the experiment of the best trial, {trial.name}, failed: {error}"
+    read_experiment(trial, commit)
+    record_result(trial, params_of(commit), sweep)
+    records.write(trial)
+    delete_run(run_id)
+    return _differences(trial.name, before, trial.metrics)
+
+
+def _differences(name: str, trial: Metrics, experiment: Metrics) -> str:
+    """The first score that an experiment does not share with the trial that trained in a sweep's process."""
+    for split in ("validation", "test"):
+        scores, others = (getattr(metrics, split).model_dump() for metrics in (trial, experiment))
+        for score, value in scores.items():
+            other = others[score]
+            if value != other and (
+                None in (value, other) or not math.isclose(value, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+            ):
+                return f"{name}: {split} {score} is {value} as a trial and {other} as a DVC experiment, and should be the same"
+    return ""
+
+
+def _read_predictions(trial: Trial) -> Predictions:
+    """The predictions of a trial: of its experiment, or else from its MLflow run."""
+    from pipeline.tracking.store import open_client
+
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / PREDICTIONS.name
+        if trial.commit is None:
+            open_client().download_artifacts(trial.evaluated_run_id, PREDICTIONS.name, folder)
+        else:
+            open_files(trial.commit).get_file(str(PREDICTIONS), str(copy))
+        return read_predictions(copy)
 
 
 def _summarise(sweep: OpenSweep, finished: list[Trial]) -> pd.DataFrame | None:
@@ -59,9 +124,7 @@ def _summarise(sweep: OpenSweep, finished: list[Trial]) -> pd.DataFrame | None:
     plan, params = sweep.plan, sweep.params
     if plan.repeats is None or not finished:
         return None
-    return summarise_repeats(
-        finished, plan.repeats, plan.swept, plan.objective, read_experiment_predictions, params.evaluate, params.seed
-    )
+    return summarise_repeats(finished, plan.repeats, plan.swept, plan.objective, _read_predictions, params.evaluate, params.seed)
 
 
 def write_results(
@@ -127,7 +190,12 @@ def _log_results(
     elif best is not None:
         scores = {"objective": best.objective, **best.metrics.model_dump()}
         run.log_metrics({"best": scores} | costs[best.name].metrics())
-        tags = {"best.trial": best.name, "best.run_id": best.run_id, "best.commit": best.commit, "best.model": champion or "none"}
+        tags = {
+            "best.trial": best.name,
+            "best.run_id": best.run_id,
+            "best.commit": best.commit or "none",
+            "best.model": champion or "none",
+        }
         tags |= {f"best.{key}": value for key, value in best.overrides.items() if key in sweep.plan.swept}
         experiment = run.client.get_run(run.run_id).info.experiment_id
         link = f"[{best.name}](#/experiments/{experiment}/runs/{best.run_id})"

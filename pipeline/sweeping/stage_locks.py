@@ -11,6 +11,7 @@ from filelock import FileLock
 from pipeline.files import write_text
 from pipeline.sweeping import workspace
 
+STAGE_LOCKS = Path(".cache/sweeps/stage_locks")
 POLL = 0.5  # seconds between two attempts to take a lock
 
 

@@ -1,33 +1,35 @@
-"""One trial: a DVC experiment, which is run or found, and its MLflow run under the sweep's run.
+"""Runs one trial: trains its top in this process if trials share their backbone, else runs a DVC experiment.
 
 Hydra's launchers call `run_trial`, possibly in another process or on another machine. Its inputs are the configuration and the
 environment (`plan.Sweep`). A trial that fails is recorded and raises no exception, so that other trials continue.
 """
 
+import io
 import os
 import threading
 import time
 import traceback
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import yaml
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.artifacts import RUN, TRAINING_RUN
+from pipeline.artifacts import CLASSIFIER, HISTORY, METRICS, RUN, TRAINING_RUN, ClassifierDescription, Metrics, RunRecord
 from pipeline.console import UserError
-from pipeline.params import parse_params
+from pipeline.git import run_git
+from pipeline.params import Params, parse_params
 from pipeline.processes import identity, is_running
-from pipeline.sweeping import experiments
+from pipeline.sweeping import costs, experiments
 from pipeline.sweeping.guard import POLL
 from pipeline.sweeping.identity import code_state, files_state, stage_keys, trial_name
 from pipeline.sweeping.plan import Sweep, pipeline_content, pipeline_overrides, to_minimise
 from pipeline.sweeping.records import Records, Trial
-from pipeline.sweeping.stage_locks import StageLocks
-
-STAGE_LOCKS = Path(".cache/sweeps/stage_locks")
+from pipeline.sweeping.stage_locks import STAGE_LOCKS, StageLocks
+from pipeline.sweeping.tops import open_features, share_backbone, train_and_evaluate
 
 
 def run_trial(config: DictConfig) -> float | None:
@@ -62,26 +64,54 @@ def run_trial(config: DictConfig) -> float | None:
 
 def _run(trial: Trial, content: dict[str, Any], state: list, sweep: Sweep, records: Records) -> None:
     """Runs the trial and completes its record. Raises TrialError or UserError if it fails."""
+    params = parse_params(content, "the trial's parameters")
+
+    def on_stage(stage: str) -> None:
+        trial.stage = stage
+        records.write(trial)
+
+    began = time.monotonic()
+    commit = experiments.find_experiment(trial.name)
+    in_process = params.finetune.frozen and share_backbone(sweep.swept)
+    if commit is None and in_process:
+        if trial.metrics is None:
+            features = open_features(content, state, sweep, on_stage)
+            began = time.monotonic()
+            on_stage("training")
+            train_and_evaluate(trial, params, features, sweep, records.log(trial.name))
+            trial.seconds = round(time.monotonic() - began, 1)
+    elif commit is None:
+        locks = StageLocks(STAGE_LOCKS, stage_keys(content, state))
+        commit = experiments.run_experiment(trial.name, trial.overrides, sweep, locks=locks, on_stage=on_stage)
+        trial.seconds = round(time.monotonic() - began, 1)
+    if commit is not None and trial.commit != commit:
+        read_experiment(trial, commit)
+    record_result(trial, params, sweep)
+
+
+def read_experiment(trial: Trial, commit: str) -> None:
+    """Completes a trial's record from its experiment."""
+    files = experiments.open_files(commit)
+    trial.metrics = Metrics.from_text(run_git("show", f"{commit}:{METRICS}"), METRICS)
+    trial.model_run_id, trial.evaluated_run_id = (
+        RunRecord.from_text(files.read_text(str(path)), path).run_id for path in (TRAINING_RUN, RUN)
+    )
+    path = CLASSIFIER / "classifier.json"
+    trial.network = costs.network_key(ClassifierDescription.from_text(files.read_text(str(path)), path))
+    history = pd.read_csv(io.StringIO(files.read_text(str(HISTORY))))
+    trial.step_ms = costs.step_ms(history, params_of(commit).finetune.batch_size)
+    trial.commit = commit
+
+
+def params_of(commit: str) -> Params:
+    """The parameters of an experiment."""
+    return parse_params(yaml.safe_load(run_git("show", f"{commit}:params.yaml")), f"params.yaml of {commit[:7]}")
+
+
+def record_result(trial: Trial, params: Params, sweep: Sweep) -> None:
+    """Puts a trial that has its metrics under the sweep's MLflow run. Raises UserError if there are none of validation."""
     from pipeline.tracking.sweeps import nest_trial
 
-    params = parse_params(content, "the trial's parameters")
-    commit = experiments.find_experiment(trial.name)
-    if commit is None:
-
-        def on_stage(stage: str) -> None:
-            trial.stage = stage
-            records.write(trial)
-
-        locks, began = StageLocks(STAGE_LOCKS, stage_keys(content, state)), time.monotonic()
-        options = {"folder": sweep.path, "sweep": sweep.process, "parent_run": sweep.run_id}
-        commit = experiments.run_experiment(trial.name, trial.overrides, locks=locks, on_stage=on_stage, **options)
-        trial.seconds = round(time.monotonic() - began, 1)
-    if trial.commit != commit:
-        files = experiments.open_files(commit)
-        trial.metrics = experiments.read_metrics(commit)
-        trial.model_run_id = experiments.read_run_id(files, TRAINING_RUN)
-        trial.evaluated_run_id = experiments.read_run_id(files, RUN)
-        trial.commit = commit
     if trial.metrics.validation is None:
         raise UserError("there are no validation clips to compare trials by", advice="see data.split")
     trial.objective = float(getattr(trial.metrics.validation, sweep.objective))

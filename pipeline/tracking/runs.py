@@ -228,11 +228,11 @@ def _stage(run: Run, stage: str, new_run_file: Path | None, made_with: dict | No
         with readable_errors(run.tracking_uri):
             run.client.set_terminated(run.run_id, "FINISHED")
     except BaseException as error:
-        _record_failure(run, stage, error)
+        record_failure(run, stage, error)
         raise
 
 
-def _record_failure(run: Run, stage: str, error: BaseException) -> None:
+def record_failure(run: Run, stage: str, error: BaseException) -> None:
     """Records why a stage ended. Where even that fails the user reads so, and the first error is the one that is raised."""
     status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
     try:

@@ -1,20 +1,25 @@
 """A sweep in MLflow: one parent run, a nested run for each trial, and the alias of the best model.
 
-Invariants: a trial has exactly one run under each sweep that contains it. The stages of a trial log to that run
-(provenance.PARENT_VARIABLE). If DVC restores all its stages from the cache, the run is created from its parameters and metrics.
+Invariants: a trial has exactly one run under each sweep that contains it. If it is a DVC experiment, its stages log to that run
+(provenance.PARENT_VARIABLE); if DVC restores all of them from the cache, the run is created from its parameters and metrics. A
+trial that trains its top in a sweep's process has a `trial_run`, which the run of its experiment replaces once there is one.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.artifacts import Metrics
 from pipeline.params import Params
 from pipeline.tracking.lookup import SWEEP, find_run
-from pipeline.tracking.provenance import param_values, run_tags
-from pipeline.tracking.runs import AS_TAGS, STAGES, Run, continue_run
+from pipeline.tracking.provenance import data_inputs, param_values, run_tags
+from pipeline.tracking.runs import AS_TAGS, STAGES, Run, continue_run, record_failure
 from pipeline.tracking.store import experiment_id, open_client, readable_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
 
 SWEEP_KEY, TRIAL, RESTORED = "sweep.key", "sweep.trial", "sweep.restored_from"
 CHAMPION = "champion"
@@ -63,6 +68,42 @@ def open_run(run_id: str) -> Run:
     return Run(run_id, found.info.run_name, experiment, client.tracking_uri, "continued", client)
 
 
+@contextmanager
+def trial_run(parent: str, trial: str, params: Params, manifest: Path) -> Iterator[Run]:
+    """A new run of a trial that trains in this process, under the sweep's run `parent`; an unfinished one of it is deleted.
+
+    It has the parameters and the data set, whose manifest is given; it ends FINISHED, FAILED (tag `error`) or KILLED.
+    """
+    client = open_client()
+    inputs = data_inputs(params, manifest)
+    with readable_errors(client.tracking_uri):
+        experiment = client.get_run(parent).info.experiment_id
+        for found in _trial_runs(client, experiment, parent, trial):
+            if found.info.status != "FINISHED":
+                client.delete_run(found.info.run_id)
+        tags = run_tags(params, "sweep") | {SWEEP: parent, TRIAL: trial, "mlflow.source.name": "commands.sweep"}
+        run = open_run(client.create_run(experiment, tags=tags, run_name=trial).info.run_id)
+    try:
+        run.log_params({name: value for name, value in param_values(params).items() if not name.startswith(AS_TAGS)})
+        run.log_inputs(inputs)
+        yield run
+        with readable_errors(client.tracking_uri):
+            client.set_terminated(run.run_id, "FINISHED")
+    except BaseException as error:
+        record_failure(run, "trial", error)
+        raise
+
+
+def _trial_runs(client: "MlflowClient", experiment: str, parent: str, trial: str) -> list["MlflowRun"]:
+    return client.search_runs([experiment], f"tags.`{SWEEP}` = '{parent}' and tags.`{TRIAL}` = '{trial}'")
+
+
+def delete_run(run_id: str) -> None:
+    client = open_client()
+    with readable_errors(client.tracking_uri):
+        client.delete_run(run_id)
+
+
 def nest_trial(
     parent: str, trial: str, computed: str, params: Params, metrics: Metrics, varied: dict[str, str], objective: float
 ) -> tuple[str, Literal["computed", "restored"]]:
@@ -90,7 +131,7 @@ def nest_trial(
 def _restore(client: "MlflowClient", parent: str, trial: str, computed: str, params: Params, metrics: Metrics) -> str:
     """Creates the run of a restored trial if there is none; returns its id. Deletes an unfinished one of an interrupted start."""
     experiment = client.get_run(parent).info.experiment_id
-    for found in client.search_runs([experiment], f"tags.`{SWEEP}` = '{parent}' and tags.`{TRIAL}` = '{trial}'"):
+    for found in _trial_runs(client, experiment, parent, trial):
         if found.info.status == "FINISHED" and found.data.tags.get(RESTORED) == computed:
             return found.info.run_id
         if RESTORED in found.data.tags:

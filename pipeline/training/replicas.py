@@ -113,6 +113,16 @@ class Replicas:
             )
 
 
+def check_precision(settings: Finetune) -> None:
+    """Raises UserError where the training cannot have `finetune.precision`."""
+    if settings.precision != "float32" and settings.frozen:
+        message = f"finetune.precision = {settings.precision}, but a {settings.trainable} on cached features trains in float32"
+        raise UserError(message, advice="set finetune.precision=float32")
+    if settings.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
+        message = "finetune.precision = mixed_float16 needs a GPU, and TensorFlow finds none"
+        raise UserError(message, advice="set finetune.precision=float32")
+
+
 def open_replicas(settings: Finetune) -> Replicas | None:
     """Starts the strategy of `finetune.distribute`; returns None for none. Call it before TensorFlow's first operation.
 

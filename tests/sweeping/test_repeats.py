@@ -46,8 +46,12 @@ FILES = {
 }
 
 
+def predictions_of(trial):
+    return FILES[trial.commit]
+
+
 def test_one_row_a_setting_with_mean_spread_and_pooled_interval():
-    table = summarise_repeats(FOLDS, KEY, [KEY, "model"], "top1", FILES.__getitem__, EVALUATE, seed=1)
+    table = summarise_repeats(FOLDS, KEY, [KEY, "model"], "top1", predictions_of, EVALUATE, seed=1)
     assert table["model"].tolist() == ["a0", "a1"] and table["repeats"].tolist() == [2, 2]
     first = table.iloc[0]
     assert (first["validation"], first["test_top1"], first["clips"]) == (pytest.approx(0.8), 0.75, 6)
@@ -57,7 +61,7 @@ def test_one_row_a_setting_with_mean_spread_and_pooled_interval():
     test = predictions(groups, right).of("test")
     pooled = score(test.probabilities, test.labels, test.groups, EVALUATE, 1)
     assert (first["test_top1_low"], first["test_top1_high"]) == (pooled.top1_low, pooled.top1_high) == (0.0, 1.0)
-    lowest = summarise_repeats(FOLDS, KEY, [KEY, "model"], "log_loss", FILES.__getitem__, EVALUATE, seed=1)
+    lowest = summarise_repeats(FOLDS, KEY, [KEY, "model"], "log_loss", predictions_of, EVALUATE, seed=1)
     assert lowest["model"].tolist() == ["a1", "a0"], "the lowest mean objective is the best"
 
 
@@ -65,8 +69,8 @@ def test_seeds_do_not_narrow_the_interval():
     right = [True, False, True, True, False, True, True, True]
     once = predictions([f"g{n // 2}" for n in range(8)], right)
     seeds = [trial(f"s{n}", n, 0.9, 0.75, overrides={"seed": str(n)}, commit=str(n)) for n in range(1, 5)]
-    alone = summarise_repeats(seeds[:1], "seed", ["seed"], "top1", lambda commit: once, EVALUATE, seed=1).iloc[0]
-    four = summarise_repeats(seeds, "seed", ["seed"], "top1", lambda commit: once, EVALUATE, seed=1).iloc[0]
+    alone = summarise_repeats(seeds[:1], "seed", ["seed"], "top1", lambda trial: once, EVALUATE, seed=1).iloc[0]
+    four = summarise_repeats(seeds, "seed", ["seed"], "top1", lambda trial: once, EVALUATE, seed=1).iloc[0]
     assert (four["test_top1_low"], four["test_top1_high"]) == (alone["test_top1_low"], alone["test_top1_high"])
     assert np.isnan(alone["test_top1_spread"]) and four["test_top1_spread"] == 0
 
@@ -74,13 +78,13 @@ def test_seeds_do_not_narrow_the_interval():
 def test_other_classes_are_refused():
     files = FILES | {"a0-2": predictions(["g3"], [True], classes=("a", "c"))}
     with pytest.raises(UserError, match="a0-1 and its repeats have other classes"):
-        summarise_repeats(FOLDS, KEY, [KEY, "model"], "top1", files.__getitem__, EVALUATE, seed=1)
+        summarise_repeats(FOLDS, KEY, [KEY, "model"], "top1", lambda trial: files[trial.commit], EVALUATE, seed=1)
 
 
 def test_the_page_shows_the_mean_and_no_champion(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     swept = [KEY, "model"]
-    repeats = summarise_repeats(FOLDS, KEY, swept, "top1", FILES.__getitem__, EVALUATE, seed=1)
+    repeats = summarise_repeats(FOLDS, KEY, swept, "top1", predictions_of, EVALUATE, seed=1)
     shown = format_repeats(repeats, KEY, "top1", 0.95)
     assert shown["test top-1, mean ± spread"].tolist() == ["75.0% ± 35.4", "75.0% ± 0.0"]
     assert shown["pooled 95% interval"][0] == "0.0–100.0%"
