@@ -28,6 +28,7 @@ HISTORY = Path("results/history.csv")
 METRICS = Path("results/metrics.json")  # evaluate
 PREDICTIONS = Path("results/predictions.csv")
 HELD_OUT = Path("results/held_out.json")
+SUSPECTS = Path("results/suspects.csv")
 SHOWN_CLIPS = Path("results/clips")
 RUN = Path("results/run.json")  # the MLflow run that report and export log to, too
 EXPORT = Path("models/export")  # export
@@ -345,10 +346,27 @@ class Baselines(_Content):
         return {name: of.top1 for name, of in scores.items() if of is not None}
 
 
+class LabelErrors(_Content):
+    """The search for clips whose label may be wrong, which results/suspects.csv names.
+
+    Attributes:
+      clips: of all splits. judged: those of classes with enough groups. suspects: number of rows of the file.
+      accuracy: of a model that did not see the clip's group, on the judged clips, mean over the classes; None if none is judged.
+      reason: why there can be no suspects; empty if there can.
+    """
+
+    clips: int = 0
+    judged: int = 0
+    suspects: int = 0
+    accuracy: float | None = None
+    reason: str = ""
+
+
 class Metrics(Artifact):
     """results/metrics.json.
 
-    decision, interpolation: of the classifier that was evaluated. They and baselines are None in files of earlier versions.
+    decision, interpolation: of the classifier that was evaluated. They, baselines and label_errors are None in files of earlier
+    versions.
     """
 
     test: Scores
@@ -357,6 +375,7 @@ class Metrics(Artifact):
     interpolation: Interpolation | None = None
     baselines: Baselines | None = None
     gain_over_probe: Gain | None = None
+    label_errors: LabelErrors | None = None
 
 
 # --- held_out.json, written by evaluate
@@ -412,8 +431,8 @@ class Strip(_Content):
     """A clip as a film strip.
 
     Attributes:
-      files: JPEGs next to clips.json, each of some frames side by side, in the order of time.
-      width, height: pixels of a frame; between two of them are a few pixels more.
+      files: JPEGs next to clips.json, each of `frames_per_file` frames side by side, the last one of the rest.
+      width, height: pixels of a frame. gap: pixels between two frames.
       seconds: of each frame, from the clip's start.
     """
 
@@ -421,8 +440,10 @@ class Strip(_Content):
     split: Split
     class_name: str
     files: list[str]
+    frames_per_file: int
     width: int
     height: int
+    gap: int
     seconds: list[float]
 
 

@@ -1,6 +1,7 @@
 """Writes results/clips: film strips of test clips, with what is known about the surest mistakes.
 
-Invariants: the strips take at most STRIP_BYTES, however many classes and clips there are; the most important ones come first.
+Invariants: equal inputs give equal files; the strips take at most STRIP_BYTES, however many classes and clips there are; the most
+important ones come first.
 """
 
 from pathlib import Path
@@ -27,8 +28,8 @@ from pipeline.evaluation.predictions import MISTAKES, Predictions, surest_mistak
 from pipeline.explanation.occlusion import occlude
 from pipeline.explanation.records import Record, Records
 from pipeline.explanation.running import run_clip
-from pipeline.explanation.selection import clips_by_cell, in_turns, nearest
-from pipeline.explanation.strips import make_strip, time_segments
+from pipeline.explanation.selection import STRIP_BYTES, clips_by_cell, in_turns, nearest
+from pipeline.explanation.strips import FRAMES_PER_FILE, GAP, make_strip, time_segments
 from pipeline.files import atomic_folder
 from pipeline.models.family import Stream, open_stream, settings_of
 from pipeline.training.runtime import enable_determinism
@@ -36,7 +37,6 @@ from pipeline.video.dataset import centred_views
 from pipeline.video.records import parse_clip_header
 from pipeline.video.sampling import Sampling
 
-STRIP_BYTES = 4_500_000  # of JPEG, 6 MB in base64, so that a report stays below 10 MB
 NEIGHBOURS = 3
 
 
@@ -189,8 +189,10 @@ def _write_strips(
                 split=split,
                 class_name=class_of[split, clip],
                 files=files,
+                frames_per_file=FRAMES_PER_FILE,
                 width=pictures.width,
                 height=pictures.height,
+                gap=GAP,
                 seconds=pictures.seconds,
             )
         )

@@ -180,8 +180,8 @@ def confused_pairs(report: ReportInputs) -> Figure:
 def reliability(report: ReportInputs) -> Figure:
     """A reliability diagram (Guo et al. 2017) above the number of clips in each bin."""
     bins = calibration_bins(report.test.probabilities, report.test.labels, report.evaluate.bins)
-    fig = Figure((6.4, 6.7), layout="constrained")
-    upper, lower = fig.subplots(2, 1, height_ratios=(3.2, 1), sharex=True)
+    fig = Figure((3.3, 4.2), layout="constrained")
+    upper, lower = fig.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     filled = bins[bins["clips"] > 0]
     width = bins["high"] - bins["low"]
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfectly calibrated")
@@ -191,12 +191,13 @@ def reliability(report: ReportInputs) -> Figure:
     upper.vlines(filled["confidence"], filled["accuracy"], filled["confidence"], color=VERMILION, linewidth=2.5, label="gap")
     upper.plot(filled["confidence"], filled["accuracy"], "o", color=BLUE, markersize=5)
     upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
-    upper.set_title(f"expected calibration error {report.metrics.test.ece:.1%}")
-    fig.legend(loc="outside lower center", ncols=3)
+    upper.set_title(f"expected calibration error {report.metrics.test.ece:.1%}", fontsize=10)
+    fig.legend(loc="outside lower center", ncols=2, fontsize=9)
     lower.bar(bins["low"], bins["clips"], width, align="edge", color=GREY, edgecolor="white")
     lower.set(ylabel="clips", xlabel="confidence (largest probability)")
-    lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     for axes in (upper, lower):
+        axes.tick_params(labelsize=9)
         axes.grid(True)
         axes.set_axisbelow(True)
     for axis in (upper.yaxis, lower.xaxis):

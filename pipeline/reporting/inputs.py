@@ -17,6 +17,7 @@ from pipeline.console import UserError, say
 from pipeline.evaluation import metrics as scoring
 from pipeline.evaluation.decision import Answers, find_answers
 from pipeline.evaluation.predictions import Predictions, read_predictions
+from pipeline.reporting.strips import ClipPictures
 from pipeline.settings import Evaluate, Report
 from pipeline.sources.manifest import duplicated_across, identical_across, leaking_groups, read_manifest
 from pipeline.tracking.environment import environment
@@ -60,6 +61,7 @@ class ReportInputs:
     export: list[ExportRow]
     evaluate: Evaluate
     settings: Report
+    clips: ClipPictures
 
     @property
     def classes(self) -> list[str]:
@@ -126,7 +128,7 @@ class ReportInputs:
 def read_inputs(data: Path, results: Path, evaluate: Evaluate, settings: Report) -> ReportInputs:
     """Reads manifest.csv and frames/frames.json of `data`; metrics.json, predictions.csv, history.csv, run.json of `results`.
 
-    Also held_out.json, where there is one, and export.json, where it belongs to the same run.
+    Also held_out.json and the folder clips, where there are any, and export.json, where it belongs to the same run.
 
     Raises:
       UserError: a file is absent, broken, incomplete or from another run. Validation may be missing from them; test may not.
@@ -143,7 +145,9 @@ def read_inputs(data: Path, results: Path, evaluate: Evaluate, settings: Report)
     if (results / "held_out.json").exists():
         held_out = HeldOutClasses.read(results / "held_out.json")
     _check_same_run(manifest, frames, metrics, predictions, data, results)
-    return ReportInputs(manifest, frames, metrics, history, run, predictions.of("test"), held_out, export, evaluate, settings)
+    test = predictions.of("test")
+    clips = ClipPictures.read(results / "clips", test)
+    return ReportInputs(manifest, frames, metrics, history, run, test, held_out, export, evaluate, settings, clips)
 
 
 def _read_history(path: Path) -> pd.DataFrame:

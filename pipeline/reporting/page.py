@@ -11,10 +11,12 @@ import pandas as pd
 import yaml
 
 from pipeline.console import progress, without_credentials
+from pipeline.explanation.selection import MISTAKES_PER_CELL, RIGHT_PER_CELL
 from pipeline.files import write_text
 from pipeline.params import Params
 from pipeline.reporting import figures, parts, tables, wording  # noqa: F401  figures and tables register themselves
 from pipeline.reporting.inputs import ReportInputs
+from pipeline.reporting.strips import BAR_HEIGHT, CHART, show_classes, show_mistakes
 from pipeline.reporting.style import png
 from pipeline.reporting.templates import page_templates
 
@@ -107,6 +109,7 @@ def render(report: ReportInputs, params: Params, pictures: list[Picture]) -> str
     filters = {"percent": wording.percent, "describe_gain": wording.describe_gain, "without_credentials": without_credentials}
     templates.filters |= filters
     templates.globals |= {"count": wording.count, "interval": wording.interval}
+    classes = show_classes(report.test, report.confusion_matrix, report.clips)
     return templates.get_template("page.html.j2").render(
         report=report,
         params=params,
@@ -116,6 +119,12 @@ def render(report: ReportInputs, params: Params, pictures: list[Picture]) -> str
         warnings=wording.describe_leaks(report.leaks),
         configuration=dump_configuration(params),
         differences=len(tables.environment_differences(report)),
+        classes_shown=classes,
+        cell_strips=sum(len(cell.strips) for row in classes for cell in row.cells if cell is not None),
+        mistakes_shown=show_mistakes(report.test, report.clips),
+        per_cell={"wrong": MISTAKES_PER_CELL, "right": RIGHT_PER_CELL},
+        bar_height=BAR_HEIGHT,
+        chart=CHART,
     )
 
 

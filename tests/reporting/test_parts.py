@@ -44,7 +44,7 @@ def test_registered_functions_are_on_the_page_and_in_the_folder(tmp_path: Path, 
     assert {file.name for file in tmp_path.iterdir()} == {"index.html", "_histogram.png", "_counts.csv"}
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert 'alt="Histogram"' in page and "Confidences</h3>" in page and "Counts</h3>" in page
-    assert [page.index(f'<section id="{anchor}">') for anchor in ("calibration", "data")] and 'id="scores"' not in page
+    assert [page.index(f'<section id="{anchor}"') for anchor in ("calibration", "data")] and 'id="scores"' not in page
     assert 'href="#calibration"' in page and 'href="#scores"' not in page
 
 
