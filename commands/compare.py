@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.arguments import at_least, fraction
 from pipeline.comparison.compare import Comparison, Resampling, compare_models
-from pipeline.comparison.content import flipping_clips, make_sections
+from pipeline.comparison.content import flipping_clips, flips_frame, make_sections
 from pipeline.comparison.names import has_store, locate_all
 from pipeline.comparison.opening import open_model
 from pipeline.comparison.results import ModelResults
@@ -21,7 +21,7 @@ from pipeline.console import STARTS_OVER, UserError, run_command, say
 from pipeline.files import atomic_folder, write_text
 
 FOLDER = Path("results/comparisons")
-WRITTEN = {"index.html", "comparison.md", "intervals.png"}
+WRITTEN = {"index.html", "comparison.md", "intervals.png", "flips.csv"}
 NAME_LENGTH = 80
 
 
@@ -57,7 +57,7 @@ def chosen_resampling(models: list[ModelResults], options: argparse.Namespace) -
 
 
 def write(comparison: Comparison, frames: Path, out: Path) -> None:
-    """Writes index.html, comparison.md and intervals.png, all or none."""
+    """Writes index.html, comparison.md, intervals.png and flips.csv, all or none."""
     from pipeline.comparison.figure import draw_intervals
     from pipeline.comparison.markdown import PICTURE, render_markdown
     from pipeline.comparison.page import render
@@ -69,6 +69,7 @@ def write(comparison: Comparison, frames: Path, out: Path) -> None:
     picture = png(draw_intervals(comparison))
     with atomic_folder(out.resolve()) as part:
         (part / PICTURE).write_bytes(picture)
+        flips_frame(comparison).to_csv(part / "flips.csv", index=False)
         write_text(part / "comparison.md", render_markdown(comparison, sections))
         write_text(part / "index.html", render(comparison, sections, picture))
 

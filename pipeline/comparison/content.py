@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+import pandas as pd
+
 from pipeline.comparison.compare import Comparison, Pair
 from pipeline.comparison.parameters import differing_parameters
 from pipeline.comparison.wording import (
@@ -22,7 +24,9 @@ from pipeline.comparison.wording import (
 )
 from pipeline.reporting.wording import count, percent
 
-STRIPS = 12  # clips of each list of flips that are shown as frames
+PICTURED = 72  # clips shown as frames, of all lists of flips together; about 2 MB
+STRIPS = 12  # of one list
+LISTED = 1000  # rows of a table of flips; all are in flips.csv
 ABSENT = "–"
 
 
@@ -63,9 +67,10 @@ class FlipList(NamedTuple):
 
     @property
     def table(self) -> Table:
-        rows = [[flip.clip, flip.actual, flip.first, flip.second] for flip in self.flips]
+        rows = [[flip.clip, flip.actual, flip.first, flip.second] for flip in self.flips[:LISTED]]
         columns = ["clip", "actual class", f"{self.first} says", f"{self.second} says"]
-        return Table(f"{self.title}, the largest change first", columns, rows, frozenset(columns))
+        cut = f"; the first {LISTED:,}, all are in flips.csv" if len(self.flips) > LISTED else ""
+        return Table(f"{self.title}, the largest change first{cut}", columns, rows, frozenset(columns))
 
 
 class Section(NamedTuple):
@@ -80,9 +85,26 @@ class Section(NamedTuple):
 
 
 def flipping_clips(comparison: Comparison) -> list[str]:
-    """The clips whose frames are wanted."""
-    chosen = [clip for pair in comparison.pairs for flips in (pair.gained, pair.lost) for clip in flips[:STRIPS]]
+    """The clips whose frames are wanted: the first of each list of flips."""
+    each = max(1, min(STRIPS, PICTURED // (2 * len(comparison.pairs))))
+    chosen = [clip for pair in comparison.pairs for flips in (pair.gained, pair.lost) for clip in flips[:each]]
     return [str(clip) for clip in comparison.shared.clips[sorted(set(chosen))]]
+
+
+def flips_frame(comparison: Comparison) -> pd.DataFrame:
+    """All flips, a row each. probability: of the actual class."""
+    shared, rows = comparison.shared, []
+    for pair in comparison.pairs:
+        for clip in (*pair.gained, *pair.lost):
+            label = shared.labels[clip]
+            row = {"clip": shared.clips[clip], "group": shared.groups[clip], "actual": shared.classes[label]}
+            for side, model in (("first", pair.first), ("second", pair.second)):
+                row[side] = comparison.models[model].label
+                row[f"{side}_predicted"] = shared.classes[shared.predicted[model, clip]]
+                row[f"{side}_probability"] = shared.probabilities[model][clip, label]
+            rows.append(row)
+    sides = [f"{side}{name}" for side in ("first", "second") for name in ("", "_predicted", "_probability")]
+    return pd.DataFrame(rows, columns=["clip", "group", "actual", *sides])
 
 
 def make_sections(comparison: Comparison, strips: Mapping[str, list[bytes]]) -> list[Section]:
@@ -221,7 +243,7 @@ def _flip_notes(comparison: Comparison, strips: Mapping[str, list[bytes]]) -> li
         return ["Without pictures: data/frames of this checkout does not hold these clips. `dvc repro extract` makes it."]
     missing = sum(name not in strips for name in wanted)
     absent = f" It does not hold {missing} of them." if missing else ""
-    return [f"Frames are of data/frames of this checkout, for at most {STRIPS} clips of a list.{absent}"]
+    return [f"Frames are of data/frames of this checkout, for the first clips of each list.{absent}"]
 
 
 def _costs(comparison: Comparison) -> tuple[list[str], list[Table]]:

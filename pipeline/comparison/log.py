@@ -3,6 +3,7 @@
 Invariants: the same comparison of the same predictions is one run, however often it is made.
 """
 
+import hashlib
 from pathlib import Path
 
 from pipeline.comparison.compare import Comparison
@@ -39,7 +40,7 @@ def log_comparison(comparison: Comparison, name: str, folder: Path) -> str:
 def _key(comparison: Comparison) -> str:
     shared = comparison.shared
     models = [
-        (model.label, probabilities.tolist())
+        (model.label, hashlib.sha256(probabilities.tobytes()).hexdigest())
         for model, probabilities in zip(comparison.models, shared.probabilities, strict=True)
     ]
     return content_key(shared.split, shared.clips.tolist(), models, comparison.resampling._asdict(), comparison.all_pairs)

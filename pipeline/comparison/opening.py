@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.artifacts import PREDICTIONS, ExportRow
 from pipeline.comparison.names import Located
 from pipeline.comparison.results import FILES, Cost, ModelResults, parameter_text, read_results
-from pipeline.console import UserError
+from pipeline.console import UserError, say
 from pipeline.evaluation.predictions import read_predictions
 
 if TYPE_CHECKING:
@@ -61,11 +61,10 @@ def _get(files, path: Path, copy: Path, located: Located) -> None:
         files.get_file(str(path), str(copy))
     except FileNotFoundError:
         copy.unlink(missing_ok=True)
+        problem = f"{located.given} ({located.read_as}): its {path} was not made, or is neither in DVC's cache nor in a remote"
         if path == PREDICTIONS:
-            raise UserError(
-                f"{located.given} ({located.read_as}): its {PREDICTIONS} is neither in DVC's cache nor in a remote storage",
-                advice="run it again, or `dvc fetch` it from where it was run",
-            ) from None
+            raise UserError(problem, advice="run it, or `dvc push` it where it was run") from None
+        say(f"{problem}; left out")
 
 
 def _read_run(located: Located, folder: Path) -> ModelResults:

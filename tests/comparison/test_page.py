@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.artifacts import ExportRow
 from pipeline.comparison.compare import Resampling, compare_models
-from pipeline.comparison.content import STRIPS, flipping_clips, make_sections
+from pipeline.comparison.content import LISTED, STRIPS, Flip, FlipList, flipping_clips, make_sections
 from pipeline.comparison.figure import draw_intervals
 from pipeline.comparison.markdown import render_markdown
 from pipeline.comparison.page import render
@@ -168,6 +168,15 @@ def test_at_most_so_many_clips_of_a_list_are_pictured(tmp_path):
     models = [make_model(tmp_path / "a", NAMES[: STRIPS + 3]), make_model(tmp_path / "b", NAMES[-2:])]
     comparison = compare_models(models, "test", Resampling(resamples=100))
     assert len(flipping_clips(comparison)) == STRIPS + 2
+    models = [make_model(tmp_path / f"m{number}", NAMES[number : number + 3]) for number in range(9)]
+    comparison = compare_models(models, "test", Resampling(resamples=100), all_pairs=True)
+    firsts = {comparison.shared.clips[flips[0]] for pair in comparison.pairs for flips in (pair.gained, pair.lost)}
+    assert len(comparison.pairs) == 36 and set(flipping_clips(comparison)) == firsts  # of so many lists, one each
+
+
+def test_a_long_list_of_flips_is_cut_and_says_where_all_are():
+    flips = FlipList("b right, a wrong", "a", "b", [Flip(f"x/{number}.avi", "x", "y", "x", []) for number in range(LISTED + 1)])
+    assert len(flips.table.rows) == LISTED and flips.table.caption.endswith("the first 1,000, all are in flips.csv")
 
 
 def test_the_figure_is_described_in_numbers(shown):
