@@ -60,13 +60,18 @@ def score_splits(
 
 
 def clip_features(embeddings: Path, split: str, description: ClassifierDescription) -> ClipFeatures:
-    """The mean over the views of each clip's `probe_features`, a row per clip of the split's CSV file in `embeddings`."""
+    """The mean of `probe_features` over a clip's views, a row per clip of the split's CSV file in `embeddings`.
+
+    Views that show another class, because they are mirrored, do not count. The first view of a clip is never mirrored.
+    """
     cached = read_features(embeddings, split)
     flat = cached.flat()
     features = probe_features(embeddings, description, flat.features, flat.mask)
     rows = pd.read_csv(embeddings / f"{split}.csv", dtype=str, keep_default_na=False)
-    mean = features.reshape(*cached.labels.shape, -1).mean(axis=1)
-    return ClipFeatures(mean, cached.labels[:, 0], rows["group"].to_numpy())
+    labels = cached.labels[:, 0]
+    shown = (cached.labels == labels[:, None])[:, :, None]
+    mean = features.reshape(*cached.labels.shape, -1).mean(axis=1, where=shown)
+    return ClipFeatures(mean, labels, rows["group"].to_numpy())
 
 
 def hold_out(embeddings: Path, classifier: Path) -> HeldOutClasses:
