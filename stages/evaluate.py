@@ -2,9 +2,10 @@
 
 A clip's probabilities are the mean over `evaluate.views` evenly spaced views. They are computed from the cached features if the
 backbone is frozen, else from the records. From cached features it is also measured how often clips of unknown classes are
-refused. Baselines (`pipeline.evaluation.baselines`) say what the accuracy is worth. For the report, film strips of clips are
-made, and it is measured what the surest mistakes depend on (`pipeline.explanation`). Outputs: `results/metrics.json`,
-`results/predictions.csv`, `results/held_out.json`, `results/clips` and `results/run.json`.
+refused, and the clips are named whose label may be wrong. Baselines (`pipeline.evaluation.baselines`) say what the accuracy is
+worth. For the report, film strips of clips are made, and it is measured what the surest mistakes depend on
+(`pipeline.explanation`). Outputs: `results/metrics.json`, `results/predictions.csv`, `results/held_out.json`,
+`results/suspects.csv`, `results/clips` and `results/run.json`.
 """
 
 import argparse
@@ -19,21 +20,26 @@ from pipeline.artifacts import (
     EMBEDDINGS,
     FRAMES,
     HELD_OUT,
+    MANIFEST,
     METRICS,
     PREDICTIONS,
     RUN,
     SHOWN_CLIPS,
+    SUSPECTS,
     TRAINING_RUN,
     Baselines,
     ClassifierDescription,
     FramesSummary,
+    LabelErrors,
     Metrics,
 )
 from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
 from pipeline.evaluation.baselines import ReorderedPredictions, measure_baselines, predict_reordered_features
 from pipeline.evaluation.classifier import hold_out, predict_features, score_splits
 from pipeline.evaluation.gain import gain_over_probe
+from pipeline.evaluation.label_errors import find_label_errors
 from pipeline.evaluation.predictions import read_predictions, write_predictions
+from pipeline.evaluation.suspects import write_suspects
 from pipeline.params import Params, load_params
 from pipeline.video.sampling import FRAME_ORDERS
 
@@ -154,6 +160,15 @@ def say_baselines(baselines: Baselines) -> None:
         )
 
 
+def say_label_errors(found: LabelErrors) -> None:
+    if found.reason:
+        say(f"no label was called into question: {found.reason}")
+    else:
+        say(f"{found.suspects} of {found.judged} labels may be wrong{' (results/suspects.csv)' if found.suspects else ''}")
+    if 0 < found.judged < found.clips:
+        say(f"{found.clips - found.judged} labels were not judged: their classes have clips of one group only")
+
+
 def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__.splitlines()[0]).parse_args()
     params = load_params()
@@ -162,11 +177,17 @@ def main() -> None:
         write_predictions(PREDICTIONS, *predictions.values())
         held_out = hold_out(EMBEDDINGS, CLASSIFIER)
         held_out.write(HELD_OUT)
+        label_errors, suspects = find_label_errors(EMBEDDINGS, CLASSIFIER, MANIFEST)
+        write_suspects(SUSPECTS, suspects)
+        metrics = metrics.model_copy(update={"label_errors": label_errors})
         metrics.write(METRICS)
         show_clips(params)
-        logged = metrics.model_dump(exclude={"decision", "interpolation", "baselines"})
+        logged = metrics.model_dump(exclude={"decision", "interpolation", "baselines", "label_errors"})
         tracked.log_metrics(logged | {"held_out": held_out.means(), "baseline": metrics.baselines.top1_by_name()})
         tracked.log_artifact(HELD_OUT)
+        if label_errors.judged:
+            tracked.log_metrics({"label_errors": {"suspects": label_errors.suspects, "accuracy": label_errors.accuracy}})
+        tracked.log_artifact(SUSPECTS)
         tracked.log_artifact(PREDICTIONS)
     test = metrics.test
     interval = "" if test.top1_low is None else f" ({test.top1_low:.3f} to {test.top1_high:.3f})"
@@ -181,6 +202,7 @@ def main() -> None:
         say(f"{held_out.means()['refused']:.1%} of the clips of held-out classes are unknown (results/held_out.json)")
     else:
         say(f"no class was held out: {held_out.reason}")
+    say_label_errors(label_errors)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from threadpoolctl import threadpool_limits
 from pipeline.artifacts import ClassifierDescription, LabelErrors, is_cached
 from pipeline.console import progress
 from pipeline.evaluation.classifier import clip_features
+from pipeline.evaluation.suspects import COLUMNS
 from pipeline.sources.manifest import SPLITS, read_manifest
 
-COLUMNS = ["clip", "file", "source", "split", "group", "given", "suggested", "p_given", "p_suggested", "quality"]
 FOLDS = 5
 PENALTY = 0.0015  # a feature: with P standardised features the mean loss has 0.0015 * P / 2 * |W|^2 added
 MIN_ACCURACY = 0.8  # mean over the classes: below, most clips named would have the right label
@@ -134,8 +134,7 @@ def find_label_errors(embeddings: Path, classifier: Path, manifest: Path) -> tup
 
     Returns:
       - What was judged.
-      - The clips whose label may be wrong, the lowest quality first, with the columns COLUMNS: `file` is below data/clips,
-        `source` the path in the archive or folder.
+      - The clips whose label may be wrong, the lowest quality first, with the columns COLUMNS.
     """
     nothing = pd.DataFrame(columns=COLUMNS)
     if not is_cached(embeddings):

@@ -17,6 +17,7 @@ from pipeline.console import UserError, say
 from pipeline.evaluation import metrics as scoring
 from pipeline.evaluation.decision import Answers, find_answers
 from pipeline.evaluation.predictions import Predictions, read_predictions
+from pipeline.evaluation.suspects import COLUMNS, read_suspects
 from pipeline.reporting.strips import ClipPictures
 from pipeline.settings import Evaluate, Report
 from pipeline.sources.manifest import duplicated_across, identical_across, leaking_groups, read_manifest
@@ -49,6 +50,7 @@ class ReportInputs:
     Attributes:
       history: a row per epoch. test: the predictions of the test clips. export: empty without an export of this run.
       held_out: its `reason` says why no class was held out.
+      suspects: suspects.csv, the clips whose label may be wrong; empty where an earlier version evaluated.
     """
 
     manifest: pd.DataFrame
@@ -62,6 +64,7 @@ class ReportInputs:
     evaluate: Evaluate
     settings: Report
     clips: ClipPictures
+    suspects: pd.DataFrame
 
     @property
     def classes(self) -> list[str]:
@@ -128,7 +131,8 @@ class ReportInputs:
 def read_inputs(data: Path, results: Path, evaluate: Evaluate, settings: Report) -> ReportInputs:
     """Reads manifest.csv and frames/frames.json of `data`; metrics.json, predictions.csv, history.csv, run.json of `results`.
 
-    Also held_out.json and the folder clips, where there are any, and export.json, where it belongs to the same run.
+    Also suspects.csv, unless an earlier version evaluated; held_out.json and the folder clips, where there are any; and
+    export.json, where it belongs to the same run.
 
     Raises:
       UserError: a file is absent, broken, incomplete or from another run. Validation may be missing from them; test may not.
@@ -147,7 +151,18 @@ def read_inputs(data: Path, results: Path, evaluate: Evaluate, settings: Report)
     _check_same_run(manifest, frames, metrics, predictions, data, results)
     test = predictions.of("test")
     clips = ClipPictures.read(results / "clips", test)
-    return ReportInputs(manifest, frames, metrics, history, run, test, held_out, export, evaluate, settings, clips)
+    suspects = _read_suspects(results / "suspects.csv", metrics, manifest)
+    return ReportInputs(manifest, frames, metrics, history, run, test, held_out, export, evaluate, settings, clips, suspects)
+
+
+def _read_suspects(path: Path, metrics: Metrics, manifest: pd.DataFrame) -> pd.DataFrame:
+    if metrics.label_errors is None:
+        return pd.DataFrame(columns=COLUMNS)
+    suspects = read_suspects(path)
+    if len(suspects) != metrics.label_errors.suspects or not suspects["clip"].isin(manifest["clip"]).all():
+        message = f"{path}: its clips are not those that metrics.json and manifest.csv know: they come from different runs"
+        raise UserError(message, advice="run `dvc repro`")
+    return suspects
 
 
 def _read_history(path: Path) -> pd.DataFrame:

@@ -27,6 +27,7 @@ SECTIONS = {
     "confusion": "Confusion matrix",
     "classes": "Per-class scores",
     "mistakes": "Most confident mistakes",
+    "labels": "Labels that may be wrong",
     "calibration": "Calibration",
     "unknown": "Unknown",
     "training": "Training",
@@ -40,13 +41,14 @@ MakeTable = Callable[[ReportInputs], pd.DataFrame]
 
 
 class FigurePart(NamedTuple):
-    """A figure of the page and of results/report. alt: what it shows, its caption. heading: above it."""
+    """A figure of results/report, and if `on_page`, of the page. alt: what it shows, its caption. heading: above it."""
 
     name: str
     section: str
     draw: DrawFigure
     alt: str
     heading: str
+    on_page: bool
 
 
 class TablePart(NamedTuple):
@@ -81,13 +83,13 @@ TABLES: list[TablePart] = []
 CSV_FILES: dict[str, MakeTable] = {}
 
 
-def figure(section: str, *, alt: str, heading: str = "") -> Callable[[DrawFigure], DrawFigure]:
+def figure(section: str, *, alt: str, heading: str = "", on_page: bool = True) -> Callable[[DrawFigure], DrawFigure]:
     """Registers a function that draws a figure. One without axes holds a message, and is left off the page."""
     _check_section(section)
 
     def register(draw: DrawFigure) -> DrawFigure:
         draw = styled(draw)
-        FIGURES.append(FigurePart(draw.__name__, section, draw, alt, heading))
+        FIGURES.append(FigurePart(draw.__name__, section, draw, alt, heading, on_page))
         return draw
 
     return register

@@ -137,6 +137,25 @@ def mistakes(report: ReportInputs, n: int = MISTAKES) -> pd.DataFrame:
     )
 
 
+@table(
+    "labels", formats={"quality": "{:.2f}"}, empty="No clip is named.", limit=20, rest="clips; all are in results/suspects.csv"
+)
+def suspects(report: ReportInputs) -> pd.DataFrame:
+    """`source` is where the label comes from: the path in the archive or folder."""
+    shown = {
+        "file": "file in data/clips",
+        "source": "source",
+        "split": "split",
+        "group": "group",
+        "given": "label",
+        "suggested": "suggested",
+        "p_given": "of the label",
+        "p_suggested": "of the suggested",
+        "quality": "quality",
+    }
+    return report.suspects[list(shown)].rename(columns=shown)
+
+
 @table("unknown", formats={"test": "{}", "validation": "{}", "{confidence} interval": "{}"})
 def unknown_scores(report: ReportInputs) -> pd.DataFrame:
     """Empty where the classifier states no threshold."""
