@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.evaluation.predictions import Predictions
 
-STRIP_BYTES = 4_500_000  # of JPEG, 6 MB in base64, so that a report stays below 10 MB
+STRIP_BYTES = 4_200_000  # of JPEG, 5.6 MB in base64, so that a report stays below 10 MB
 MISTAKES_PER_CELL = 6
 RIGHT_PER_CELL = 3
 

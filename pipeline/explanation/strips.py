@@ -19,7 +19,7 @@ FRAMES_PER_FILE = 4  # so that a narrow page can show a strip in two rows
 SHORT_SIDE = 80  # pixels
 LONG_SIDE = 160  # at most, of very elongated videos
 GAP = 2  # pixels between frames
-_QUALITY = 75
+_QUALITY = 70
 _DIMMED = 0.4  # brightness of what the classifier does not see
 
 

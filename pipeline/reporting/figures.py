@@ -45,7 +45,7 @@ def confusion_normalised(report: ReportInputs) -> Figure:
     return _draw_confusion(report.confusion_matrix, report.classes, normalised=True)
 
 
-@figure("confusion", alt="Confusion matrix of the test clips, counts")
+@figure("confusion", alt="Confusion matrix of the test clips, counts", on_page=False)  # the page has a table of them
 def confusion(report: ReportInputs) -> Figure:
     return _draw_confusion(report.confusion_matrix, report.classes, normalised=False)
 

@@ -64,7 +64,9 @@ class Section(NamedTuple):
 def draw_picture(part: parts.FigurePart, report: ReportInputs) -> Picture:
     figure = part.draw(report)
     inches = figure.get_figwidth()
-    return Picture(part, png(figure), bool(figure.axes), round(inches * _PIXELS_PER_INCH), round(inches * figure.dpi))
+    return Picture(
+        part, png(figure), part.on_page and bool(figure.axes), round(inches * _PIXELS_PER_INCH), round(inches * figure.dpi)
+    )
 
 
 def show_column(name: str, values: pd.Series, formats: dict[str, str], confidence: float) -> Column:
