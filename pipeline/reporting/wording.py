@@ -119,6 +119,8 @@ def _what_motion_is_worth(found: Baselines) -> str:
         return "how much of the difference is chance is unknown, as all these clips are of one group"
     if still.gain_low <= 0:
         return "these clips do not show that it uses motion; appearance is enough for them"
+    if still.top1 <= floor:
+        return "no more than the largest class does, so all that it uses takes more than one frame"
     if still.top1 - floor >= (view.top1 - floor) / 2:
         return "most of what it uses is appearance, not motion"
     return "most of what it uses takes more than one frame"
