@@ -96,10 +96,13 @@ def describe_baselines(found: Baselines | None, frames: int) -> list[str]:
         return []
     view, still, shuffled = found.one_view, found.one_frame, found.shuffled
     sentences = [
-        f"With one frame repeated the classifier still gets {percent(still.top1)} of {count(found.clips, 'clip')} right, against "
-        f"{percent(view.top1)} with {'the frame' if frames == 1 else f'all {frames} frames'}: {_what_motion_is_worth(found)}."
+        f"With one frame repeated the classifier {'still ' if still.top1 > found.largest_class.top1 else ''}gets "
+        f"{percent(still.top1)} of {count(found.clips, 'clip')} right, against {percent(view.top1)} with "
+        f"{'the frame' if frames == 1 else f'all {frames} frames'}, a difference of "
+        f"{points(still.gain, still.gain_low, still.gain_high)}: {_what_motion_is_worth(found)}."
     ]
-    rest = f"With the frames in a random order it gets {percent(shuffled.top1)} right"
+    difference = points(shuffled.gain, shuffled.gain_low, shuffled.gain_high)
+    rest = f"With the frames in a random order it gets {percent(shuffled.top1)} right, a difference of {difference}"
     if shuffled.gain_low is None:
         sentences.append(f"{rest}.")
     elif shuffled.gain_low > 0:
