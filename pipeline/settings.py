@@ -124,6 +124,8 @@ class Finetune(Section):
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     clip_norm: Annotated[float, Field(gt=0)] | None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    balance: Literal["none", "sample", "weight"]
+    mixup: Annotated[float, Field(ge=0, le=10)]
     dropout: Annotated[float, Field(ge=0, lt=1)] | None
     stochastic_depth: Annotated[float, Field(ge=0, lt=1)]
     batch_norm: Literal["auto", "frozen", "trained"]
@@ -134,6 +136,14 @@ class Finetune(Section):
     unknown: Unknown
     distribute: Literal["none", "mirrored", "multi_worker"]
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+    @model_validator(mode="after")
+    def _check_mixup(self) -> "Finetune":
+        if self.mixup and self.trainable == "probe":
+            raise ValueError(f"finetune.mixup = {self.mixup:g} mixes the examples of a batch, and a probe has none: set it to 0")
+        if self.mixup and self.distribute != "none":
+            raise ValueError(f"finetune.mixup = {self.mixup:g} mixes the examples of a batch, which replicas divide: set it to 0")
+        return self
 
     @property
     def frozen(self) -> bool:

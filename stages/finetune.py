@@ -30,7 +30,7 @@ from pipeline.evaluation.decision import decider
 from pipeline.files import atomic_file, content_key, resumable_scratch, scratch, sha256
 from pipeline.params import Params, load_params
 
-VERSION = 6  # increase it to discard scratch files of older code
+VERSION = 7  # increase it to discard scratch files of older code
 
 
 def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS) -> str:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from pipeline.console import UserError
 from pipeline.settings import Augment
+from pipeline.training.balance import draw_offset
 from pipeline.training.batch_shards import BatchShard
 from pipeline.video.dataset import centred_views
 from pipeline.video.records import decode_frames, parse_clip_header, read_clips
@@ -26,8 +26,6 @@ from pipeline.video.views import (
     train_view,
     uniform_clip_indices,
 )
-
-Features = tf.Tensor | dict[str, tf.Tensor]  # the input of a top; see `family.build_top`
 
 SHUFFLE_BYTES = 512 << 20  # encoded clips in the shuffle buffer; the files already mix the classes
 EPOCH_STRIDE = 1 << 24  # more than the examples of any epoch, so that no two augmentations use the same seed
@@ -98,8 +96,9 @@ def training_epoch(
     epoch: int,
     first: int = 0,
     shard: BatchShard | None = None,
+    weights: Sequence[float] | None = None,
 ) -> tf.data.Dataset:
-    """One epoch of augmented views, one per clip, in an order that differs between epochs.
+    """One epoch of augmented views, in an order that differs between epochs.
 
     Elements: batches ({"image": float32 (B, count, size, size, 3)}, one-hot float32 (B, classes)). The last one may be smaller.
 
@@ -108,6 +107,7 @@ def training_epoch(
       epoch: counted from 0.
       first: number of examples to skip; a multiple of `batch_size`.
       shard: return only this shard of each batch, as `BatchShard.batches` does.
+      weights: how often a clip is drawn on average, by class; the mean over the clips is 1. None: each clip once.
     """
     num_classes = len(recipe.mirrored)
 
@@ -118,12 +118,27 @@ def training_epoch(
 
     clip_bytes = max(1, sum(path.stat().st_size for path in files) // clips)
     buffer = min(clips, max(batch_size, SHUFFLE_BYTES // clip_bytes))
-    shuffled = read_clips(files).shuffle(buffer, seed=recipe.seed * EPOCH_STRIDE + epoch, reshuffle_each_iteration=False)
+    drawn = read_clips(files)
+    if weights is not None:
+        drawn = _balanced(drawn, weights, draw_offset(recipe.seed, epoch))
+    shuffled = drawn.shuffle(buffer, seed=recipe.seed * EPOCH_STRIDE + epoch, reshuffle_each_iteration=False)
     numbered = shuffled.enumerate().skip(first)
     if shard is not None:
         return shard.batches(numbered, clips, batch_size, view).prefetch(tf.data.AUTOTUNE)
     examples = numbered.map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _balanced(clips: tf.data.Dataset, weights: Sequence[float], offset: float) -> tf.data.Dataset:
+    """Serialized clips, each as often as `balanced_copies` says."""
+    by_class = tf.constant(weights, tf.float64)
+
+    def copies(end: tf.Tensor, serialized: tf.Tensor):
+        new = end + tf.gather(by_class, parse_clip_header(serialized)["label"])
+        return new, (serialized, tf.cast(tf.floor(new + offset) - tf.floor(end + offset), tf.int64))
+
+    counted = clips.scan(tf.constant(0.0, tf.float64), copies)
+    return counted.flat_map(lambda serialized, count: tf.data.Dataset.from_tensors(serialized).repeat(count))
 
 
 def validation_views(
@@ -154,30 +169,3 @@ def test_clips(files: Sequence[Path], views: int, sampling: Sampling) -> tf.data
         return {"views": centred_views(clip, views, sampling)} | {key: clip[key] for key in ("label", "clip", "group")}
 
     return read_clips(files).map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-
-def feature_epoch(
-    features: Features, labels: tf.Tensor, num_classes: int, *, batch_size: int, seed: int, epoch: int, first: int = 0
-) -> tf.data.Dataset:
-    """One epoch over cached views, in an order that differs between epochs.
-
-    Elements: batches (features (B, ...), one-hot float32 (B, classes)).
-
-    Args:
-      features: float32 (N, ...), or a dictionary of tensors with N rows. A tensor, not an array, which TensorFlow would copy into
-        the graph of every epoch.
-      labels: int32 (N,).
-      epoch: counted from 0.
-      first: number of examples to skip.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(int(labels.shape[0]))[first:]
-    return (
-        tf.data.Dataset.from_tensor_slices(order)
-        .batch(batch_size)
-        .map(lambda rows: (gather_rows(features, rows), tf.one_hot(tf.gather(labels, rows), num_classes)))
-    )
-
-
-def gather_rows(features: Features, rows) -> Features:
-    """The given rows of a tensor or of each tensor of a dictionary."""
-    return tf.nest.map_structure(lambda values: tf.gather(values, rows), features)

@@ -1,4 +1,4 @@
-"""The training loop: Keras's `fit`, called once per epoch, with exact resumption of a killed run.
+"""The training loop of networks: Keras's `fit`, called once per epoch, with exact resumption of a killed run.
 
 Invariants: equal parameters, data and machine give equal numbers, whether or not the run was interrupted. Order and augmentation
 are functions of (seed, epoch, index of the example), dropout of (seed, step). A checkpoint holds weights, optimizer and progress.
@@ -22,6 +22,7 @@ from pipeline.console import UserError, progress, say
 from pipeline.files import atomic_file
 from pipeline.models.family import ModelSettings
 from pipeline.settings import Finetune
+from pipeline.training.balance import training_losses
 from pipeline.training.optimizer import build_optimizer, rate_factors, schedule
 from pipeline.training.random_layers import draw_from_steps
 from pipeline.training.replicas import SAVE, Replicas
@@ -70,6 +71,7 @@ class Task:
       validation: batches of held-out examples.
       held_out: number of held-out examples; needed only where replicas train and the datasets are distributed ones.
       starts_trained: whether the initial weights are a result, too: they are validated as epoch 0, and kept if none is better.
+      class_weights: of the loss, by class; None: all are 1.
     """
 
     examples: int
@@ -77,6 +79,7 @@ class Task:
     validation: tf.data.Dataset
     held_out: int = 0
     starts_trained: bool = False
+    class_weights: Sequence[float] | None = None
 
 
 class _Saver:
@@ -214,11 +217,12 @@ def train(
     settings, on_epoch = training.finetune, training.on_epoch
     interval = training.checkpoint_minutes * 60
     steps = -(-task.examples // settings.batch_size)
+    losses = training_losses(settings.label_smoothing, task.class_weights)
     rates = schedule(settings, steps * settings.epochs)
     with nullcontext() if replicas is None else replicas.strategy.scope():
         model.compile(
             build_optimizer(settings, steps * settings.epochs, rate_factors(settings, model.trainable_variables, depths)),
-            loss=tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
+            loss=losses,
             metrics=[
                 tf_keras.metrics.CategoricalCrossentropy(name="cross_entropy", from_logits=True),
                 tf_keras.metrics.CategoricalAccuracy(name="accuracy"),
@@ -229,7 +233,7 @@ def train(
     saver = _Saver(model, model.optimizer, training.folder, replicas)
     reached = saver.restore()
     if replicas is not None:
-        replicas.install_steps(model, settings.label_smoothing)
+        replicas.install_steps(model, losses)
         replicas.check_agreement(reached.epoch, reached.examples)
     if reached.epoch or reached.examples:
         say(f"resuming in epoch {reached.epoch + 1} after {reached.examples} of {task.examples} examples")

@@ -12,11 +12,13 @@ import tf_keras
 from pipeline.artifacts import STARTING_PROBE, ClassifierDescription, FramesSummary
 from pipeline.files import atomic_file
 from pipeline.models.family import build_network, build_top, layer_depths, plain_network, save_network, set_top
+from pipeline.training.balance import class_weights
 from pipeline.training.cached_features import read_features
 from pipeline.training.calibration import Decide, compiled, divide_logits, network_logits
 from pipeline.training.datasets import ViewRecipe, training_epoch, validation_views
 from pipeline.training.interpolation import interpolate
 from pipeline.training.loop import Task, Training, train
+from pipeline.training.mixup import mixed_batches
 from pipeline.training.outputs import write_classifier
 from pipeline.training.probe import fit_probe
 from pipeline.training.top import top_logits
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 def _fitted_probe(training: Training, embeddings: Path, classes: int) -> tf_keras.Model:
     """A top whose last layer is a probe; with the same features it is the same in every process."""
     top = build_top(training.model, training.finetune, embeddings, classes, training.seed)
-    fit_probe(top, read_features(embeddings, "train"), read_features(embeddings, "validation"))
+    train_split, validation = (read_features(embeddings, split) for split in ("train", "validation"))
+    fit_probe(top, train_split, validation, balanced=training.finetune.balance != "none")
     return top
 
 
@@ -65,6 +68,9 @@ def train_network(
     train_files, held_out_files = (summary.files(frames, split) for split in ("train", "validation"))
     starts_trained = training.finetune.start == "probe"
     clips, held_out = summary.splits["train"].clips, summary.splits["validation"].clips
+    balance, alpha = training.finetune.balance, training.finetune.mixup
+    weights = class_weights([summary.splits["train"].per_class.get(name, 0) for name in summary.classes])
+    loss_weights, draw_weights = (weights if balance == kind else None for kind in ("weight", "sample"))
 
     tf_keras.mixed_precision.set_global_policy(training.finetune.precision)
     try:
@@ -77,13 +83,15 @@ def train_network(
         tf_keras.mixed_precision.set_global_policy("float32")
 
     def epoch(number: int, first: int, shard: "BatchShard | None" = None) -> tf.data.Dataset:
-        return training_epoch(train_files, clips, recipe, batch_size=batch_size, epoch=number, first=first, shard=shard)
+        options = {"batch_size": batch_size, "epoch": number, "first": first, "shard": shard, "weights": draw_weights}
+        batches = training_epoch(train_files, clips, recipe, **options)
+        return mixed_batches(batches, alpha, training.seed, number, first // batch_size) if alpha else batches
 
     def validation(shard: "BatchShard | None" = None) -> tf.data.Dataset:
         return validation_views(held_out_files, held_out, recipe, batch_size=batch_size, shard=shard)
 
     if replicas is None:
-        task = Task(clips, epoch, validation(), held_out, starts_trained)
+        task = Task(clips, epoch, validation(), held_out, starts_trained, loss_weights)
     else:
         task = Task(
             clips,
@@ -91,6 +99,7 @@ def train_network(
             replicas.distribute(validation),
             held_out,
             starts_trained,
+            loss_weights,
         )
     writes = replicas is None or replicas.chief
     portable = training.finetune.precision == "float32" and replicas is None

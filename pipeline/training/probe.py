@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from pipeline.console import UserError, progress
+from pipeline.training.balance import class_weights
 from pipeline.training.cached_features import CachedFeatures
 from pipeline.training.loop import HISTORY
 
@@ -42,12 +43,17 @@ class LinearLayer(NamedTuple):
 
 
 def fit(
-    inputs: np.ndarray, labels: np.ndarray, classes: int, penalties: tuple[float, ...] = PENALTIES
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    penalties: tuple[float, ...] = PENALTIES,
+    weights: np.ndarray | None = None,
 ) -> Iterator[tuple[float, LinearLayer]]:
     """Yields (penalty, LinearLayer) for each penalty, from the largest, each started from the one before.
 
     Args:
       inputs: float (N, D). labels: int (N,). A class without examples gets a probability of at most 1 / N.
+      weights: of the examples in the loss, float (N,) with mean 1; None: all are 1.
 
     Raises:
       UserError: all examples are of one class.
@@ -67,7 +73,7 @@ def fit(
     threads = 1 if standard.size * classes < _SMALL else None
     for penalty in penalties:
         with threadpool_limits(threads):
-            model.set_params(C=1 / (penalty * len(labels))).fit(standard, labels)
+            model.set_params(C=1 / (penalty * len(labels))).fit(standard, labels, weights)
         kernel, bias = model.coef_.T, model.intercept_
         if len(present) == 2:  # scikit-learn has one logit for two classes
             kernel, bias = np.hstack([-kernel, kernel]) / 2, np.array([-bias[0], bias[0]]) / 2
@@ -78,10 +84,14 @@ def fit(
         yield penalty, layer
 
 
-def fit_probe(top: tf_keras.Model, train: CachedFeatures, validation: CachedFeatures) -> tuple[pd.DataFrame, int]:
+def fit_probe(
+    top: tf_keras.Model, train: CachedFeatures, validation: CachedFeatures, *, balanced: bool = False
+) -> tuple[pd.DataFrame, int]:
     """Fits a probe for each penalty, and sets the last layer of `top` to the one with the lowest validation log loss.
 
     Validation is as in evaluation: the mean probabilities of a clip's views.
+
+    balanced: weight the training examples so that each class counts the same (`balance`); validation is never weighted.
 
     Returns:
       - The history: a row per penalty, with the columns HISTORY, where `epoch` counts the penalties, and `penalty`.
@@ -97,7 +107,8 @@ def fit_probe(top: tf_keras.Model, train: CachedFeatures, validation: CachedFeat
     held_out, held_out_labels = inputs(validation), validation.labels[:, 0]
     rows, layers = [], []
     started = time.monotonic()
-    fits = fit(examples, labels, classes)
+    weights = class_weights(np.bincount(labels, minlength=classes))[labels] if balanced else None
+    fits = fit(examples, labels, classes, weights=weights)
     for number, (penalty, layer) in enumerate(progress(fits, total=len(PENALTIES), describe="probe", unit="penalty"), start=1):
         of_train = layer.probabilities(examples)
         of_held_out = layer.probabilities(held_out).reshape(*validation.labels.shape, -1).mean(1)

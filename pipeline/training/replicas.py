@@ -54,9 +54,11 @@ class Replicas:
 
         return self.strategy.distribute_datasets_from_function(make_local)
 
-    def install_steps(self, model: tf_keras.Model, label_smoothing: float) -> None:
-        """Replaces the training and test steps of a compiled model by ones that take the batches of `BatchShard`."""
-        losses = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing, reduction="none")
+    def install_steps(self, model: tf_keras.Model, losses: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> None:
+        """Replaces the training and test steps of a compiled model by ones that take the batches of `BatchShard`.
+
+        losses: (targets (b, C), logits (b, C)) -> float32 (b,).
+        """
 
         def update_metrics(targets: tf.Tensor, logits: tf.Tensor, row_info: dict) -> dict:
             is_counted = row_info["weight"] > 0

@@ -1,5 +1,13 @@
-"""Trains a top on the cached features of a frozen backbone. It takes seconds, because the backbone does not run."""
+"""Trains a top on the cached features of a frozen backbone. It takes seconds, because the backbone does not run.
 
+Invariants: those of `loop`. The steps of an epoch run in one graph, because in Keras's `fit` most of a small step is overhead.
+A checkpoint is written between epochs.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,43 +16,172 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.artifacts import ClassifierDescription, EmbedSummary
+from pipeline.console import UserError, progress, say
+from pipeline.files import atomic_file
 from pipeline.models.family import build_top, save_top
+from pipeline.settings import Finetune
+from pipeline.training.balance import balanced_copies, class_weights, draw_offset, training_losses
 from pipeline.training.cached_features import CachedFeatures, read_features
 from pipeline.training.calibration import Decide, divide_logits
-from pipeline.training.datasets import Features, feature_epoch
-from pipeline.training.loop import Task, Training, train
+from pipeline.training.interpolation import clip_losses
+from pipeline.training.loop import HISTORY, Training
+from pipeline.training.mixup import mixup
+from pipeline.training.optimizer import FusedAdamW, schedule
 from pipeline.training.outputs import write_classifier
 from pipeline.training.probe import fit_probe
+from pipeline.training.random_layers import draw_from_steps
 
 LOGITS_BATCH = 1024  # views at a time in inference
+STEPS = 256  # of a call, between which the progress bar moves
 
 
-def _top_inputs(cached: CachedFeatures) -> Features:
+def _inputs(cached: CachedFeatures) -> tf.Tensor | dict[str, tf.Tensor]:
     """The input of a top, of flat features: a tensor, or a dictionary if there is a mask."""
     features = tf.constant(cached.features)
     return features if cached.mask is None else {"features": features, "mask": tf.constant(cached.mask)}
 
 
+def _logits_of(top: tf_keras.Model, cached: CachedFeatures) -> Callable[[], np.ndarray]:
+    """A function that returns logits float32 (clips, views, classes) of cached features, with the top's present weights."""
+    run = tf.function(lambda batch: top(batch, training=False), reduce_retracing=True)
+    batches = list(tf.data.Dataset.from_tensor_slices(_inputs(cached.flat())).batch(LOGITS_BATCH))
+    return lambda: np.concatenate([run(batch).numpy() for batch in batches]).reshape(*cached.labels.shape, -1)
+
+
 def top_logits(top: tf_keras.Model, cached: CachedFeatures) -> np.ndarray:
     """Logits float32 (clips, views, classes) of the features of whole clips."""
-    batches = tf.data.Dataset.from_tensor_slices(_top_inputs(cached.flat())).batch(LOGITS_BATCH)
-    logits = np.concatenate([top(batch, training=False).numpy() for batch in batches])
-    return logits.reshape(*cached.labels.shape, -1)
+    return _logits_of(top, cached)()
 
 
-def _top_task(training: Training, train_split: CachedFeatures, held_out: CachedFeatures, num_classes: int) -> Task:
-    """The training of a top on flat features."""
-    batch_size = training.finetune.batch_size
-    features, labels = _top_inputs(train_split), tf.constant(train_split.labels)
-    one_hot = tf.one_hot(held_out.labels, num_classes)
-    return Task(
-        examples=len(train_split.labels),
-        epoch=lambda epoch, first: feature_epoch(
-            features, labels, num_classes, batch_size=batch_size, seed=training.seed, epoch=epoch, first=first
-        ),
-        validation=tf.data.Dataset.from_tensor_slices((_top_inputs(held_out), one_hot)).batch(batch_size),
-        held_out=len(held_out.labels),
-    )
+def epoch_order(labels: np.ndarray, weights: np.ndarray | None, seed: int, epoch: int) -> np.ndarray:
+    """The examples of an epoch, counted from 0, in their order: int64 (N,). weights: by class; None: each example once."""
+    rows = np.arange(len(labels))
+    if weights is not None:
+        rows = np.repeat(rows, balanced_copies(weights[labels], draw_offset(seed, epoch)))
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def _steps(
+    top: tf_keras.Model, optimizer: FusedAdamW, train: CachedFeatures, classes: int, settings: Finetune, seed: int
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function that trains on the given rows of flat features, int64 (n,), in batches, in their order.
+
+    It returns the sum of their cross entropies and the number of right ones, float32 (2,).
+    """
+    inputs, targets, batch_size = _inputs(train), tf.one_hot(train.labels, classes), settings.batch_size
+    weights = class_weights(np.bincount(train.labels, minlength=classes)) if settings.balance == "weight" else None
+    losses = training_losses(settings.label_smoothing, weights)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    def run(order):
+        sums = tf.zeros([2])
+        for first in tf.range(0, tf.size(order), batch_size):
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            rows = order[first : first + batch_size]
+            x, y = tf.nest.map_structure(lambda values: tf.gather(values, rows), (inputs, targets))  # noqa: B023
+            if settings.mixup:
+                x, y = mixup(x, y, settings.mixup, tf.stack([tf.constant(seed, tf.int64), optimizer.iterations]))
+            with tf.GradientTape() as tape:
+                logits = top(x, training=True)
+                loss = tf.reduce_mean(losses(y, logits))
+            optimizer.apply(tape.gradient(loss, top.trainable_variables))
+            right = tf.equal(tf.argmax(logits, axis=1), tf.argmax(y, axis=1))
+            cross_entropies = tf.nn.softmax_cross_entropy_with_logits(y, logits)
+            sums += tf.stack([tf.reduce_sum(cross_entropies), tf.reduce_sum(tf.cast(right, tf.float32))])
+        return sums
+
+    return run
+
+
+class _Checkpoint:
+    """The variables of a training, its history, and the weights of its best epoch, in one file that is replaced atomically."""
+
+    def __init__(self, path: Path, variables: list[tf.Variable]):
+        self.path, self.variables = path, variables
+        self.history: list[dict] = []
+        self.best: list[np.ndarray] = []
+        self.saved = time.monotonic()
+        if path.exists():
+            with np.load(path) as arrays:
+                for number, variable in enumerate(variables):
+                    variable.assign(arrays[f"variable{number}"])
+                self.history = json.loads(str(arrays["history"]))
+                self.best = [arrays[f"best{number}"] for number in range(sum(name.startswith("best") for name in arrays.files))]
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest validation loss, the earliest if several have it, counted from 1; 0 before the first."""
+        return min(self.history, key=lambda row: row["validation_loss"])["epoch"] if self.history else 0
+
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.history, columns=HISTORY)
+
+    def save(self) -> None:
+        arrays = {f"variable{number}": variable.numpy() for number, variable in enumerate(self.variables)}
+        arrays |= {f"best{number}": array for number, array in enumerate(self.best)}
+        with atomic_file(self.path) as part, open(part, "wb") as file:
+            np.savez(file, history=json.dumps(self.history), **arrays)
+        self.saved = time.monotonic()
+
+
+def train_on_features(
+    top: tf_keras.Model, train: CachedFeatures, held_out: CachedFeatures, training: Training
+) -> tuple[pd.DataFrame, int]:
+    """Trains `top` and sets it to the weights of its best epoch. It is validated on the middle views of `held_out`.
+
+    Returns:
+      The history and the best epoch, as `loop.train` does.
+
+    Raises:
+      UserError: the loss is not finite.
+    """
+    settings, train, held_out = training.finetune, train.flat(), held_out.middle()
+    examples, classes = len(train.labels), top.output_shape[-1]
+    steps = -(-examples // settings.batch_size)
+    optimizer = FusedAdamW(settings, steps * settings.epochs, top.trainable_variables)
+    draw_from_steps(top, training.seed, optimizer.iterations)
+    run = _steps(top, optimizer, train, classes, settings, training.seed)
+    held_out_logits = _logits_of(top, held_out)
+    weights = class_weights(np.bincount(train.labels, minlength=classes)) if settings.balance == "sample" else None
+    done = _Checkpoint(training.folder / "top.npz", [*top.weights, *optimizer.state])
+    if done.history:
+        say(f"resuming in epoch {len(done.history) + 1}")
+        training.on_epoch(done.table())
+    with progress(
+        total=settings.epochs * examples, initial=len(done.history) * examples, describe="training", unit="clip"
+    ) as bar:
+        while (epoch := len(done.history)) < settings.epochs and epoch - done.best_epoch < (settings.patience or math.inf):
+            bar.set_description(f"epoch {epoch + 1}/{settings.epochs}", refresh=False)
+            order = epoch_order(train.labels, weights, training.seed, epoch)
+            sums, started = np.zeros(2), time.monotonic()
+            for first in range(0, examples, STEPS * settings.batch_size):
+                rows = order[first : first + STEPS * settings.batch_size]
+                sums += run(tf.constant(rows)).numpy()
+                bar.update(len(rows))
+            seconds = max(time.monotonic() - started, 1e-9)
+            loss, accuracy = sums / examples
+            if not np.isfinite(loss):
+                raise UserError(
+                    f"the loss is {loss} in epoch {epoch + 1}", advice="lower finetune.learning_rate or set clip_norm"
+                )
+            bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.3f}", refresh=False)
+            logits, labels = held_out_logits(), held_out.labels[:, 0]
+            validation_loss = float(clip_losses(logits, labels).mean())
+            if not np.isfinite(validation_loss):
+                raise UserError(
+                    f"the validation loss is {validation_loss} after epoch {epoch + 1}", advice="lower finetune.learning_rate"
+                )
+            validation_accuracy = float((logits[:, 0].argmax(axis=-1) == labels).mean())
+            rate = float(schedule(settings, steps * settings.epochs)(optimizer.iterations - 1))
+            row = [epoch + 1, loss, accuracy, validation_loss, validation_accuracy, rate, seconds, examples / seconds]
+            done.history.append(dict(zip(HISTORY, map(float, row), strict=True)) | {"epoch": epoch + 1})
+            if done.best_epoch == epoch + 1:
+                done.best = top.get_weights()
+            training.on_epoch(done.table())
+            if time.monotonic() - done.saved > training.checkpoint_minutes * 60 or epoch + 1 == settings.epochs:
+                done.save()
+    top.set_weights(done.best)
+    return done.table(), done.best_epoch
 
 
 def train_top(
@@ -55,11 +192,10 @@ def train_top(
     train_split, validation = read_features(embeddings, "train"), read_features(embeddings, "validation")
     top = build_top(training.model, training.finetune, embeddings, num_classes, training.seed)
     if training.finetune.trainable == "probe":
-        history, best = fit_probe(top, train_split, validation)
+        history, best = fit_probe(top, train_split, validation, balanced=training.finetune.balance != "none")
         training.on_epoch(history)
     else:
-        task = _top_task(training, train_split.flat(), validation.middle().flat(), num_classes)
-        history, best = train(top, task, training)
+        history, best = train_on_features(top, train_split, validation, training)
     decision = decide(top_logits(top, validation), validation.labels[:, 0])
     divide_logits(top, decision.temperature)
     write_classifier(out, description, best, decision, lambda part: save_top(top, embeddings, part, description))

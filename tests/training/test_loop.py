@@ -11,7 +11,6 @@ import tf_keras
 from pipeline.console import UserError
 from pipeline.models.movinet.settings import Settings
 from pipeline.settings import Finetune, Unknown
-from pipeline.training.datasets import feature_epoch
 from pipeline.training.loop import HISTORY, Task, Training, train
 from pipeline.training.optimizer import build_optimizer, rate_factors, schedule
 
@@ -29,6 +28,8 @@ SETTINGS = Finetune(
     weight_decay=0.01,
     clip_norm=1.0,
     label_smoothing=0.0,
+    balance="none",
+    mixup=0.0,
     dropout=0.5,
     stochastic_depth=0.0,
     batch_norm="auto",
@@ -56,7 +57,9 @@ def task(stop_after: int | None = None) -> Task:
 
     def epoch(number: int, first: int) -> tf.data.Dataset:
         nonlocal seen
-        dataset = feature_epoch(features, labels, CLASSES, batch_size=SETTINGS.batch_size, seed=1, epoch=number, first=first)
+        order = np.random.default_rng([1, number]).permutation(EXAMPLES)[first:]
+        examples = tf.data.Dataset.from_tensor_slices((tf.gather(features, order), tf.one_hot(tf.gather(labels, order), CLASSES)))
+        dataset = examples.batch(SETTINGS.batch_size)
         if stop_after is None:
             return dataset
         left = stop_after - seen
