@@ -22,6 +22,7 @@ from pipeline.duplicates.search import find_duplicates
 from pipeline.files import atomic_folder
 from pipeline.params import load_params
 from pipeline.settings import Data, Speed
+from pipeline.sources.imbalance import imbalance
 from pipeline.sources.kinds import open_source
 from pipeline.sources.left_out import few
 from pipeline.sources.manifest import SPLITS, duplicated_across, leaking_groups, write_manifest
@@ -65,6 +66,10 @@ def run(data: Data, seed: int, speed: Speed, clips: Path = CLIPS, manifest: Path
         table = plan.manifest(hashes, same)
         Path(manifest).unlink(missing_ok=True)  # new clips must never be next to an old manifest
     write_manifest(table, manifest)
+    of_train = table.loc[table["split"] == "train", "class"].value_counts()
+    rare = imbalance({name: int(of_train.get(name, 0)) for name in plan.classes}, "training clips")
+    if rare:
+        say(f"warning: {rare}; set finetune.balance=weight or add clips, and read macro F1, not only accuracy")
     across = [] if data.split.duplicates == "ignore" else duplicated_across(table)
     if across:
         if plan.merges:  # then only segments of one recording are left, to which the listing gives groups of their own

@@ -137,3 +137,16 @@ def test_errors_leave_earlier_outputs_as_they_are(folder, tmp_path, source, mess
         download(data(**source(folder)), clips=Path("out/clips"), manifest=Path("out/m.csv"))
     assert "\n" not in str(caught.value)
     assert state(Path("out")) == before and sorted(p.name for p in Path("out").iterdir()) == ["clips", "m.csv"]
+
+
+def test_a_class_with_few_training_clips_is_named(folder, capsys):
+    for n in range(10, 70):
+        (folder / "run" / f"{n}.mp4").write_bytes(noise(f"run{n}", 100))
+    manifest = download(data(folder=str(folder), split=split(scheme="grouped"))).manifest
+    of = Counter(manifest.loc[manifest["split"] == "train", "class"])
+    expected = (
+        f"1 class has less than a fifth of the training clips of run ({of['run']}): jump {of['jump']}; set finetune.balance"
+    )
+    assert expected in " ".join(capsys.readouterr().err.split())
+    download(data(folder=str(folder), split=split(scheme="grouped", train_per_class=10)))
+    assert "finetune.balance" not in capsys.readouterr().err

@@ -8,11 +8,11 @@ from pipeline.inspection.content import ClassSummary, Duplicates, Finding, Group
 from pipeline.inspection.groups import MIN_GROUPS
 from pipeline.inspection.listing import is_listable
 from pipeline.inspection.suspicions import KINDS
+from pipeline.sources.imbalance import imbalance
 from pipeline.sources.left_out import OUTSIDE, UNREADABLE, few
 
 __all__ = ["counted", "make_findings"]
 
-IMBALANCE = 5  # times
 # How much more often than by always naming the largest class a property of the files names the right one, as a share of the
 # clips that this gets wrong.
 REVEALING = 0.5
@@ -155,18 +155,14 @@ def _classes(listed: Listed, classes: Sequence[ClassSummary]) -> Iterator[Findin
             yield Finding(
                 kind="split_lacks", status="problem", message=message, advice="move some, or set data.split.scheme=grouped"
             )
-    if len(named) > 1:
-        largest = max(named, key=lambda one: one.clips)
-        small = [one for one in named if IMBALANCE * one.clips < largest.clips]
-        if small:
-            shown = few((f"{one.label} {one.clips}" for one in sorted(small, key=lambda one: one.clips)), 5)
-            yield Finding(
-                kind="imbalance",
-                status="warning",
-                message=f"{counted(len(small), 'class has', 'classes have')} less than a fifth of the clips of {largest.label} "
-                f"({largest.clips}): {shown}",
-                advice="add clips, or limit the others with data.split.train_per_class; read macro F1, not only accuracy",
-            )
+    message = imbalance({one.label: one.clips for one in named})
+    if message:
+        yield Finding(
+            kind="imbalance",
+            status="warning",
+            message=message,
+            advice="add clips, or set finetune.balance=weight; read macro F1, not only accuracy",
+        )
 
 
 def _revealing(videos: Sequence[Video]) -> Iterator[Finding]:
