@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.console import RESUMES, UserError, run_command
 from pipeline.sweeping import start
+from pipeline.sweeping.guard import await_guard
 from pipeline.sweeping.results import finish
 from pipeline.sweeping.trial import run_trial
 
@@ -35,18 +36,32 @@ def main() -> None:
                 raise
         if start.opened is not None:  # None: only help or the configuration was asked for
             finish(start.opened)
+    except start.Unusable as refused:
+        reason = refused.args[0]
+        raise (reason if isinstance(reason, UserError) else _in_one_line(reason)) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        _abandon("FAILED")
+        raise _in_one_line(error) from error
     except BaseException as error:
         _abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        if isinstance(error, (HydraException, OmegaConfBaseException)):
-            raise UserError(" ".join(str(error).split())) from error
         raise
 
 
+def _in_one_line(error: Exception) -> UserError:
+    """What Hydra says of a configuration, without the places where it has looked, and without its advice to add unknown keys."""
+    text = " ".join(str(error).split()).partition(" Config search path:")[0]
+    what, unknown, _ = text.partition(" To append to your config use")
+    return UserError(what.rstrip("."), advice="conf/ has the keys and groups" if unknown else "")
+
+
 def _abandon(status: str) -> None:
+    """Gives the sweep's run its status, once the trials have ended that launchers' processes left."""
     from pipeline.tracking.sweeps import end_sweep
 
     if start.opened is not None:
         start.opened.resources.close()
+        for lock in start.opened.records.folder.glob("*.guard"):
+            await_guard(lock)
         end_sweep(start.opened.run_id, status)
 
 

@@ -1,88 +1,30 @@
-"""A whole sweep in its own repository: two jobs at once, a failing trial, SIGKILL in the middle, the same command again."""
+"""A whole sweep of trials that share no backbone: two jobs at once, a failing trial, SIGKILL, the same command again."""
 
 import base64
 import json
-import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
 
 from tests.pipeline_runs import SMALL, clips, weights  # noqa: F401
+from tests.sweeping.command import SweepCommand, run_in, sweep_repository  # noqa: F401
 
-ROOT = Path(__file__).parent.parent
-VARIED = "finetune.learning_rate=0.002,0.02,20"  # the schema allows none above 10
+KEY, VALUES = "embed.views", "2,3,0"  # trials with features of their own; the schema allows no 0 views
 JOBS = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-OTHERS = (
-    "finetune=head",
-    "finetune.epochs=2",
-    "tracking.system_metrics=false",
-    "sweep.name=rates",
-    "sweep.objective=log_loss",
-)
-
-
-def environment():
-    dropped = ("MLFLOW", "DVC", "MOVINET", "GIT_", "PYTHONPATH", "HYDRA")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
-def run_in(folder, *command):
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+OTHERS = ("finetune=head", "finetune.epochs=2", "tracking.system_metrics=false", "sweep.objective=log_loss")
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    """The files of this tree that git has or would have, committed in a new folder."""
-    folder = tmp_path_factory.mktemp("sweep") / "repository"
-    listed = run_in(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    for name in listed:
-        if name and (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    run_in(folder, "git", "init", "-q", "-b", "main")
-    run_in(folder, "git", "config", "user.name", "Test")
-    run_in(folder, "git", "config", "user.email", "test@example.org")
-    run_in(folder, "git", "add", "-A")
-    run_in(folder, "git", "commit", "-q", "-m", "all")
-    return folder
-
-
-class Sweep:
-    def __init__(self, folder, *overrides):
-        self.folder, self.overrides = folder, overrides
-
-    def start(self):
-        command = [sys.executable, "-m", "commands.sweep", *self.overrides]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def records(self):
-        found = [json.loads(path.read_text()) for path in sorted(self.folder.glob("logs/sweeps/rates/rates-*.json"))]
-        return {record["overrides"]["finetune.learning_rate"]: record for record in found}
-
-    def log(self, rate):
-        (path,) = self.folder.glob(f"logs/sweeps/rates/rates-{rate.replace('.', '_')}-*.log")
-        return path.read_text()
-
-
-@pytest.fixture(scope="module")
-def finished(repository, clips, weights):
+def finished(sweep_repository, clips, weights):
     """Killed as the first trial trains, and run again to its end."""
-    small = [override for override in SMALL if not override.startswith("finetune")]
-    sweep = Sweep(repository, *small, f"data.folder={clips}", f"model.weights={weights}", VARIED, *OTHERS, *JOBS)
-    (repository / "README.md").write_text("a change that is not committed\n")
+    small = [override for override in SMALL if not override.startswith(("finetune", KEY))]
+    given = (f"data.folder={clips}", f"model.weights={weights}", f"{KEY}={VALUES}", *OTHERS, *JOBS)
+    sweep = SweepCommand(sweep_repository, "views", KEY, *small, *given)
     process = sweep.start()
     deadline = time.monotonic() + 900
     while "finetune" not in [record["stage"] for record in sweep.records().values()]:
@@ -109,16 +51,16 @@ def tracked(finished):
     (experiment,) = [item for item in client.search_experiments() if item.name == "folder"]
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if "sweep.key" in run.data.tags]
-    children = {run.data.params["finetune.learning_rate"]: run for run in runs if run is not parent}
+    children = {run.data.params["embed.views"]: run for run in runs if run is not parent}
     assert len(children) == len(runs) - 1  # one run a trial
     return client, parent, children
 
 
 def test_the_table_has_every_trial_best_first(finished):
-    table = pd.read_csv(finished.folder / "results/sweeps/rates/table.csv")
+    table = pd.read_csv(finished.folder / "results/sweeps/views/table.csv")
     assert list(table["status"]) == ["finished", "finished", "failed"]
     assert table["objective"].iloc[0] <= table["objective"].iloc[1]
-    assert "learning_rate = 20" in table["error"].iloc[2]
+    assert "embed.views = 0" in table["error"].iloc[2]
     for column in ("parameters", "flops", "latency_ms", "peak_mib", "step_ms"):
         assert (table[column].iloc[:2] > 0).all()
     assert "dvc exp apply " + table["trial"].iloc[0] in finished.errors
@@ -126,8 +68,8 @@ def test_the_table_has_every_trial_best_first(finished):
 
 
 def test_the_page_is_self_contained(finished):
-    folder = finished.folder / "results/sweeps/rates"
-    assert finished.page.strip() == "results/sweeps/rates/index.html"
+    folder = finished.folder / "results/sweeps/views"
+    assert finished.page.strip() == "results/sweeps/views/index.html"
     page = (folder / "index.html").read_text()
     (picture,) = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     assert base64.b64decode(picture) == (folder / "pareto.png").read_bytes()
@@ -136,22 +78,22 @@ def test_the_page_is_self_contained(finished):
 
 def test_nothing_ran_twice(finished):
     """Each stage that two trials share ran once, and a training that was killed resumed."""
-    logs = finished.log("0.002") + finished.log("0.02")
-    for stage in ("download", "extract", "embed"):
+    logs = finished.log("2") + finished.log("3")
+    for stage in ("download", "extract"):
         assert logs.count(f"Running stage '{stage}'") == 1
-    for rate in ("0.002", "0.02"):
-        assert finished.log(rate).count("best of 2 epochs") == 1
+    for views in ("2", "3"):
+        assert finished.log(views).count("best of 2 epochs") == 1
 
 
 def test_trials_are_nested_under_one_run_that_survived_the_kill(finished, tracked):
     client, parent, children = tracked
     assert parent.info.status == "FINISHED"
-    assert set(children) == {"0.002", "0.02"}
+    assert set(children) == {"2", "3"}
     for run in children.values():
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.metrics["objective"] == run.data.metrics["validation/log_loss"]
         assert run.data.metrics["cost/flops"] > 0
-    table = pd.read_csv(finished.folder / "results/sweeps/rates/table.csv")
+    table = pd.read_csv(finished.folder / "results/sweeps/views/table.csv")
     assert parent.data.tags["best.trial"] == table["trial"].iloc[0]
     assert parent.data.metrics["best/objective"] == pytest.approx(table["objective"].iloc[0])
     assert (parent.data.metrics["trials/finished"], parent.data.metrics["trials/failed"]) == (2, 1)
@@ -167,13 +109,13 @@ def test_the_best_is_champion(finished, tracked):
 def test_the_same_command_again_finds_everything(finished, tracked):
     """The same command after the end: no experiment runs, no run is made, the table is the same."""
     client, parent, children = tracked
-    before = (finished.folder / "results/sweeps/rates/table.csv").read_text()
-    logs = [finished.log(rate) for rate in ("0.002", "0.02")]
+    before = (finished.folder / "results/sweeps/views/table.csv").read_text()
+    logs = [finished.log(views) for views in ("2", "3")]
     process = finished.start()
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors[-3000:]
-    assert (finished.folder / "results/sweeps/rates/table.csv").read_text() == before
-    assert logs == [finished.log(rate) for rate in ("0.002", "0.02")]
+    assert (finished.folder / "results/sweeps/views/table.csv").read_text() == before
+    assert logs == [finished.log(views) for views in ("2", "3")]
     assert len(client.search_runs([parent.info.experiment_id])) == 1 + len(children)
 
 

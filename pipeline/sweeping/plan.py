@@ -5,6 +5,7 @@ Invariants: trials are compared on validation clips. There is no way to name a t
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -19,6 +20,7 @@ from pipeline.settings import Section
 LARGER_IS_BETTER = {"top1": True, "top5": True, "macro_f1": True, "log_loss": False, "ece": False}
 NOT_PARAMETERS = ("sweep", "hydra")  # sections of the configuration that are not of the pipeline
 NAME_LENGTH = 60
+GROUPS = Path(__file__).resolve().parents[2] / "conf"
 SWEEP_VARIABLE = "MOVINET_SWEEP"  # holds a Sweep for the processes of launchers
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=NAME_LENGTH)]
@@ -121,6 +123,11 @@ def read_plan(config: DictConfig) -> Plan:
         raise UserError("hydra.sweeper.direction must be minimize: a trial returns the negative of what should be large")
     if isinstance(sweeper.get("n_jobs"), int) and sweeper["n_jobs"] < 1:
         raise UserError("hydra.launcher.n_jobs must be a number of jobs here: the sampler proposes as many trials at a time")
+    if sweeper.get("n_trials", 1) < 1:
+        raise UserError(f"hydra.sweeper.n_trials = {sweeper['n_trials']}: must be 1 or more")
+    n_jobs = config.hydra.launcher.get("n_jobs", 1)
+    if n_jobs == 0 or n_jobs < -1:
+        raise UserError(f"hydra.launcher.n_jobs = {n_jobs}: must be 1 or more, or -1 for one per core")
     overrides = {key: one.input_line.split("=", 1)[1] for key, one in latest.items() if _is_parameter(key)}
     trials = sweeper.get("n_trials")
     if "n_trials" not in sweeper and all(latest[key].is_discrete_sweep() for key in swept):
@@ -133,6 +140,20 @@ def read_plan(config: DictConfig) -> Plan:
         message = f"data.split.scheme = {config.data.split.scheme} has no folds, so that data.split.fold cannot be swept"
         raise UserError(message, advice="set data.split.scheme=folds, and their number as data.split.folds")
     return Plan(name, settings.objective, overrides, swept, trials, sweeper, settings.repeats)
+
+
+def check_values(plan: Plan, compose: Callable[[list[str]], DictConfig]) -> None:
+    """Composes a trial with each group that is swept, and with a value of each other swept key.
+
+    compose: a configuration from overrides. It raises what Hydra raises for a group or key that does not exist.
+    """
+    fixed = [f"{key}={value}" for key, value in plan.overrides.items() if key not in plan.swept]
+    for key in plan.swept:
+        (override,) = OverridesParser.create().parse_overrides([f"{key}={plan.overrides[key]}"])
+        values = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else [override.value().start]
+        is_group = GROUPS.joinpath(*key.split("/")).is_dir()
+        for value in values if is_group else values[:1]:
+            compose([*fixed, f"{key}={value}"])
 
 
 def _parse_settings(config: DictConfig) -> SweepSettings:

@@ -140,6 +140,7 @@ def write_results(
     page = page_templates(Path(__file__).parent).get_template("page.html.j2")
     content = {
         "plan": sweep.plan,
+        "command": sweep.command,
         "table": shown,
         "best": best,
         "champion": champion,

@@ -5,6 +5,7 @@ MLflow run; and no trial starts while one that a killed start left is still endi
 """
 
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.console import UserError, progress, say, without_credentials
 from pipeline.files import content_key
@@ -25,7 +30,7 @@ from pipeline.sweeping import workspace
 from pipeline.sweeping.experiments import require_repository
 from pipeline.sweeping.guard import await_guard
 from pipeline.sweeping.identity import code_state
-from pipeline.sweeping.plan import SWEEP_VARIABLE, Plan, Sweep, pipeline_content, read_plan
+from pipeline.sweeping.plan import SWEEP_VARIABLE, Plan, Sweep, check_values, pipeline_content, read_plan
 from pipeline.sweeping.records import Records
 
 LOGS = Path("logs/sweeps")
@@ -34,13 +39,18 @@ REFRESH = 2.0  # seconds between two updates of the progress bar
 
 @dataclass
 class OpenSweep:
-    """A sweep that has begun. `resources`: its progress bar and its lock."""
+    """A sweep that has begun. `command`: as it was given. `resources`: its progress bar and its lock."""
 
     plan: Plan
     params: Params
     run_id: str
     records: Records
+    command: str
     resources: ExitStack = field(repr=False)
+
+
+class Unusable(BaseException):
+    """Why a sweep does not start. Hydra makes warnings of the exceptions of callbacks, but not of this one."""
 
 
 opened: OpenSweep | None = None  # of this process; Hydra's callbacks return nothing
@@ -53,8 +63,8 @@ class StartSweep(Callback):
         global opened
         try:
             opened = open_sweep(config)
-        except UserError as error:
-            sys.exit(f"error: {error}")  # Hydra makes warnings of the exceptions of callbacks, but not of this one
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            raise Unusable(error) from error
 
 
 def open_sweep(config: DictConfig) -> OpenSweep:
@@ -64,6 +74,8 @@ def open_sweep(config: DictConfig) -> OpenSweep:
     require_repository()
     plan = read_plan(config)
     params = parse_params(pipeline_content(config), "the configuration")
+    hydra = GlobalHydra.instance().hydra
+    check_values(plan, lambda overrides: hydra.compose_config("config", overrides, run_mode=RunMode.RUN))
     folder = (LOGS / plan.name).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     resources = ExitStack()
@@ -98,7 +110,8 @@ def open_sweep(config: DictConfig) -> OpenSweep:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
     resources.enter_context(show_progress(records, plan.trials))
-    return OpenSweep(plan, params, run.run_id, records, resources)
+    arguments = [argument for argument in sys.argv[1:] if argument != "--multirun"]
+    return OpenSweep(plan, params, run.run_id, records, shlex.join(["python", "-m", "commands.sweep", *arguments]), resources)
 
 
 @contextmanager

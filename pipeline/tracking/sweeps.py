@@ -45,9 +45,13 @@ def open_sweep(params: Params, name: str, key: str, tags: dict[str, str], values
 
 
 def end_sweep(run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-    """Sets the final status of the sweep's run."""
+    """Sets the final status of the sweep's run. Trials that still have none were killed with their launcher."""
     client = open_client()
     with readable_errors(client.tracking_uri):
+        experiment = client.get_run(run_id).info.experiment_id
+        running = f"tags.`{SWEEP}` = '{run_id}' and attributes.status = 'RUNNING'"
+        for trial in client.search_runs([experiment], running):
+            client.set_terminated(trial.info.run_id, "KILLED")
         client.set_terminated(run_id, status)
 
 
@@ -55,8 +59,9 @@ def close_killed_sweep(run_id: str) -> None:
     """Marks the sweep's run as KILLED if the sweep was killed before it set a final status."""
     client = open_client()
     with readable_errors(client.tracking_uri):
-        if client.get_run(run_id).info.status == "RUNNING":
-            client.set_terminated(run_id, "KILLED")
+        is_running = client.get_run(run_id).info.status == "RUNNING"
+    if is_running:
+        end_sweep(run_id, "KILLED")
 
 
 def open_run(run_id: str) -> Run:

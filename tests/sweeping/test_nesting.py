@@ -6,12 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.artifacts import Metrics
+from pipeline.artifacts import MANIFEST, Metrics
+from pipeline.console import UserError
 from pipeline.params import parse_params
 from pipeline.tracking import begin_run, stage_run
 from pipeline.tracking.provenance import PARENT_VARIABLE
 from pipeline.tracking.store import open_client
-from pipeline.tracking.sweeps import end_sweep, nest_trial, open_sweep, set_champion
+from pipeline.tracking.sweeps import end_sweep, nest_trial, open_sweep, set_champion, trial_run
 from tests.sweeping.test_table import scores
 from tests.tracking_store import composed, empty_database, place, store  # noqa: F401
 
@@ -118,3 +119,43 @@ def test_the_champion_is_the_version_that_the_run_registered(params, store):
         assert set_champion(run) == f"sample-a0 version {number}"
         assert client.get_registered_model("sample-a0").aliases == {"champion": number}
     assert set_champion("0" * 32) is None
+
+
+def train_here(sweep, params, error=None):
+    with trial_run(sweep.run_id, "trial", params, MANIFEST) as run:
+        run.log_metrics(METRICS.model_dump())
+        if error is not None:
+            raise error
+    return run.run_id
+
+
+def test_a_trial_of_this_process_has_parameters_data_and_scores_and_is_nested_once(params, store):
+    sweep = open_sweep(params, "lr", "key", {}, {})
+    computed = train_here(sweep, params)
+    assert nest(sweep, computed, params) == (computed, "computed")
+    (child,) = children(sweep)
+    assert (child.info.status, child.info.run_name) == ("FINISHED", "trial")
+    assert child.data.metrics["test/top1"] == 0.5 and child.data.metrics["objective"] == 0.75
+    assert child.data.params["finetune.learning_rate"] == str(params.finetune.learning_rate)
+    assert {one.dataset.name for one in child.inputs.dataset_inputs} == {params.data.name}
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "KILLED"), (UserError("no"), "FAILED")])
+def test_a_trial_that_did_not_end_has_its_status_and_is_replaced(params, store, error, status):
+    sweep = open_sweep(params, "lr", "key", {}, {})
+    with pytest.raises(type(error)):
+        train_here(sweep, params, error)
+    (child,) = children(sweep)
+    assert child.info.status == status and child.data.tags["error"].startswith("trial: ")
+    again = train_here(sweep, params)
+    assert [one.info.run_id for one in children(sweep)] == [again]
+
+
+def test_an_ended_sweep_leaves_no_trial_running(params, store, monkeypatch):
+    sweep = open_sweep(params, "lr", "key", {}, {})
+    monkeypatch.setenv(PARENT_VARIABLE, sweep.run_id)
+    done = train_here(sweep, params)
+    lost = train_here(sweep, params)
+    sweep.client.update_run(lost, status="RUNNING")  # its process was killed
+    end_sweep(sweep.run_id, "KILLED")
+    assert {one.info.run_id: one.info.status for one in children(sweep)} == {done: "FINISHED", lost: "KILLED"}

@@ -3,13 +3,14 @@
 from contextlib import contextmanager
 
 import pytest
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from hydra.types import RunMode
 
 from pipeline.console import UserError
 from pipeline.params import parse_params
-from pipeline.sweeping.plan import pipeline_content, pipeline_overrides, read_plan, to_minimise
+from pipeline.sweeping.plan import check_values, pipeline_content, pipeline_overrides, read_plan, to_minimise
 from tests.test_params import CONF, composed, names
 
 
@@ -67,6 +68,8 @@ def test_optuna_is_seeded_minimises_and_proposes_as_many_as_run_at_once():
         (["sweep.name=a/b"], r"sweep\.name = 'a/b'"),
         (["sweep=head", "hydra.sweeper.direction=maximize"], "must be minimize"),
         (["sweep=head", "hydra/launcher=joblib"], "must be a number of jobs"),
+        (["sweep=head", "hydra.sweeper.n_trials=0"], r"hydra\.sweeper\.n_trials = 0: must be 1 or more"),
+        (["seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], r"hydra\.launcher\.n_jobs = 0: must be"),
         (["sweep=folds", "data.split.fold=2"], r"sweep\.repeats = data\.split\.fold: that key is not swept"),
         (["sweep=folds", "data.split.scheme=grouped"], r"data\.split\.scheme = grouped has no folds.*scheme=folds"),
         (["model=a0,a1", "sweep.repeats=seed"], r"sweep\.repeats = seed: that key is not swept; .*swept: model"),
@@ -75,6 +78,26 @@ def test_optuna_is_seeded_minimises_and_proposes_as_many_as_run_at_once():
 def test_bad_settings_are_named(overrides, message):
     with pytest.raises(UserError, match=message):
         plan_of(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=a0,a9"], "Could not find 'model/a9'"),
+        (["finetune.learningrate=0.1,0.2"], r"Could not override 'finetune\.learningrate'"),
+        (["sweep=head", "finetune.dropuot=interval(0.1,0.2)"], r"Could not override 'finetune\.dropuot'"),
+    ],
+)
+def test_a_swept_group_or_key_that_does_not_exist_is_named_before_anything_starts(overrides, message):
+    with multirun(*overrides) as config, pytest.raises(HydraException, match=message):
+        check_values(read_plan(config), lambda one: compose("config", one))
+
+
+def test_swept_values_that_exist_are_composed_each_group_once_and_each_key_once():
+    composed = []
+    with multirun("model=a0,a1", "finetune.epochs=1,2,3", "seed=2") as config:
+        check_values(read_plan(config), composed.append)
+    assert composed == [["seed=2", "model=a0"], ["seed=2", "model=a1"], ["seed=2", "finetune.epochs=1"]]
 
 
 @pytest.mark.parametrize("sweep", names("sweep"))

@@ -90,7 +90,7 @@ def test_the_page_shows_the_mean_and_no_champion(tmp_path, monkeypatch):
     assert shown["pooled 95% interval"][0] == "0.0–100.0%"
     table = compare(FOLDS, swept, COSTS, "top1")
     plan = Plan("folds", "top1", {KEY: "1,2", "model": "a0,a1"}, swept, 4, {}, KEY)
-    sweep = OpenSweep(plan, parse_params(composed()), "run", Records(tmp_path, "process"), ExitStack())
+    sweep = OpenSweep(plan, parse_params(composed()), "run", Records(tmp_path, "process"), "command", ExitStack())
     folder = results.write_results(sweep, table, format_table(table, swept, "top1"), FOLDS[0], None, repeats)
     page = (folder / "index.html").read_text()
     assert "75.0% ± 35.4" in page and "dvc exp apply a0-1" not in page.split("<h2>Trials")[0]

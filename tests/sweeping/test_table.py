@@ -1,6 +1,7 @@
 """The order follows from validation alone, the front from accuracy and cost; the page is self-contained and escaped."""
 
 import base64
+import html
 from contextlib import ExitStack
 
 import pandas as pd
@@ -30,6 +31,7 @@ def trial(name, job, validation, test, log_loss=0.5, **others):
     return Trial(name=name, jobs=[job], metrics=metrics, **(values | others))
 
 
+COMMAND = "python -m commands.sweep sweep=head 'finetune.dropout=interval(0, 0.5)' hydra.sweeper.n_trials=4"
 TRIALS = [
     trial("a0", 0, 0.7, 1.0),
     trial("a1", 1, 0.9, 0.1, log_loss=0.4),
@@ -88,13 +90,13 @@ def test_a_trial_that_fails_now_has_no_scores_of_an_earlier_start():
 def test_the_page_is_self_contained_and_escaped(table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan = Plan("family", "top1", {"model": "a0,a1"}, ["model"], 4, {})
-    sweep = OpenSweep(plan, parse_params(composed()), "run", Records(tmp_path, "process"), ExitStack())
+    sweep = OpenSweep(plan, parse_params(composed()), "run", Records(tmp_path, "process"), COMMAND, ExitStack())
     folder = results.write_results(sweep, table, format_table(table, ["model"], "top1"), TRIALS[2], None)
     page = (folder / "index.html").read_text()
     assert base64.b64encode((folder / "pareto.png").read_bytes()).decode() in page
     assert "<script>" not in page and "&lt;script&gt;" in page
     assert "dvc exp apply a2" in page and "http" not in page
-    assert "python -m commands.sweep model=a0,a1<" in page
+    assert f"<code>{html.escape(COMMAND, quote=False).replace(chr(39), '&#39;')}</code>" in page
     assert list(pd.read_csv(folder / "table.csv")["trial"]) == ["a2", "a1", "a0", "a3"]
 
 
