@@ -1,11 +1,16 @@
-"""`make ui`: MLflow's web interface on the runs of this repository."""
+"""`make ui`: MLflow's web interface on the runs of this repository, with the address of each experiment's table of runs."""
 
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from pipeline import tracking
-from pipeline.console import run_command, say, without_credentials
+from pipeline.console import UserError, run_command, say, without_credentials
+from pipeline.tracking.store import default_database, default_uri, tracking_uri
+from pipeline.tracking.views import add_view, experiments_address, latest_experiments, runs_address
+
+SHOWN = 5  # experiments whose address is printed
 
 
 def main() -> None:
@@ -13,12 +18,21 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=5000)
     options = parser.parse_args()
+    if tracking_uri() == default_uri() and not default_database().exists():
+        where = "`make run` makes the first run" if Path("dvc.yaml").exists() else "run this in the folder of the pipeline"
+        raise UserError(f"{default_database()}: not found, so there are no runs to show", advice=where)
     uri = tracking.configure()
     if uri.startswith(("http:", "https:")):
-        say(f"the runs are tracked by a server: {without_credentials(uri)}")
+        say(f"the runs are tracked by a server: {experiments_address(without_credentials(uri))}")
         return
-    say(f"MLflow at http://{options.host}:{options.port} (stop with Ctrl-C)")
-    arguments = ["-m", "mlflow", "ui", "--host", options.host, "--port", str(options.port)]
+    server = f"http://{options.host}:{options.port}"
+    say(f"MLflow at {experiments_address(server)} (stop with Ctrl-C)")
+    client = tracking.open_client()
+    for experiment in latest_experiments(client, SHOWN):
+        add_view(client, experiment)
+        say(f"runs of {experiment.name}: {runs_address(server, experiment)}")
+    # One worker answers one person; four, the default, take three times as long to start.
+    arguments = ["-m", "mlflow", "ui", "--host", options.host, "--port", str(options.port), "--workers", "1"]
     # In the environment, because all users of the machine can read arguments, and the URI of a database may hold a password.
     os.execve(sys.executable, [sys.executable, *arguments], os.environ | {"MLFLOW_BACKEND_STORE_URI": uri})
 

@@ -1,4 +1,5 @@
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -20,7 +21,7 @@ from pipeline.tracking.registered_model import Classifier
 from pipeline.video.decode import decode_clip
 from tests.extracting import write_clip
 from tests.tracking_store import composed, empty_database, place, run_python, store  # noqa: F401
-from tests.video.videos import write_video
+from tests.video.videos import write_av, write_video
 
 DECISION = Decision(threshold=0.5, by="coverage", level=0.95, coverage=0.95, precision=0.9, background="b", clip_seconds=2.0)
 DESCRIPTION = ClassifierDescription(
@@ -231,6 +232,19 @@ def test_a_video_is_decoded_as_the_stages_do(loaded, tmp_path):
 def test_frames_of_a_json_request_are_converted_to_numbers(loaded):
     table = loaded.predict(None, frames().astype(object))
     np.testing.assert_allclose(table, expected(frames()), rtol=1e-5)
+
+
+def test_a_damaged_video_leaves_no_messages_of_libraries(loaded, tmp_path, capfd):
+    for codec in ("mpeg4", "libx264"):
+        path = write_av(tmp_path / f"{codec}.mkv", 30, codec=codec)
+        whole = bytearray(path.read_bytes())
+        for position in range(len(whole) // 3, len(whole), 7):
+            whole[position] ^= 0x5A
+        capfd.readouterr()
+        with contextlib.suppress(mlflow.MlflowException):
+            loaded.predict(None, np.array([bytes(whole)], object))
+        captured = capfd.readouterr()
+        assert captured.out == captured.err == ""
 
 
 def test_a_bad_video_is_named(loaded, tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ import binascii
 import importlib
 import importlib.util
 import json
+import logging
+import os
 import sys
 import tempfile
 import uuid
@@ -35,6 +37,8 @@ class Classifier(mlflow.pyfunc.PythonModel):
     """
 
     def load_context(self, context):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is loaded: a server's log starts with our lines
+        logging.getLogger("absl").setLevel(logging.ERROR)
         import tensorflow as tf  # here, so that logging a model does not wait for it
 
         with open(context.artifacts["description"], encoding="utf-8") as file:
