@@ -122,7 +122,7 @@ def test_mistakes_have_their_neighbours_and_explanations(page, folders, pictures
     assert (
         f"1. {first.actual}, predicted {first.predicted}".replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in page
     )
-    assert "depends most on the upper middle, right: covered there, the prediction is 50 points less probable" in page
+    assert "depends most on the part at the upper middle, right: without it, the class is 50 points less probable" in page
     assert "the frames around 2.2 s: without them 10 points less" in page
 
 
