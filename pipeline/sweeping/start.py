@@ -118,7 +118,7 @@ def open_sweep(config: DictConfig) -> OpenSweep:
 def show_progress(records: Records, total: int | None) -> Iterator[None]:
     """Shows a bar while launchers run trials: the number that has ended, the stages of the others, and the time left."""
     done = threading.Event()
-    with progress(total=total, describe="sweep", unit="trial", smoothing=0) as bar:
+    with progress(total=total, describe="sweep", unit="trial", smoothing=0, miniters=0) as bar:
 
         def watch() -> None:
             last = False

@@ -60,23 +60,26 @@ def pareto(score: pd.Series, cost: pd.Series) -> list[bool]:
 
 
 def format_table(table: pd.DataFrame, swept: list[str], objective: str) -> pd.DataFrame:
-    """The table for people: texts, units in the headings, failed trials with their reason."""
+    """The table for people: texts, units in the headings, reasons of failures. A key is its last word, unless another ends with it."""
+    words = [key.split(".")[-1] for key in swept]
+    labels = {key: word if words.count(word) == 1 else key for key, word in zip(swept, words, strict=True)}
     rows = []
     for _, row in table.iterrows():
         ended = {"finished": row["origin"], "failed": f"failed: {row['error']}", "running": "its process was lost"}
-        values = {"#": "–" if pd.isna(row["rank"]) else str(row["rank"]), "trial": row["trial"]}
-        values |= {key: "" if pd.isna(row[key]) else short_value(row[key]) for key in swept}
+        values = {"#": "–" if pd.isna(row["rank"]) else str(row["rank"])}
         if objective != "top1":
             values[f"validation {objective}"] = _number(row["objective"], 1, 4)
         values |= {
             "validation top-1": _interval(row, "validation"),
             "test top-1 *": _interval(row, "test"),
+            **{label: "" if pd.isna(row[key]) else short_value(row[key]) for key, label in labels.items()},
             "parameters (M)": _number(row["parameters"], 1e6, 3),
             "GFLOPs a clip": _number(row["flops"], 1e9, 3),
             "training step (ms)": _number(row["step_ms"], 1, 0),
             "latency (ms)": _number(row["latency_ms"], 1, 1),
             "peak memory (MiB)": _number(row["peak_mib"], 1, 0),
             "": "front" if row["front"] else "",
+            "trial": row["trial"],
             "trial ended": ended[row["status"]],
         }
         rows.append(values)

@@ -79,6 +79,9 @@ def test_the_table_for_people_has_units_marks_test_and_gives_reasons(table):
     assert list(shown["validation top-1"]) == ["90.0%", "90.0%", "70.0%", "–"]
     small = compare([trial("x", 0, 0.5, 0.5, overrides={"lr": "0.00068240784270983"})], ["lr"], {}, "top1")
     assert format_table(small, ["lr"], "top1")["lr"][0] == "0.0006824"
+    swept = ["finetune.epochs", "embed.views", "evaluate.views"]
+    several = compare([trial("x", 0, 0.5, 0.5, overrides=dict.fromkeys(swept, "1"))], swept, {}, "top1")
+    assert {"epochs", "embed.views", "evaluate.views"} <= set(format_table(several, swept, "top1"))
 
 
 def test_a_trial_that_fails_now_has_no_scores_of_an_earlier_start():
