@@ -14,7 +14,7 @@ import yaml
 
 from pipeline.check_results import CheckResult, refused
 from pipeline.checks.costs import check_disk, check_memory, check_time
-from pipeline.checks.machine import check_gpu, check_versions, find_gpus
+from pipeline.checks.machine import check_gpu, check_scripts, check_versions, find_gpus
 from pipeline.checks.repository import check_git, check_params, is_made
 from pipeline.checks.settings import check_settings
 from pipeline.checks.source import check_source
@@ -27,6 +27,7 @@ from pipeline.params import PARAMS_FILE, load_params
 def examine() -> Iterator[CheckResult]:
     """Yields every check result, in the order of a run; those that need params.yaml only if it can be read."""
     yield check_versions()
+    yield from check_scripts()
     yield from check_git()
     gpus = find_gpus()
     result, has_gpu = check_gpu(gpus)

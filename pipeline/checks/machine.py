@@ -21,6 +21,9 @@ from pipeline.check_results import CheckResult, listed, ok, problem, warning
 LOCK = Path("requirements.lock")
 SUPPORTED = ((3, 11), (3, 12))
 NEEDED = ("tensorflow", "tf-keras", "tf-models-official", "dvc", "hydra-core", "mlflow")
+REMAKE = "make it again: rm -r .venv && make env"
+# The start of a program of an environment; where the path has spaces or is long, pip has a shell start Python.
+_INTERPRETER = re.compile(r"""#!(?:(/\S*python\S*)|/bin/sh\n'{3}exec' (?:"(/[^"\n]+)"|(/\S+)) )""")
 PRODUCT_SIDE = 1024  # rows and columns of the matrices whose product is timed
 PRODUCT_SECONDS = 0.8
 _CGROUP = Path("/sys/fs/cgroup")
@@ -66,6 +69,21 @@ def _installed_version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def check_scripts() -> list[CheckResult]:
+    """Checks that `dvc` starts the Python next to it: that of a moved or copied environment starts the one of the original."""
+    script = shutil.which("dvc")
+    started = _INTERPRETER.match(Path(script).read_bytes()[:1000].decode(errors="replace")) if script else None
+    if started is None:
+        return []
+    interpreter = Path(started[1] or started[2] or started[3])
+    if interpreter.parent.resolve() == Path(script).resolve().parent:
+        return []
+    if interpreter.exists():
+        message = f"{script} starts {interpreter}: this environment is a copy, and runs the packages of the original"
+        return [warning("versions", message, REMAKE)]
+    return [problem("versions", f"{script} starts {interpreter}, which does not exist: this environment was moved", REMAKE)]
 
 
 def find_gpus() -> list[Gpu]:

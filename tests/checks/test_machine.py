@@ -3,8 +3,10 @@ import stat
 from collections import namedtuple
 from pathlib import Path
 
+import pytest
+
 from pipeline.checks import machine
-from pipeline.checks.machine import check_disks, check_gpu, check_versions, find_gpus, free_memory, locked_versions
+from pipeline.checks.machine import check_disks, check_gpu, check_scripts, check_versions, find_gpus, free_memory, locked_versions
 from tests.checks.conftest import ROOT
 
 LOCK = """# made by uv
@@ -50,6 +52,27 @@ def test_versions_are_compared_with_the_lock(monkeypatch):
     assert found.status == "problem" and "not installed: tensorflow" in found.message
     monkeypatch.setattr(machine.sys, "version_info", (3, 10, 1))
     assert versions(monkeypatch, both, lock).status == "problem"
+
+
+SCRIPTS = ("#!{}\n", "#!/bin/sh\n'''exec' \"{}\" \"$0\" \"$@\"\n' '''\n")  # as pip writes them, the second for paths with spaces
+
+
+@pytest.mark.parametrize(("start", "name"), zip(SCRIPTS, ("python3.11", "a python"), strict=True))
+def test_an_environment_that_was_moved_or_copied_is_named(tmp_path, monkeypatch, start, name):
+    made, other = tmp_path / "made/bin", tmp_path / "other/bin"
+    for folder in (made, other):
+        folder.mkdir(parents=True)
+        (folder / name).touch()
+        (folder / "dvc").write_text(start.format(made / name))
+        (folder / "dvc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(made))
+    assert check_scripts() == []
+    monkeypatch.setenv("PATH", str(other))
+    (found,) = check_scripts()
+    assert found.status == "warning" and f"starts {made / name}:" in found.message and "make env" in found.advice
+    (made / name).unlink()
+    (found,) = check_scripts()
+    assert found.status == "problem" and f"starts {made / name}, which does not exist" in found.message
 
 
 def driver(folder: Path, monkeypatch, lines: str, seen: str) -> None:
