@@ -281,3 +281,28 @@ def test_every_kind_of_training_has_a_page(tmp_path, trainable):
     page = _Page(report.run(params, data=data, results=results).read_text(encoding="utf-8"))
     assert ("Kept: penalty" in page.text) == (trainable == "probe")
     assert ("Kept: epoch" in page.text) == (trainable != "probe")
+
+
+def test_suspects_are_on_the_page_with_what_to_do(tmp_path):
+    data, results = write_results(tmp_path, CLASSES, suspects=25)
+    page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
+    assert page.open == [] and "#labels" in page.addresses
+    judged = read_json(results / "metrics.json")["label_errors"]["judged"]
+    assert f"25 of {judged} labels may be wrong" in page.text and "3 clips of classes with one group" in page.text
+    assert "92.5% of the clips get the class of their label" in page.text and "correct it at its source" in page.text
+    assert "and 5 more clips; all are in results/suspects.csv" in page.text
+
+
+@pytest.mark.parametrize(
+    ("label_errors", "expected"),
+    [
+        ({"reason": "the backbone was trained"}, "No label is called into question: the backbone was trained. No clip is named."),
+        ({"clips": 9, "judged": 9, "accuracy": 0.9}, "0 of 9 labels may be wrong"),
+        (None, "Labels were not judged: an earlier version evaluated this run."),
+    ],
+)
+def test_without_suspects_the_page_says_why(tmp_path, label_errors, expected):
+    data, results = write_results(tmp_path, CLASSES)
+    write_json(results / "metrics.json", read_json(results / "metrics.json") | {"label_errors": label_errors})
+    page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
+    assert expected in page.text and "correct it at its source" not in page.text

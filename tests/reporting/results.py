@@ -10,10 +10,11 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from pipeline.artifacts import Baselines, BaselineScores, Decision, HeldOutClass, HeldOutClasses, Metrics
+from pipeline.artifacts import Baselines, BaselineScores, Decision, HeldOutClass, HeldOutClasses, LabelErrors, Metrics
 from pipeline.evaluation.metrics import score
 from pipeline.evaluation.predictions import predictions_frame, write_predictions
 from pipeline.evaluation.selective import selective_scores
+from pipeline.evaluation.suspects import write_suspects
 from pipeline.files import write_json
 from pipeline.params import Params, parse_params
 from pipeline.sources.manifest import write_manifest
@@ -67,6 +68,7 @@ def write_results(
     validation: bool = True,
     groups: int = 7,
     clips: int = 4,
+    suspects: int = 0,
 ) -> tuple[Path, Path]:
     """Writes data/ and results/ below `root`; returns both. Each class tests on `groups` groups of `clips` clips."""
     random = np.random.default_rng(7)
@@ -151,7 +153,11 @@ def write_results(
         one_frame=ONE_FRAME,
         shuffled=SHUFFLED,
     )
-    Metrics(**scores, decision=DECISION, baselines=baselines).write(results / "metrics.json")
+    judged = LabelErrors(clips=len(manifest), judged=len(manifest) - 3, suspects=suspects, accuracy=0.925)
+    Metrics(**scores, decision=DECISION, baselines=baselines, label_errors=judged).write(results / "metrics.json")
+    named = manifest.head(suspects).rename(columns={"class": "given"})
+    named = named.assign(suggested=classes[-1], p_given=0.125, p_suggested=0.75, quality=np.arange(suspects) / 100)
+    write_suspects(results / "suspects.csv", named)
     held_out = [
         HeldOutClass(class_name=name, clips=20, groups=5, refused=number, coverage=0.9, accuracy=0.8, auroc=0.75, threshold=0.5)
         for number, name in enumerate(classes[:20])

@@ -196,3 +196,37 @@ def test_classes_without_test_clips_have_no_scores(tmp_path):
 def test_confusion_csv_allows_a_class_named_like_its_first_column():
     report = SimpleNamespace(classes=["actual", "b"], confusion_matrix=np.array([[3, 1], [0, 2]]))
     assert tables.confusion(report).to_csv(index=False) == "actual,actual,b\nactual,3,1\nb,0,2\n"
+
+
+def test_suspects_are_those_of_the_file_the_worst_first(tmp_path):
+    report = _read(*write_results(tmp_path, CLASSES, suspects=3))
+    table = tables.suspects(report)
+    assert table["quality"].tolist() == [0.0, 0.01, 0.02]
+    assert table.iloc[0].drop("quality").to_dict() == {
+        "file in data/clips": "a/v_a_g01_c01.avi",
+        "source": "all/v_a_g01_c01.avi",
+        "split": "test",
+        "group": "a_g01",
+        "label": "a",
+        "suggested": "c",
+        "of the label": 0.125,
+        "of the suggested": 0.75,
+    }
+
+
+def test_results_of_an_earlier_version_have_no_suspects(tmp_path):
+    data, results = write_results(tmp_path, CLASSES)
+    content = read_json(results / "metrics.json")
+    del content["label_errors"]
+    write_json(results / "metrics.json", content)
+    (results / "suspects.csv").unlink()
+    assert tables.suspects(_read(data, results)).empty
+
+
+def test_suspects_of_another_run_are_refused(tmp_path):
+    data, results = write_results(tmp_path, CLASSES, suspects=3)
+    lines = (results / "suspects.csv").read_text(encoding="utf-8").splitlines()
+    for changed in (lines[:-1], [*lines[:-1], lines[-1].replace("a/v_a", "a/v_gone", 1)]):
+        (results / "suspects.csv").write_text("\n".join(changed), encoding="utf-8")
+        with pytest.raises(UserError, match="they come from different runs"):
+            _read(data, results)
