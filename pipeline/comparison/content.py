@@ -153,18 +153,19 @@ def _scores(comparison: Comparison) -> Table:
 def _differences(comparison: Comparison) -> Table:
     share, several = level(comparison), len(comparison.pairs) > 1
     p_values = [("p by groups", "by_group"), ("McNemar's p", "mcnemar")]
-    columns = ["pair", f"accuracy, points ({share} interval)", f"log loss ({share} interval)"]
+    columns = ["pair", "verdict", f"accuracy, points ({share} interval)", f"log loss ({share} interval)"]
     for title, _ in p_values:
         columns += [title, f"{title}, Holm"] if several else [title]
     rows = []
     for pair in comparison.pairs:
-        row = [pair_name(comparison, pair), show_points(pair.accuracy), show_log_loss_difference(pair.log_loss)]
+        row = [pair_name(comparison, pair), VERDICTS[pair.verdict]]
+        row += [show_points(pair.accuracy), show_log_loss_difference(pair.log_loss)]
         for _, name in p_values:
             row.append(show_p(getattr(pair, name)))
             if several:
                 row.append(show_p(getattr(pair, f"{name}_holm")))
-        rows.append([*row, VERDICTS[pair.verdict]])
-    return Table(f"Differences on the same {comparison.shared.split} clips", [*columns, "verdict"], rows, frozenset({"verdict"}))
+        rows.append(row)
+    return Table(f"Differences on the same {comparison.shared.split} clips", columns, rows, frozenset({"verdict"}))
 
 
 def _agreement(comparison: Comparison) -> Table:

@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.comparison.compare import Comparison
+from pipeline.comparison.wording import signed
 from pipeline.reporting.fonts import shorten
 from pipeline.reporting.style import BLUE, GREY, VERMILION, styled
 
@@ -26,7 +27,7 @@ def draw_intervals(comparison: Comparison) -> Figure:
     names = [f"{shorten(models[pair.second].label, 20)} − {shorten(models[pair.first].label, 20)}" for pair in pairs]
     right.axvline(0, color="black", linewidth=1)
     right.set_yticks(range(len(pairs)), names)
-    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+g}".replace("-", "−")))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: signed(100 * value, 1).removesuffix(".0")))
     right.set_title("difference in accuracy, points")
     for axes, count in ((left, len(models)), (right, len(pairs))):
         axes.set_ylim(count - 0.5, -0.5)

@@ -130,8 +130,8 @@ def test_tables_have_captions_and_values(shown):
     )
     differences = tables["Differences on the same test clips"]
     pair = comparison.pairs[0]
-    assert differences["td"][0].startswith("+29.2 (") and differences["td"][-1] == "better"
-    assert differences["td"][2:4] == [f"{pair.by_group:.4f}", f"{pair.mcnemar:.4f}"]
+    assert differences["td"][:2] == ["better", differences["td"][1]] and differences["td"][1].startswith("+29.2 (")
+    assert differences["td"][3:5] == [f"{pair.by_group:.4f}", f"{pair.mcnemar:.4f}"]
     assert tables["Clips by which of two models is right"]["td"] == ["15", "1", "8", "0"]
     classes = tables["Classes, head − probe <b>&"]
     assert (
