@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.artifacts import Metrics
 from pipeline.console import UserError
 from pipeline.files import read_json
 from pipeline.params import parse_params
@@ -36,7 +37,7 @@ def head_run(tmp_path_factory, clips, weights) -> Repository:
 def test_every_documented_file_is_written(head_run):
     folder = head_run.folder
     metrics = read_json(folder / "results/metrics.json")
-    assert set(metrics) == {"test", "validation", "decision", "interpolation"}
+    assert {"test", "validation", "decision", "baselines"} <= set(metrics) == set(Metrics.model_fields)
     assert {"top1", "top1_low", "top1_high", "top5", "macro_f1", "log_loss", "ece", "clips", "groups"} <= set(metrics["test"])
     page = (folder / "results/report/index.html").read_text()
     assert "Dark" in page and "Bright" in page
@@ -113,6 +114,37 @@ def test_the_temperature_is_in_the_weights_that_evaluate_and_programs_use(head_r
     assert probabilities["true"].max(axis=1).mean() > probabilities["false"].max(axis=1).mean() + 0.02
     powers = probabilities["saved false"] ** (1 / temperature)
     np.testing.assert_allclose(probabilities["saved true"], powers / powers.sum(axis=1, keepdims=True), rtol=1e-3)
+
+
+def test_baselines_are_the_classifier_on_the_same_views_in_other_orders(head_run):
+    """Of two classes that differ in brightness each frame tells all; the largest class gets half of them right."""
+    from mlflow import MlflowClient
+
+    folder = head_run.folder
+    found = Metrics.read(folder / "results/metrics.json").baselines
+    assert found.top1_by_name() == {"largest_class": 0.5, "one_view": 1, "one_frame": 1, "shuffled": 1}
+    rows = pd.read_csv(folder / "data/embeddings/reordered.csv")
+    assert found.clips == len(rows) == len(pd.read_csv(folder / "data/embeddings/test.csv"))
+    features = np.load(folder / "data/embeddings/reordered.npy")
+    np.testing.assert_array_equal(features[:, 0], np.load(folder / "data/embeddings/test.npy")[:, 1])
+    assert np.abs(features[:, 1] - features[:, 0]).max() > 1e-4 < np.abs(features[:, 2] - features[:, 0]).max()
+    run = MlflowClient(f"sqlite:///{folder}/mlflow.db").get_run(read_json(folder / "results/run.json")["run_id"])
+    logged = {name.partition("/")[2]: value for name, value in run.data.metrics.items() if name.startswith("baseline/")}
+    assert logged == found.top1_by_name()
+    assert "With one frame repeated the classifier still gets 100.0%" in (folder / "results/report/index.html").read_text()
+
+
+def test_a_trained_network_gets_the_views_whose_features_are_cached_for_a_frozen_one(head_run):
+    from pipeline.artifacts import ClassifierDescription
+    from pipeline.evaluation.baselines import predict_reordered_features
+    from stages import evaluate
+
+    classifier, data = head_run.folder / "models/classifier", head_run.folder / "data"
+    cached = predict_reordered_features(data / "embeddings", classifier, ClassifierDescription.of(classifier))
+    run = evaluate.predict_reordered_clips(data / "frames", classifier / "saved_model", head_run.params)
+    assert run.labels.tolist() == cached.labels.tolist() and run.groups.tolist() == cached.groups.tolist()
+    assert run.probabilities.shape == (len(run.labels), 3, 2)
+    np.testing.assert_allclose(run.probabilities, cached.probabilities, atol=1e-5)
 
 
 def test_a_probe_sees_the_projection_with_which_training_started(head_run):
