@@ -3,11 +3,10 @@
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from pipeline import tracking
-from pipeline.console import UserError, run_command, say, without_credentials
-from pipeline.tracking.store import default_database, default_uri, tracking_uri
+from pipeline.console import run_command, say, without_credentials
+from pipeline.tracking.store import require_runs
 from pipeline.tracking.views import add_view, experiments_address, latest_experiments, runs_address
 
 SHOWN = 5  # experiments whose address is printed
@@ -18,9 +17,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=5000)
     options = parser.parse_args()
-    if tracking_uri() == default_uri() and not default_database().exists():
-        where = "`make run` makes the first run" if Path("dvc.yaml").exists() else "run this in the folder of the pipeline"
-        raise UserError(f"{default_database()}: not found, so there are no runs to show", advice=where)
+    require_runs()
     uri = tracking.configure()
     if uri.startswith(("http:", "https:")):
         say(f"the runs are tracked by a server: {experiments_address(without_credentials(uri))}")

@@ -5,6 +5,7 @@ import pytest
 
 from commands import ui
 from pipeline.console import UserError
+from pipeline.inference.formats import open_model
 from pipeline.tracking.store import experiment_id, open_client
 from pipeline.tracking.views import TAG, add_view, latest_experiments
 from tests.tracking_store import composed, empty_database, place, store  # noqa: F401
@@ -27,6 +28,13 @@ def test_a_folder_without_runs_is_refused_and_left_as_it_is(place, monkeypatch):
     (place / "dvc.yaml").touch()
     with pytest.raises(UserError, match="`make run` makes the first run"):
         run_ui(monkeypatch)
+
+
+def test_a_model_of_the_registry_is_not_looked_for_in_a_new_database(place):
+    before = sorted(place.iterdir())
+    with pytest.raises(UserError, match=r"mlflow.db: not found"):
+        open_model("models:/sample-a0@latest")
+    assert sorted(place.iterdir()) == before
 
 
 def test_it_leads_to_the_runs_of_each_experiment_the_latest_first(store, monkeypatch, capsys):

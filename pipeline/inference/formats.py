@@ -19,7 +19,7 @@ from pipeline.models.family import open_pretrained
 from pipeline.models.movinet.kinetics import kinetics_labels
 from pipeline.tracking import configure
 from pipeline.tracking.classifiers import active_store
-from pipeline.tracking.store import readable_errors
+from pipeline.tracking.store import readable_errors, require_runs
 from pipeline.video.sampling import Sampling
 
 DEFAULT_PRETRAINED = "a0_stream"
@@ -133,6 +133,7 @@ def _open_registered(uri: str, labels: Path | None) -> Predictor:
     import mlflow
 
     _refuse_labels(uri, labels)
+    require_runs()
     store = configure()
     with TemporaryDirectory() as folder:  # not needed once the model is loaded
         with readable_errors(store), active_store(store):

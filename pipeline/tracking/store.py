@@ -124,6 +124,16 @@ def default_uri() -> str:
     return f"sqlite:///{default_database()}"
 
 
+def require_runs() -> None:
+    """Raises UserError if the default database does not exist: who only reads must not make an empty one, in whatever folder."""
+    if tracking_uri() == default_uri() and not default_database().exists():
+        here = Path("dvc.yaml").exists()
+        advice = (
+            "`make run` makes the first run" if here else "run this in the folder of the pipeline, or set MLFLOW_TRACKING_URI"
+        )
+        raise UserError(f"{default_database()}: not found, so there are no MLflow runs", advice=advice)
+
+
 def artifact_root() -> str:
     """`<root>/mlartifacts` as a file URI."""
     return (repository_root() / "mlartifacts").as_uri()
