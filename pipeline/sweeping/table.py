@@ -60,7 +60,7 @@ def pareto(score: pd.Series, cost: pd.Series) -> list[bool]:
 
 
 def format_table(table: pd.DataFrame, swept: list[str], objective: str) -> pd.DataFrame:
-    """The table for people: texts, units in the headings, reasons of failures. A key is its last word, unless another ends with it."""
+    """The table for people: texts, units in the headings, reasons of failures; a key by its last word, if only it has that."""
     words = [key.split(".")[-1] for key in swept]
     labels = {key: word if words.count(word) == 1 else key for key, word in zip(swept, words, strict=True)}
     rows = []
