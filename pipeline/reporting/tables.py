@@ -137,21 +137,16 @@ def mistakes(report: ReportInputs, n: int = MISTAKES) -> pd.DataFrame:
     )
 
 
-@table(
-    "labels", formats={"quality": "{:.2f}"}, empty="No clip is named.", limit=20, rest="clips; all are in results/suspects.csv"
-)
+@table("labels", empty="No clip is named.", limit=20, rest="clips; all are in results/suspects.csv")
 def suspects(report: ReportInputs) -> pd.DataFrame:
-    """`source` is where the label comes from: the path in the archive or folder."""
+    """What fits a narrow page; the rest is in the file."""
     shown = {
-        "file": "file in data/clips",
-        "source": "source",
-        "split": "split",
-        "group": "group",
         "given": "label",
         "suggested": "suggested",
         "p_given": "of the label",
         "p_suggested": "of the suggested",
-        "quality": "quality",
+        "split": "split",
+        "file": "file in data/clips",
     }
     return report.suspects[list(shown)].rename(columns=shown)
 

@@ -201,16 +201,13 @@ def test_confusion_csv_allows_a_class_named_like_its_first_column():
 def test_suspects_are_those_of_the_file_the_worst_first(tmp_path):
     report = _read(*write_results(tmp_path, CLASSES, suspects=3))
     table = tables.suspects(report)
-    assert table["quality"].tolist() == [0.0, 0.01, 0.02]
-    assert table.iloc[0].drop("quality").to_dict() == {
-        "file in data/clips": "a/v_a_g01_c01.avi",
-        "source": "all/v_a_g01_c01.avi",
-        "split": "test",
-        "group": "a_g01",
+    assert table["file in data/clips"].tolist() == [f"a/v_a_g01_c0{number}.avi" for number in (1, 2, 3)]
+    assert table.iloc[0].drop("file in data/clips").to_dict() == {
         "label": "a",
         "suggested": "c",
         "of the label": 0.125,
         "of the suggested": 0.75,
+        "split": "test",
     }
 
 
