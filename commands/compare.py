@@ -18,7 +18,7 @@ from pipeline.comparison.opening import open_model
 from pipeline.comparison.results import ModelResults
 from pipeline.comparison.wording import VERDICTS, caveats, describe_pair, describe_shared, points, show_accuracy, show_log_loss
 from pipeline.console import STARTS_OVER, UserError, run_command, say
-from pipeline.files import atomic_folder, write_text
+from pipeline.files import atomic_folder, content_key, write_text
 
 FOLDER = Path("results/comparisons")
 WRITTEN = {"index.html", "comparison.md", "intervals.png", "flips.csv"}
@@ -26,9 +26,11 @@ NAME_LENGTH = 80
 
 
 def comparison_name(models: list[ModelResults], split: str) -> str:
-    """Of the folder: the models' labels, and the split where it is not test."""
+    """Of the folder: the models' labels, and the split where it is not test. A digest keeps long ones apart."""
     labels = [re.sub(r"[^\w.=-]+", "_", model.label).strip("_.") or "model" for model in models]
-    name = "-vs-".join(labels)[:NAME_LENGTH]
+    name = "-vs-".join(labels)
+    if len(name) > NAME_LENGTH:
+        name = f"{name[:NAME_LENGTH]}-{content_key(name)[:6]}"
     return name if split == "test" else f"{name}-{split}"
 
 

@@ -62,6 +62,14 @@ def test_equal_inputs_give_equal_files(folders, run):
     assert {name: (folder / name).read_bytes() for name in FILES} == before
 
 
+def test_long_names_have_folders_of_their_own(folders, run):
+    for name in ("1", "2"):
+        write_model(folders / f"{'long' * 25}{name}", FIRST_CLIPS)
+        out, _ = run("runs/head", f"{'long' * 25}{name}")
+        assert len(Path(out.splitlines()[-1]).parent.name) < 100
+    assert len(list(Path("results/comparisons").iterdir())) == 2
+
+
 def test_validation_has_a_folder_of_its_own(folders, run):
     out, _ = run("runs/probe", "runs/head", "--split", "validation")
     assert out.splitlines()[-1] == "results/comparisons/probe-vs-head-validation/index.html"

@@ -110,6 +110,9 @@ def caveats(comparison: Comparison) -> list[str]:
         sentences.append(f"With {count(groups, 'group')} the intervals are probably too narrow; {FEW_GROUPS} or more are better.")
     if groups == len(shared) and groups > 1:
         sentences.append("Every clip is its own group here: if several show one person or scene, the intervals are too narrow.")
+    faultless = [model.label for model, scores in zip(models, comparison.scores, strict=True) if scores.accuracy.value == 1]
+    if faultless and groups > 1:
+        sentences.append(f"{' and '.join(faultless)}: no clip wrong, so the interval has no width; that is not certainty.")
     if shared.regrouped:
         sentences.append(
             f"The models name the groups of {count(shared.regrouped, 'clip')} differently; clips that are one group for any of "

@@ -222,6 +222,7 @@ def test_what_was_compared_and_what_weakens_it(tmp_path):
         "Compared on the 20 test clips of 7 groups in 2 classes that all models share. Left out, as not all have them: b 4."
     )
     found = caveats(comparison)
+    assert "a and b: no clip wrong, so the interval has no width; that is not certainty." in found
     assert "The models name the groups of 1 clip differently; clips that are one group for any of them count as one." in found
     assert "b was trained on clips of 1 of the 8 groups compared here, which makes its scores too good." in found
     assert "1 clip of a and b have the same name, but are not the same file." in found
