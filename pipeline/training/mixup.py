@@ -15,9 +15,12 @@ def mixup(inputs, targets: tf.Tensor, alpha: float, seed: tf.Tensor):
       alpha: both parameters of the Beta distribution of the proportion.
       seed: int64 (2,); the proportions are a function of it.
     """
-    # In float64, because the draws of a small alpha are often below the smallest float32.
-    draws = tf.random.stateless_gamma([2, tf.shape(targets)[0]], seed, tf.constant(alpha, tf.float64), dtype=tf.float64)
-    share = tf.cast(draws[0] / (draws[0] + draws[1]), tf.float32)
+    # A Beta number is X / (X + Y) with X, Y ~ Gamma(alpha) ~ Gamma(alpha + 1) * U^(1 / alpha). In logarithms nothing underflows.
+    shape, seeds = [2, tf.shape(targets)[0]], tf.random.split(seed, 2)
+    gamma = tf.random.stateless_gamma(shape, seeds[0], tf.constant(alpha + 1, tf.float64), dtype=tf.float64)
+    uniform = tf.random.stateless_uniform(shape, seeds[1], minval=1e-12, dtype=tf.float64)
+    logs = tf.math.log(gamma) + tf.math.log(uniform) / alpha
+    share = tf.cast(tf.sigmoid(logs[0] - logs[1]), tf.float32)
 
     def mixed(values: tf.Tensor) -> tf.Tensor:
         own = tf.cast(tf.reshape(share, [-1, *[1] * (values.shape.rank - 1)]), values.dtype)

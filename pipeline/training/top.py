@@ -23,7 +23,6 @@ from pipeline.settings import Finetune
 from pipeline.training.balance import balanced_copies, class_weights, draw_offset, training_losses
 from pipeline.training.cached_features import CachedFeatures, read_features
 from pipeline.training.calibration import Decide, divide_logits
-from pipeline.training.interpolation import clip_losses
 from pipeline.training.loop import HISTORY, Training
 from pipeline.training.mixup import mixup
 from pipeline.training.optimizer import FusedAdamW, schedule
@@ -43,8 +42,9 @@ def _inputs(cached: CachedFeatures) -> tf.Tensor | dict[str, tf.Tensor]:
 
 def _logits_of(top: tf_keras.Model, cached: CachedFeatures) -> Callable[[], np.ndarray]:
     """A function that returns logits float32 (clips, views, classes) of cached features, with the top's present weights."""
-    run = tf.function(lambda batch: top(batch, training=False), reduce_retracing=True)
     batches = list(tf.data.Dataset.from_tensor_slices(_inputs(cached.flat())).batch(LOGITS_BATCH))
+    spec = tf.nest.map_structure(lambda values: tf.TensorSpec([None, *values.shape[1:]], values.dtype), batches[0])
+    run = tf.function(lambda batch: top(batch, training=False)).get_concrete_function(spec)
     return lambda: np.concatenate([run(batch).numpy() for batch in batches]).reshape(*cached.labels.shape, -1)
 
 
@@ -90,7 +90,7 @@ def _steps(
             sums += tf.stack([tf.reduce_sum(cross_entropies), tf.reduce_sum(tf.cast(right, tf.float32))])
         return sums
 
-    return run
+    return run.get_concrete_function()
 
 
 class _Checkpoint:
@@ -166,7 +166,7 @@ def train_on_features(
                 )
             bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.3f}", refresh=False)
             logits, labels = held_out_logits(), held_out.labels[:, 0]
-            validation_loss = float(clip_losses(logits, labels).mean())
+            validation_loss = float(tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits[:, 0])))
             if not np.isfinite(validation_loss):
                 raise UserError(
                     f"the validation loss is {validation_loss} after epoch {epoch + 1}", advice="lower finetune.learning_rate"

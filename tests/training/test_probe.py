@@ -4,6 +4,7 @@ import tf_keras
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.console import UserError
+from pipeline.training.balance import class_weights
 from pipeline.training.cached_features import CachedFeatures
 from pipeline.training.probe import PENALTIES, fit, fit_probe
 
@@ -85,3 +86,16 @@ def test_the_penalty_with_the_lowest_validation_loss_is_kept_in_the_top():
     again, number = fit_probe(top, train, validation)
     assert number == best
     np.testing.assert_allclose(again["validation_loss"], history["validation_loss"], rtol=1e-9)
+
+
+def test_a_balanced_probe_counts_each_class_the_same():
+    """Weights are as repeated examples; only the scale of the inputs is that of the examples as they are."""
+    data = examples(60, 1, 3, seed=1).flat()
+    rare = np.flatnonzero((data.labels != 2) | (np.arange(60) % 4 == 2))
+    inputs, labels = data.features[rare].astype(np.float64), data.labels[rare]
+    weights = class_weights(np.bincount(labels))[labels]
+    (_, plain), (_, balanced) = (next(fit(inputs, labels, 3, (0.01,), weights=each)) for each in (None, weights))
+    mean = {name: layer.probabilities(inputs) for name, layer in (("plain", plain), ("balanced", balanced))}
+    # The bias is not penalised, so that the mean probability of each class is its (weighted) share.
+    np.testing.assert_allclose(mean["plain"].mean(0), np.bincount(labels) / len(labels), atol=1e-5)
+    np.testing.assert_allclose(np.average(mean["balanced"], axis=0, weights=weights), [1 / 3] * 3, atol=1e-5)
