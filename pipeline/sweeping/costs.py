@@ -52,7 +52,7 @@ def measure_trials(trials: list[Trial], folder: Path) -> dict[str, Cost]:
     folder: where `keep_network` kept those of trials that are no experiments.
     """
     measured: dict[str, Cost] = {}
-    for trial in progress(trials, describe="measuring", unit="trial"):
+    for trial in progress(sorted(trials, key=lambda one: one.commit is None), describe="measuring", unit="trial"):
         if trial.network not in measured:
             measured[trial.network] = _network_cost(trial, folder)
     return {trial.name: replace(measured[trial.network], step_ms=trial.step_ms) for trial in trials}
@@ -62,6 +62,8 @@ def _network_cost(trial: Trial, folder: Path) -> Cost:
     cached, kept = _cached(trial.network), _kept(trial.network, folder)
     if cached.exists():
         return Cost(**read_json(cached))
+    if not kept.exists() and trial.commit is None:
+        return Cost()  # of an earlier start, which could not measure it
     with TemporaryDirectory() as scratch:
         classifier = kept if kept.exists() else Path(scratch) / "classifier"
         if not kept.exists():

@@ -89,7 +89,8 @@ def confirm_best(trial: Trial, sweep: Sweep, records: Records) -> str:
     read_experiment(trial, commit)
     record_result(trial, params_of(commit), sweep)
     records.write(trial)
-    delete_run(run_id)
+    if run_id != trial.run_id:
+        delete_run(run_id)
     return _differences(trial.name, before, trial.metrics)
 
 

@@ -72,6 +72,8 @@ def _run(trial: Trial, content: dict[str, Any], state: list, sweep: Sweep, recor
 
     began = time.monotonic()
     commit = experiments.find_experiment(trial.name)
+    if commit is None:
+        trial.commit = None  # an experiment that was removed since
     in_process = params.finetune.frozen and share_backbone(sweep.swept)
     if commit is None and in_process:
         if trial.metrics is None:
