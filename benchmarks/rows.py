@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import networks, ours, plain
+from benchmarks import heads, networks, ours, plain
 from benchmarks.table import Row
 from benchmarks.timing import alternate
 from benchmarks.workers import ChildProcess
@@ -22,6 +22,7 @@ FORWARD_BATCH = {"a0": 8, "a1": 8, "a2": 8, "a3": 2, "a4": 2, "a5": 1}
 STEP_BATCH = {"a0": 8, "a1": 4, "a2": 4, "a3": 2, "a4": 2, "a5": 1}
 BACKWARD = 3  # a training step's arithmetic over a forward pass's: the gradients by input and by weights cost one each
 WORKERS = 2
+HEAD_EPOCHS = 6  # of which the first is not counted
 
 
 @dataclass
@@ -110,6 +111,20 @@ def add_step_rows(bench: Bench, model: str, frames: int, sizes: Sequence[int], f
         what = f"training step {load}"
         bench.rows.append(Row("step", "speed", what, "a step", found["fast"], found["stock"], note=note))
         _add_arithmetic(bench, what, found["fast"], BACKWARD * load.gflop, found["product"])
+
+
+def add_head_row(bench: Bench, params: Params) -> None:
+    """An epoch of a head on cached features: Keras's `fit` against this pipeline's graph."""
+    model, finetune = params.model, params.finetune.model_copy(update={"epochs": HEAD_EPOCHS})
+    found, _ = bench.compare(
+        f"head {model.id}",
+        fit=partial(bench.plain.run, heads.fit, model, finetune),
+        graph=partial(bench.ours.run, heads.graph, model, finetune),
+    )
+    rate = heads.VIEWS / np.median(found["graph"])
+    note = f"Keras's fit, same updates; {heads.VIEWS} views in batches of {finetune.batch_size}; ours: {rate:,.0f} views a second"
+    what = f"head of {model.id} on cached features"
+    bench.rows.append(Row("head", "speed", what, "an epoch", found["graph"], found["fit"], note=note))
 
 
 def add_input_row(bench: Bench, params: Params, folder: Path) -> None:

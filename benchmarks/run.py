@@ -25,12 +25,12 @@ from pipeline.console import STARTS_OVER, UserError, run_command, say
 from pipeline.models.movinet.network.variants import BASE_IDS, MODEL_IDS
 from pipeline.sources.folders import folder_clips
 
-ROWS = ("decode", "forward", "step", "input", "job")
+ROWS = ("decode", "forward", "step", "head", "input", "job")
 OF_EVERY_MODEL = ("forward", "step")  # the others are of the first
 JOB_CLIPS = 300  # of the job; fewer are repeated, as are fewer than DECODE_CLIPS for decoding
 FULL = {"models": BASE_IDS, "rows": ROWS, "repeats": 3, "seconds": 300.0, "steps": 0}
 # The training step is left out, as compiling the stock one takes a minute by itself.
-QUICK = {"models": ("a0",), "rows": ("decode", "forward", "job"), "repeats": 1, "seconds": 20.0, "steps": 1, "size": 64}
+QUICK = {"models": ("a0",), "rows": ("decode", "forward", "head", "job"), "repeats": 1, "seconds": 20.0, "steps": 1, "size": 64}
 RENDERED = {True: 20, False: 40}  # clips where none are given: quick, full
 DECODE_CLIPS = 60
 FRAMES = 8
@@ -109,6 +109,8 @@ def _compare(options: argparse.Namespace, clips: Path, work: Path, about: dict) 
                     native = (172,) if model == "a0" and not options.quick else ()
                     sizes = (options.size,) if options.size else (STEP_SIZE, *native)
                     rows.add_step_rows(bench, model, options.frames, sizes, params.finetune)
+                elif row == "head":
+                    rows.add_head_row(bench, params)
                 elif row == "input":
                     rows.add_input_row(bench, params, work / row)
                 else:
