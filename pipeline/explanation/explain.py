@@ -40,7 +40,7 @@ from pipeline.video.sampling import Sampling
 NEIGHBOURS = 3
 
 
-class _Explained(NamedTuple):
+class _Inputs(NamedTuple):
     """A classifier and its inputs. files: of frames, embeddings and classifier."""
 
     frames: Path
@@ -64,7 +64,7 @@ def write_clips(
       batch: views that are computed at a time.
     """
     enable_determinism()
-    known = _Explained(frames, embeddings, classifier, ClassifierDescription.of(classifier))
+    known = _Inputs(frames, embeddings, classifier, ClassifierDescription.of(classifier))
     summary = FramesSummary.of(frames)
     records = Records(summary.files(frames, "test"), test.clips.tolist())
     wrong = surest_mistakes(test)[:MISTAKES]
@@ -83,7 +83,7 @@ def write_clips(
     return content
 
 
-def _find_neighbours(known: _Explained, test: Predictions, wrong: np.ndarray) -> tuple[list[Mistake], str]:
+def _find_neighbours(known: _Inputs, test: Predictions, wrong: np.ndarray) -> tuple[list[Mistake], str]:
     """The mistakes with their nearest training clips, and why there are none; empty if there are."""
     clips = test.clips[wrong].tolist()
     if not is_cached(known.embeddings):
@@ -110,7 +110,7 @@ def _clip_names(embeddings: Path, split: str) -> list[str]:
 
 
 def _explain(
-    known: _Explained, records: Records, test: Predictions, mistakes: list[Mistake], count: int, batch: int
+    known: _Inputs, records: Records, test: Predictions, mistakes: list[Mistake], count: int, batch: int
 ) -> tuple[list[Mistake], str, str]:
     """Adds to the first `count` mistakes what their prediction depends on; and why that is left out; empty if it is not."""
     if count == 0:
@@ -135,7 +135,7 @@ def _explain(
     return explained + mistakes[count:], "", no_running
 
 
-def _open_stream(known: _Explained) -> tuple[Stream | None, str]:
+def _open_stream(known: _Inputs) -> tuple[Stream | None, str]:
     settings = settings_of(known.description)
     if not settings.streams:
         return None, f"{known.description.model} takes whole clips; frame by frame {settings.streaming_advice}"
@@ -145,7 +145,7 @@ def _open_stream(known: _Explained) -> tuple[Stream | None, str]:
         return None, str(error)
 
 
-def _views(known: _Explained, record: Record) -> tuple[np.ndarray, np.ndarray]:
+def _views(known: _Inputs, record: Record) -> tuple[np.ndarray, np.ndarray]:
     """The views of evaluation, float32 (V, T, S, S, 3), and the frames that they consist of, int (V, T)."""
     sampling, views = known.sampling, known.description.views
     indices = sampling.indices(len(record.jpegs), views)
@@ -155,7 +155,7 @@ def _views(known: _Explained, record: Record) -> tuple[np.ndarray, np.ndarray]:
 
 def _write_strips(
     folder: Path,
-    known: _Explained,
+    known: _Inputs,
     summary: FramesSummary,
     records: Records,
     test: Predictions,

@@ -22,7 +22,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 for (const link of document.querySelectorAll(".cells a")) {
   link.addEventListener("click", () => {
     const cell = document.getElementById(link.hash.slice(1));
-    cell.closest("details").open = true;
+    for (let part = cell.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
     cell.focus({ preventScroll: true });
   });
 }

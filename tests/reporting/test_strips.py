@@ -12,7 +12,7 @@ import pytest
 from pipeline.artifacts import Occlusion, RunningPrediction, Strip
 from pipeline.console import UserError
 from pipeline.evaluation.predictions import read_predictions
-from pipeline.reporting import strips
+from pipeline.reporting import parts, strips
 from pipeline.reporting.inputs import read_inputs
 from pipeline.reporting.strips import ClipPictures, show_classes, show_mistakes, show_strip
 from stages import report
@@ -225,3 +225,14 @@ def test_the_page_of_a_hundred_and_one_classes_stays_small(tmp_path):
     assert len(text) < 10_000_000
     shown = len({strip.clip for strip in content.strips if strip.split == "test"})
     assert shown > 100 and re.search(r"[\d,]+ of 3,535 test clips", text)
+
+
+def test_the_rows_of_many_classes_are_folded(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "FIGURES", [])
+    data, results = write_results(tmp_path, [f"class {number:02d}" for number in range(13)], skill=4, groups=2, clips=2)
+    write_shown_clips(results)
+    text = report.run(some_params(), data=data, results=results).read_text(encoding="utf-8")
+    start = text.index("<summary>The clips of all 13 classes</summary>")
+    assert start < text.index('<details class="row"')
+    section = text[text.rindex("<details>", 0, start) : text.index("</section>", start)]
+    assert section.count("<details") == section.count("</details>") == 14
