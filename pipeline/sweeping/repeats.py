@@ -70,11 +70,11 @@ def summarise_repeats(
     return pd.DataFrame(rows).sort_values("validation", ascending=ascending, kind="stable", ignore_index=True)
 
 
-def format_repeats(table: pd.DataFrame, key: str, objective: str, confidence: float) -> pd.DataFrame:
+def format_repeats(table: pd.DataFrame, objective: str, confidence: float) -> pd.DataFrame:
     """The table for people."""
     others = list(table.columns[: table.columns.get_loc("repeats")])
     shown = table[others].copy()
-    shown[f"{key}s"] = table["repeats"]
+    shown["repeats"] = table["repeats"]
     shown[f"validation {objective}, mean"] = table["validation"].map("{:.4f}".format)
     spread = table["test_top1_spread"].map(lambda value: "" if np.isnan(value) else f" ± {100 * value:.1f}")
     shown["test top-1, mean ± spread"] = table["test_top1"].map(lambda value: f"{100 * value:.1f}%") + spread

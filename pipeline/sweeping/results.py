@@ -161,7 +161,7 @@ def write_results(
 
 
 def _shown_repeats(sweep: OpenSweep, repeats: pd.DataFrame) -> pd.DataFrame:
-    return format_repeats(repeats, sweep.plan.repeats, sweep.plan.objective, sweep.params.evaluate.confidence)
+    return format_repeats(repeats, sweep.plan.objective, sweep.params.evaluate.confidence)
 
 
 def _log_results(

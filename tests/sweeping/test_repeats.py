@@ -85,7 +85,8 @@ def test_the_page_shows_the_mean_and_no_champion(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     swept = [KEY, "model"]
     repeats = summarise_repeats(FOLDS, KEY, swept, "top1", predictions_of, EVALUATE, seed=1)
-    shown = format_repeats(repeats, KEY, "top1", 0.95)
+    shown = format_repeats(repeats, "top1", 0.95)
+    assert shown["repeats"].tolist() == [2, 2]
     assert shown["test top-1, mean ± spread"].tolist() == ["75.0% ± 35.4", "75.0% ± 0.0"]
     assert shown["pooled 95% interval"][0] == "0.0–100.0%"
     table = compare(FOLDS, swept, COSTS, "top1")
