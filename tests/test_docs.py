@@ -1,4 +1,4 @@
-"""The commands of README.md and docs/ exist and compose; the site builds, every link resolved; its parameters are those of conf/."""
+"""The commands of README.md and docs/ exist and compose; the site builds; its parameters are those of conf/."""
 
 import contextlib
 import importlib
