@@ -8,16 +8,18 @@ ImageNet Models Transfer Better?", choose the penalty on validation likewise.
 """
 
 import time
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import tf_keras
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from pipeline.console import UserError, progress
+from pipeline.console import UserError, progress, say
 from pipeline.training.balance import class_weights
 from pipeline.training.cached_features import CachedFeatures
 from pipeline.training.loop import HISTORY
@@ -26,6 +28,7 @@ INFERENCE_BATCH = 1024  # views
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(2, -13, -1))  # 10 to 1e-6, of the mean loss: lambda/2 * |W|^2
 _SMALLEST_DEVIATION = 1e-6  # of an input that hardly varies, so that it is not blown up
 _SMALL = 10**8  # multiplications: below, threads cost more than they save (on two busy cores 40 s of processor time, not 2)
+_STEPS = 2_000  # of the solver for a penalty; where classes can be told apart it needs hundreds
 _TOLERANCE = 1e-7  # of the gradient, so that results agree to many digits between machines
 
 
@@ -69,11 +72,15 @@ def fit(
         # The penalty does not change under rotation, and the solution lies in the span of the examples.
         left, scale, axes = np.linalg.svd(standard, full_matrices=False)
         standard = left * scale
-    model = LogisticRegression(tol=_TOLERANCE, max_iter=10_000, warm_start=True)
+    model = LogisticRegression(tol=_TOLERANCE, max_iter=_STEPS, warm_start=True)
     threads = 1 if standard.size * classes < _SMALL else None
+    unfinished = []
     for penalty in penalties:
-        with threadpool_limits(threads):
+        with threadpool_limits(threads), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
             model.set_params(C=1 / (penalty * len(labels))).fit(standard, labels, weights)
+        if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
+            unfinished.append(f"{penalty:.1g}")
         kernel, bias = model.coef_.T, model.intercept_
         if len(present) == 2:  # scikit-learn has one logit for two classes
             kernel, bias = np.hstack([-kernel, kernel]) / 2, np.array([-bias[0], bias[0]]) / 2
@@ -82,6 +89,8 @@ def fit(
         layer = LinearLayer(np.zeros((inputs.shape[1], classes)), np.full(classes, -np.log(len(labels))))
         layer.kernel[:, present], layer.bias[present] = kernel, bias - mean @ kernel
         yield penalty, layer
+    if unfinished:
+        say(f"probe: not fitted to the last digit within {_STEPS:,} steps with the penalties {', '.join(unfinished)}")
 
 
 def fit_probe(

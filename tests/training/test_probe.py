@@ -99,3 +99,12 @@ def test_a_balanced_probe_counts_each_class_the_same():
     # The bias is not penalised, so that the mean probability of each class is its (weighted) share.
     np.testing.assert_allclose(mean["plain"].mean(0), np.bincount(labels) / len(labels), atol=1e-5)
     np.testing.assert_allclose(np.average(mean["balanced"], axis=0, weights=weights), [1 / 3] * 3, atol=1e-5)
+
+
+def test_penalties_that_were_not_fitted_to_the_end_are_named(monkeypatch, capsys):
+    data = examples(60, 1, 3, seed=1).flat()
+    list(fit(data.features, data.labels, 3, (1.0, 1e-5)))
+    assert "not fitted" not in capsys.readouterr().err
+    monkeypatch.setattr("pipeline.training.probe._STEPS", 2)
+    list(fit(data.features, data.labels, 3, (1.0, 1e-5)))
+    assert "within 2 steps with the penalties 1, 1e-05" in capsys.readouterr().err
