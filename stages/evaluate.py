@@ -182,13 +182,15 @@ def main() -> None:
         metrics = metrics.model_copy(update={"label_errors": label_errors})
         metrics.write(METRICS)
         show_clips(params)
-        logged = metrics.model_dump(exclude={"decision", "interpolation", "baselines", "label_errors"})
-        tracked.log_metrics(logged | {"held_out": held_out.means(), "baseline": metrics.baselines.top1_by_name()})
+        logged = metrics.model_dump(include={"test", "gain_over_probe"})
+        tracked.log_scores("test", logged | {"held_out": held_out.means(), "baseline": metrics.baselines.top1_by_name()})
+        tracked.log_scores("validation", metrics.model_dump(include={"validation"}))
         tracked.log_artifact(HELD_OUT)
         if label_errors.judged:
             tracked.log_metrics({"label_errors": {"suspects": label_errors.suspects, "accuracy": label_errors.accuracy}})
         tracked.log_artifact(SUSPECTS)
         tracked.log_artifact(PREDICTIONS)
+        tracking.describe(tracked, metrics)
     test = metrics.test
     interval = "" if test.top1_low is None else f" ({test.top1_low:.3f} to {test.top1_high:.3f})"
     say(f"test top-1 {test.top1:.3f}{interval} on {test.clips} clips of {test.groups} groups")

@@ -108,6 +108,11 @@ def run(
         return train_network(training, description, recipe, frames, embeddings, out, decide_on, replicas, inference_batch=batch)
 
 
+def write_history(history: pd.DataFrame) -> None:
+    with atomic_file(HISTORY) as part:
+        history.to_csv(part, index=False)
+
+
 def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.finetune", description=__doc__.splitlines()[0]).parse_args()
     params = load_params()
@@ -126,12 +131,12 @@ def main() -> None:
 
         def log_new_epochs(history: pd.DataFrame) -> None:
             nonlocal logged
+            write_history(history)  # `dvc plots show` draws a training that is under way
             tracked.log_history(history[history["epoch"] > logged])
             logged = max(logged, int(history["epoch"].max()))
 
         history = run(params, folder=folder, on_epoch=log_new_epochs)
-        with atomic_file(HISTORY) as part:
-            history.to_csv(part, index=False)
+        write_history(history)
         description = ClassifierDescription.of(CLASSIFIER)
         tracked.log_metrics({"decision": description.decision.model_dump()})
         tracking.log_classifier(tracked, CLASSIFIER / "saved_model", description, params)

@@ -41,6 +41,7 @@ def main() -> None:
     index = run(params)
     with tracking.stage_run(params, stage="report", run_file=RESULTS / "run.json") as tracked:
         tracked.log_artifacts(index.parent, "report")
+        tracking.add_model_card(tracked, index.parent / "model_card.md")
     print(index)
 
 

@@ -6,7 +6,18 @@ takes two seconds to import, so that happens when a run begins, not when a stage
 """
 
 from pipeline.tracking.classifiers import LoggedClassifier, log_classifier
+from pipeline.tracking.descriptions import add_model_card, describe
 from pipeline.tracking.runs import Run, begin_run, stage_run
 from pipeline.tracking.store import configure, open_client
 
-__all__ = ["LoggedClassifier", "Run", "begin_run", "configure", "log_classifier", "open_client", "stage_run"]
+__all__ = [
+    "LoggedClassifier",
+    "Run",
+    "add_model_card",
+    "begin_run",
+    "configure",
+    "describe",
+    "log_classifier",
+    "open_client",
+    "stage_run",
+]

@@ -76,6 +76,7 @@ def _log(run: Run, saved_model: Path, description: ClassifierDescription) -> tup
             flavor=mlflow.pyfunc,
             run_id=run.run_id,
             model_id=model.model_id,
+            step=description.best_epoch,  # whose metrics of the run become the model's, too
             python_model=str(MODEL_CODE),
             artifacts={"saved_model": str(saved_model), "description": str(described), "decoder": str(decoder)},
             signature=signature,

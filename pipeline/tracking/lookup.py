@@ -21,7 +21,7 @@ from pipeline.tracking.store import experiment_id, not_found
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import LoggedModel, Run
 
 FINETUNED_BY, RESTORED_FROM, SWEEP = "finetuned_by", "restored_from", "mlflow.parentRunId"
 POLL = 0.5  # seconds between two attempts to take a lock
@@ -38,6 +38,24 @@ def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
             return None
         raise
     return found if found.info.lifecycle_stage == "active" else None
+
+
+def find_model(client: "MlflowClient", run: "Run") -> "LoggedModel | None":
+    """Returns the newest complete model that the run, or the training that it was made from, logged; None if there is none."""
+    from mlflow import MlflowException
+    from mlflow.entities import LoggedModelStatus
+
+    found = []
+    training = find_run(client, run.data.tags[FINETUNED_BY]) if FINETUNED_BY in run.data.tags else None
+    for made_by in (run, training):
+        for output in made_by.outputs.model_outputs if made_by is not None and made_by.outputs is not None else ():
+            try:
+                found.append(client.get_logged_model(output.model_id))
+            except MlflowException as error:
+                if not not_found(error):
+                    raise
+    complete = [model for model in found if model.status == LoggedModelStatus.READY]
+    return max(complete, key=lambda model: model.creation_timestamp, default=None)
 
 
 def run_to_continue(client: "MlflowClient", params: Params, stage: str, recorded: str, locks: ExitStack) -> "Run | None":

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PARAM_LENGTH = 6000  # of a parameter's value, as MLflow stores it (mlflow.utils.validation)
 PARENT_VARIABLE = "MOVINET_PARENT_RUN_ID"  # holds a sweep's run, under which the stages of its trials create theirs
+CONTEXT = "mlflow.data.context"  # tag of a data set: its split
 # What decides the results apart from params.yaml, which DVC rewrites and the run logs anyway.
 RECORDED = (*CODE, "conf", "dvc.yaml", "pyproject.toml", "requirements.lock")
 
@@ -94,6 +95,10 @@ def code_state() -> tuple[str | None, bool | None]:
     return None, None
 
 
+def is_of_split(data: "DatasetInput", split: str) -> bool:
+    return any(tag.key == CONTEXT and tag.value == split for tag in data.tags)
+
+
 def data_inputs(params: Params, manifest: Path = MANIFEST) -> list["DatasetInput"]:
     """The manifest's parts as MLflow data sets with contexts train, validation and test.
 
@@ -121,5 +126,5 @@ def data_inputs(params: Params, manifest: Path = MANIFEST) -> list["DatasetInput
             continue
         digest = content_key(part[["clip", "class", "label", "split", "sha256"]].to_dict("records"))
         described = mlflow.data.from_pandas(part, source=source, targets="class", name=params.data.name, digest=digest)
-        inputs.append(DatasetInput(Dataset(**described.to_dict()), tags=[InputTag("mlflow.data.context", split)]))
+        inputs.append(DatasetInput(Dataset(**described.to_dict()), tags=[InputTag(CONTEXT, split)]))
     return inputs

@@ -5,10 +5,11 @@ Parameters of MLflow cannot be changed, so the settings of the stages that may r
 """
 
 import os
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,17 +19,27 @@ from pipeline.console import UserError, say, uninterrupted, without_credentials
 from pipeline.params import Params
 from pipeline.processes import identity
 from pipeline.tracking.environment import environment
-from pipeline.tracking.lookup import FINETUNED_BY, RESTORED_FROM, SWEEP, evaluation_params, find_run, run_to_continue
+from pipeline.tracking.lookup import (
+    FINETUNED_BY,
+    RESTORED_FROM,
+    SWEEP,
+    evaluation_params,
+    find_model,
+    find_run,
+    run_to_continue,
+)
 from pipeline.tracking.provenance import (
     PARAM_LENGTH,
     PARENT_VARIABLE,
     data_inputs,
     flatten,
+    is_of_split,
     mlflow_name,
     param_values,
     run_tags,
 )
 from pipeline.tracking.store import experiment_id, open_client, readable_errors
+from pipeline.tracking.system_metrics import system_metrics
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -37,7 +48,6 @@ if TYPE_CHECKING:
 
 STAGES = ("finetune", "evaluate", "export", "report")
 AS_TAGS = ("export.", "report.")  # sections of the parameters that are tags
-SAMPLING_SECONDS = 5  # of system metrics; short, for runs of a minute
 # Of one request (mlflow.utils.validation).
 BATCH_METRICS, BATCH_PARAMS, TAG_LENGTH = 1000, 100, 8000
 
@@ -57,17 +67,29 @@ class Run:
     tracking_uri: str
     origin: Literal["begun", "continued", "derived", "restored"]
     client: "MlflowClient" = field(repr=False)
+    has_metrics: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def log_metrics(self, metrics: dict, step: int = 0) -> None:
         """Logs numbers in one request. Nested dictionaries become `test/top1`; None and text are left out."""
         self._log([(name, value, step) for name, value in flatten(metrics, "/").items()])
 
+    def log_scores(self, split: Literal["validation", "test"], metrics: dict) -> None:
+        """Logs numbers that were measured on a split, of the run's data set and of the model that it logged, where they exist."""
+        with readable_errors(self.tracking_uri):
+            stored = self.client.get_run(self.run_id)
+            model = find_model(self.client, stored)
+        data = next((item.dataset for item in stored.inputs.dataset_inputs if is_of_split(item, split)), None)
+        links = {} if model is None else {"model_id": model.model_id, "run_id": self.run_id}
+        links |= {} if data is None else {"dataset_name": data.name, "dataset_digest": data.digest}
+        self._log([(name, value, 0) for name, value in flatten(metrics, "/").items()], links)
+
     def log_history(self, history: "pd.DataFrame") -> None:
         """Logs rows of `results/history.csv`, all or the latest, at step `epoch`: `validation_loss` as `validation/loss`,
         other columns as `train/<column>`."""
         points = []
+        first = "validation_accuracy"  # MLflow's page that compares runs picks the metric that was logged first
         for row in history.to_dict("records"):
-            for column, value in row.items():
+            for column, value in sorted(row.items(), key=lambda item: item[0] != first):
                 part, _, rest = column.partition("_")
                 name = f"validation/{rest}" if part == "validation" else f"train/{column}"
                 if column != "epoch" and value == value:  # a probe has no learning rate
@@ -106,18 +128,21 @@ class Run:
             for start in range(0, len(items), BATCH_PARAMS):
                 self.client.log_batch(self.run_id, params=items[start : start + BATCH_PARAMS])
 
-    def _log(self, points: list[tuple]) -> None:
+    def _log(self, points: list[tuple], links: dict[str, str] | None = None) -> None:
+        """points: name, value and step each. links: arguments of `Metric` that name a model and a data set."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         metrics = [
-            Metric(mlflow_name(name), float(value), now, step)
+            Metric(mlflow_name(name), float(value), now, step, **(links or {}))
             for name, value, step in points
             if isinstance(value, (int, float)) and value == value  # NaN: no value in this epoch
         ]
         with uninterrupted(), readable_errors(self.tracking_uri):
             for start in range(0, len(metrics), BATCH_METRICS):
                 self.client.log_batch(self.run_id, metrics=metrics[start : start + BATCH_METRICS])
+        if metrics:
+            self.has_metrics.set()
 
 
 @contextmanager
@@ -139,7 +164,8 @@ def begin_run(params: Params, run_file: Path, note: Path | None = None, gpus: Se
     if note is not None:
         RunRecord(run_id=run.run_id).write(note)
     made_with = environment(gpus)
-    with _stage(run, "finetune", run_file, made_with), _system_metrics(run, params.tracking.system_metrics):
+    sampled = system_metrics(client, run.run_id, run.has_metrics.is_set) if params.tracking.system_metrics else nullcontext()
+    with _stage(run, "finetune", run_file, made_with), sampled:
         if run.origin == "begun":
             run.log_params(_params_before(params, "evaluate"))
             run.log_inputs(inputs)
@@ -193,7 +219,10 @@ def continue_run(client: "MlflowClient", old: "mlflow.entities.Run") -> Run:
     sweep = os.environ.get(PARENT_VARIABLE)
     if sweep and old.info.status != "FINISHED":
         client.set_tag(old.info.run_id, SWEEP, sweep)
-    return Run(old.info.run_id, old.info.run_name, experiment, client.tracking_uri, "continued", client)
+    run = Run(old.info.run_id, old.info.run_name, experiment, client.tracking_uri, "continued", client)
+    if old.data.metrics:
+        run.has_metrics.set()
+    return run
 
 
 def _create(params: Params, stage: str, origin: str) -> Run:
@@ -242,19 +271,3 @@ def record_failure(run: Run, stage: str, error: BaseException) -> None:
         run.client.set_terminated(run.run_id, status)
     except Exception as second:
         say(f"MLflow run {run.run_id} could not be marked {status}: {' '.join(str(second).split())[:300]}")
-
-
-@contextmanager
-def _system_metrics(run: Run, wanted: bool) -> Iterator[None]:
-    """CPU, memory, disk, network and (with nvidia-ml-py installed) GPU use, as `system/...`."""
-    if not wanted:
-        yield
-        return
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor = SystemMetricsMonitor(run.run_id, sampling_interval=SAMPLING_SECONDS, tracking_uri=run.tracking_uri)
-    monitor.start()
-    try:
-        yield
-    finally:
-        monitor.finish()
