@@ -1,5 +1,6 @@
 """All stages in sequence, with a head on the frozen backbone: their outputs, and that they agree with each other."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.artifacts import Metrics
+from pipeline.artifacts import Metrics, ShownClips
 from pipeline.console import UserError
+from pipeline.evaluation.predictions import read_predictions
 from pipeline.files import read_json
 from pipeline.params import parse_params
 from tests.pipeline_runs import (
@@ -46,6 +48,48 @@ def test_every_documented_file_is_written(head_run):
     manifest = pd.read_csv(folder / "data/manifest.csv")
     assert set(manifest["split"]) == {"train", "validation", "test"}
     assert manifest.groupby("group")["split"].nunique().max() == 1
+
+
+def test_clips_are_on_the_page(head_run):
+    folder = head_run.folder / "results"
+    content = ShownClips.read(folder / "clips/clips.json")
+    page = (folder / "report/index.html").read_text()
+    assert content.mistakes == [] and {strip.class_name for strip in content.strips} == set(CLASSES)
+    for strip in content.strips:
+        assert strip.clip in page and all((folder / "clips" / name).exists() for name in strip.files)
+
+
+def test_what_predictions_depend_on_is_measured_with_the_classifier_itself(head_run, tmp_path):
+    """With the labels exchanged, so that every clip counts as a mistake."""
+    import tensorflow as tf
+
+    from pipeline.explanation.explain import write_clips
+    from pipeline.video.records import parse_clip, read_clips
+    from pipeline.video.views import test_views
+
+    folder = head_run.folder
+    test = read_predictions(folder / "results/predictions.csv").of("test")
+    wrong = dataclasses.replace(test, labels=1 - test.labels)
+    inputs = {
+        "frames": folder / "data/frames",
+        "embeddings": folder / "data/embeddings",
+        "classifier": folder / "models/classifier",
+    }
+    content = write_clips(tmp_path / "clips", wrong, **inputs, occlusion_clips=2, batch=5)
+    assert len(content.mistakes) == len(test)
+    names = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
+    frames = {clip["clip"].numpy().decode(): clip["frames"] for clip in map(parse_clip, read_clips(names))}
+    loaded = tf.saved_model.load(str(folder / "models/classifier/saved_model"))
+    for mistake in content.mistakes[:2]:
+        row = test.clips.tolist().index(mistake.clip)
+        predicted = test.predicted[row]
+        assert mistake.occlusion.probability == pytest.approx(test.probabilities[row, predicted], abs=1e-5)
+        assert {one.class_name for one in mistake.neighbours} == {test.classes[predicted]}
+        assert len(mistake.occlusion.time) == 5, "two views of three of the six frames, one in both"
+        view = test_views(frames[mistake.clip][None], head_run.params.sampling, 2)[0, :1]
+        after_three = mistake.running.probabilities[2][0]
+        assert mistake.running.classes[0] == test.classes[predicted] and len(mistake.running.seconds) == 6
+        assert after_three == pytest.approx(loaded.probabilities(view).numpy()[0, predicted], abs=1e-3)
 
 
 def test_the_head_learns_to_classify_brightness(head_run):
