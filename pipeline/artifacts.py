@@ -26,6 +26,7 @@ STARTING_PROBE = "starting_probe.npz"  # in CLASSIFIER, of a network whose train
 TRAINING_RUN = Path("models/run.json")
 HISTORY = Path("results/history.csv")
 METRICS = Path("results/metrics.json")  # evaluate
+SCORES = Path("results/scores.json")
 PREDICTIONS = Path("results/predictions.csv")
 HELD_OUT = Path("results/held_out.json")
 SUSPECTS = Path("results/suspects.csv")
@@ -376,6 +377,31 @@ class Metrics(Artifact):
     baselines: Baselines | None = None
     gain_over_probe: Gain | None = None
     label_errors: LabelErrors | None = None
+
+
+# --- scores.json, written by evaluate
+
+
+class MainScores(_Content):
+    """The main ones of `Scores`."""
+
+    top1: float
+    top1_low: float | None
+    top1_high: float | None
+    macro_f1: float
+    log_loss: float
+    ece: float
+
+
+class ScoresSummary(Artifact):
+    """results/scores.json: the numbers that `dvc metrics diff` and `dvc exp show` list; metrics.json has all."""
+
+    test: MainScores
+    validation: MainScores | None = None
+
+    @classmethod
+    def of(cls, metrics: Metrics) -> Self:
+        return cls.model_validate(metrics.model_dump(include={"test", "validation"}))
 
 
 # --- held_out.json, written by evaluate

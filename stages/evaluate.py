@@ -4,8 +4,8 @@ A clip's probabilities are the mean over `evaluate.views` evenly spaced views. T
 backbone is frozen, else from the records. From cached features it is also measured how often clips of unknown classes are
 refused, and the clips are named whose label may be wrong. Baselines (`pipeline.evaluation.baselines`) say what the accuracy is
 worth. For the report, film strips of clips are made, and it is measured what the surest mistakes depend on
-(`pipeline.explanation`). Outputs: `results/metrics.json`, `results/predictions.csv`, `results/held_out.json`,
-`results/suspects.csv`, `results/clips` and `results/run.json`.
+(`pipeline.explanation`). Outputs: `results/metrics.json`, `results/scores.json` (its main numbers), `results/predictions.csv`,
+`results/held_out.json`, `results/suspects.csv`, `results/clips` and `results/run.json`.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from pipeline.artifacts import (
     METRICS,
     PREDICTIONS,
     RUN,
+    SCORES,
     SHOWN_CLIPS,
     SUSPECTS,
     TRAINING_RUN,
@@ -32,6 +33,7 @@ from pipeline.artifacts import (
     FramesSummary,
     LabelErrors,
     Metrics,
+    ScoresSummary,
 )
 from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
 from pipeline.evaluation.baselines import ReorderedPredictions, measure_baselines, predict_reordered_features
@@ -181,6 +183,7 @@ def main() -> None:
         write_suspects(SUSPECTS, suspects)
         metrics = metrics.model_copy(update={"label_errors": label_errors})
         metrics.write(METRICS)
+        ScoresSummary.of(metrics).write(SCORES)
         show_clips(params)
         logged = metrics.model_dump(include={"test", "gain_over_probe"})
         tracked.log_scores("test", logged | {"held_out": held_out.means(), "baseline": metrics.baselines.top1_by_name()})

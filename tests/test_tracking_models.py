@@ -77,7 +77,12 @@ def test_a_models_metrics_name_the_data_set_of_their_split(params, store):
     evaluate(params, 0.5)
     digests = {item.tags[0].value: item.dataset.digest for item in stored(run).inputs.dataset_inputs}
     metrics = {metric.key: metric for metric in run.client.get_logged_model(model.model_id).metrics}
-    assert {name: metric.value for name, metric in metrics.items()} == {"test/top1": 0.5, "validation/top1": 0.25}
+    assert {name: metric.value for name, metric in metrics.items()} == {
+        "accuracy/test_top1": 0.5,
+        "test/top1": 0.5,
+        "accuracy/validation_top1": 0.25,
+        "validation/top1": 0.25,
+    }
     for split in ("test", "validation"):
         metric = metrics[f"{split}/top1"]
         assert (metric.dataset_name, metric.dataset_digest) == ("sample", digests[split])

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 STAGES = ("finetune", "evaluate", "export", "report")
 AS_TAGS = ("export.", "report.")  # sections of the parameters that are tags
+# MLflow orders its charts by the first part of the names of metrics, so that accuracies come first under these names.
+ACCURACIES = {"test/top1": "accuracy/test_top1", "validation/top1": "accuracy/validation_top1"}
 # Of one request (mlflow.utils.validation).
 BATCH_METRICS, BATCH_PARAMS, TAG_LENGTH = 1000, 100, 8000
 
@@ -133,6 +135,7 @@ class Run:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
+        points = [(ACCURACIES[name], value, step) for name, value, step in points if name in ACCURACIES] + points
         metrics = [
             Metric(mlflow_name(name), float(value), now, step, **(links or {}))
             for name, value, step in points
