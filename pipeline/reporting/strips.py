@@ -91,13 +91,21 @@ class ShownNeighbour(NamedTuple):
 
 
 class ShownOcclusion(NamedTuple):
-    """scale: the difference of probability that has the strongest colour. place, moment: of the largest effects, in words."""
+    """What a prediction depends on.
+
+    Attributes:
+      scale: the difference of probability that has the strongest colour.
+      place, against: the parts without which the class is least and most probable, in words; *_drop, *_rise: by how much.
+      moment: the seconds of the frame around which it depends most on the clip.
+    """
 
     probability: float
     strip: ShownStrip
     scale: float
     place: str
     place_drop: float
+    against: str
+    against_rise: float
     moment: float
     moment_drop: float
 
@@ -256,16 +264,23 @@ def _opacity(drop: float, scale: float) -> float:
 def _show_occlusion(occlusion: Occlusion, strip: Strip, pictures: ClipPictures) -> ShownOcclusion:
     space, time = np.array(occlusion.space), np.array(occlusion.time)
     scale = max(SMALLEST_SCALE, float(np.abs(space).max()), float(np.abs(time).max()))
-    row, column = np.unravel_index(space.argmax(), space.shape)
     return ShownOcclusion(
         occlusion.probability,
         show_strip(strip, pictures, occlusion, scale),
         scale,
-        f"{_ROWS[row * len(_ROWS) // len(space)]}, {_COLUMNS[column * len(_COLUMNS) // len(space)]}",
+        _describe_place(int(space.argmax()), len(space)),
         float(space.max()),
+        _describe_place(int(space.argmin()), len(space)),
+        float(-space.min()),
         strip.seconds[int(time.argmax())],
         float(time.max()),
     )
+
+
+def _describe_place(number: int, grid: int) -> str:
+    """The cell `number` of a grid of `grid` rows and columns, counted by rows, in words."""
+    row, column = divmod(number, grid)
+    return f"{_ROWS[row * len(_ROWS) // grid]}, {_COLUMNS[column * len(_COLUMNS) // grid]}"
 
 
 def _show_running(running: RunningPrediction) -> ShownRunning:

@@ -123,6 +123,7 @@ def test_mistakes_have_their_neighbours_and_explanations(page, folders, pictures
         f"1. {first.actual}, predicted {first.predicted}".replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in page
     )
     assert "depends most on the part at the upper middle, right: without it, the class is 50 points less probable" in page
+    assert "Without the part at the lower middle, centre left it is 25 points more probable" in page
     assert "the frames around 2.2 s: without them 10 points less" in page
 
 
