@@ -2,8 +2,8 @@
 
 WiSE-FT: Wortsman et al. 2022, "Robust Fine-Tuning of Zero-Shot Models".
 
-Invariant: the mean validation log loss of the chosen step is at most one standard error above the lowest of all steps, and no
-smaller step has that. So a training that gains nothing is undone.
+Invariant: the mean validation log loss of the chosen step is at most one standard error of the difference above the lowest of all
+steps, and no smaller step has that. So a training that gains nothing is undone.
 """
 
 from collections.abc import Callable
@@ -55,11 +55,15 @@ def interpolate(
 
 
 def choose_step(losses: np.ndarray) -> int:
-    """The smallest step whose mean loss is within one standard error of the lowest: losses (steps, clips) -> index."""
-    means = losses.mean(axis=1)
-    best = int(means.argmin())
-    error = losses[best].std(ddof=1) / np.sqrt(losses.shape[1]) if losses.shape[1] > 1 else 0.0
-    return int(np.flatnonzero(means <= means[best] + error)[0])
+    """The smallest step whose mean loss is within one standard error of the lowest: losses (steps, clips) -> index.
+
+    The standard error is that of the difference on the same clips. That of a mean would count how much clips differ in
+    difficulty, which all steps share, and undo trainings that improve most clips.
+    """
+    excess = losses - losses[losses.mean(axis=1).argmin()]
+    clips = losses.shape[1]
+    errors = excess.std(axis=1, ddof=1) / np.sqrt(clips) if clips > 1 else np.zeros(len(losses))
+    return int(np.flatnonzero(excess.mean(axis=1) <= errors)[0])
 
 
 def _between(before: np.ndarray, after: np.ndarray, step: float) -> np.ndarray:

@@ -12,11 +12,20 @@ def test_losses_are_of_the_mean_probabilities_of_the_views():
 
 def test_the_smallest_step_within_one_standard_error_of_the_best_is_chosen():
     spread = np.array([-0.1, 0.1, -0.1, 0.1])  # standard error 0.0577
-    means = [0.5, 0.35, 0.31, 0.27, 0.30]
-    assert choose_step(np.array([mean + spread for mean in means])) == 2
-    assert choose_step(np.array([[mean] * 4 for mean in means])) == 3, "without spread only the best will do"
-    assert choose_step(np.array([mean + 10 * spread for mean in means])) == 0, "what is not certain is undone"
+    means = np.array([0.5, 0.35, 0.31, 0.27, 0.30])
+    noisy = means[:, None] + np.where(np.arange(5) == 3, 0, 1)[:, None] * spread  # the best has no spread, the others have
+    assert choose_step(noisy) == 2
+    assert choose_step(np.repeat(means[:, None], 4, axis=1)) == 3, "without spread only the best will do"
+    assert choose_step(means[:, None] + 10 * np.where(np.arange(5) == 3, 0, 1)[:, None] * spread) == 0, (
+        "what is uncertain is undone"
+    )
     assert choose_step(np.array([[0.5], [0.4], [0.4]])) == 1
+
+
+def test_clips_that_are_hard_for_all_steps_do_not_hide_a_gain():
+    difficulty = np.array([0.0, 4.0, 0.1, 3.0])
+    losses = np.stack([difficulty + 0.2, difficulty + 0.1, difficulty])
+    assert choose_step(losses) == 2
 
 
 def test_the_network_gets_the_weights_of_the_chosen_step():
