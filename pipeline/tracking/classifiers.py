@@ -3,6 +3,7 @@
 MLflow's own TensorFlow flavours save a MoViNet but cannot load it back; a SavedModel behind `registered_model.py` can be.
 """
 
+import base64
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from tenacity import retry, retry_if_exception_message, stop_after_attempt, wait_random
 
 from pipeline.artifacts import ClassifierDescription, Decision
+from pipeline.files import write_json
 from pipeline.params import Params
 from pipeline.tracking.runs import Run
 from pipeline.tracking.store import already_exists, readable_errors
@@ -83,6 +85,10 @@ def _log(run: Run, saved_model: Path, description: ClassifierDescription) -> tup
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
             metadata=description.model_dump(),
         )
+        # Not as Model.log's input_example, for which MLflow would load the model and run it.
+        request = Path(folder) / "serving_input_example.json"
+        write_json(request, {"dataframe_records": [{"video": _example_video(Path(folder) / "example.avi", description)}]})
+        run.client.log_model_artifact(model.model_id, str(request))
     return info.model_uri, model.model_id
 
 
@@ -93,6 +99,19 @@ def _parameters(decision: Decision | None):
     if decision is None:
         return None
     return ParamSchema([ParamSpec("output", "string", "probabilities"), ParamSpec("threshold", "double", decision.threshold)])
+
+
+def _example_video(path: Path, description: ClassifierDescription) -> str:
+    """A video of grey frames, one view long, as a request to a served model has it: the content of an AVI file in base64."""
+    import cv2
+    import numpy as np
+
+    side = description.size
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), description.fps, (side, side))
+    for _ in range(description.count):
+        writer.write(np.full((side, side, 3), 128, np.uint8))
+    writer.release()
+    return base64.b64encode(path.read_bytes()).decode()
 
 
 def _copy_decoder(folder: Path) -> Path:
