@@ -14,8 +14,8 @@ from pipeline.sweeping import dask_launcher
 from pipeline.sweeping.plan import SWEEP_VARIABLE
 from tests.dask_cluster import dask_cluster
 from tests.pipeline_runs import SMALL, clips, weights  # noqa: F401
+from tests.sweeping.command import SweepCommand, run_in, sweep_repository  # noqa: F401
 from tests.sweeping.dask_tasks import ROOT, notes, sweep
-from tests.test_sweep import OTHERS, Sweep, repository, run_in  # noqa: F401
 
 OF_A_WORKER = {"DVC_ROOT": "/nowhere"}  # a job's repository is the sweep's, whatever its worker has
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dask_launcher")]
@@ -138,13 +138,14 @@ def test_a_cluster_that_cannot_be_used_ends_in_one_line(tmp_path, capfd, overrid
     assert reason in line
 
 
-def test_a_killed_sweep_resumes(repository, clips, weights):  # noqa: F811
-    """Two trials, which share all stages up to embed; SIGKILL as one trains, and the same command again."""
-    small = [*(override for override in SMALL if not override.startswith("finetune")), "export.formats=[]"]
-    varied = "finetune.learning_rate=0.002,0.02"
-    with dask_cluster(repository, **OF_A_WORKER) as found:
+def test_a_killed_sweep_resumes(sweep_repository, clips, weights):  # noqa: F811
+    """Two trials with features of their own, which share the stages before embed; SIGKILL as one trains, and the same again."""
+    small = [override for override in SMALL if not override.startswith(("finetune", "embed.views"))]
+    settings = ("embed.views=2,3", "finetune=head", "finetune.epochs=2", "tracking.system_metrics=false", "export.formats=[]")
+    with dask_cluster(sweep_repository, **OF_A_WORKER) as found:
         jobs = ("hydra/launcher=dask", f"hydra.launcher.address={found}")
-        trials = Sweep(repository, *small, f"data.folder={clips}", f"model.weights={weights}", varied, *OTHERS, *jobs)
+        given = (*small, f"data.folder={clips}", f"model.weights={weights}", *settings, *jobs)
+        trials = SweepCommand(sweep_repository, "views", "embed.views", *given)
         process = trials.start()
         deadline = time.monotonic() + 900
         while "finetune" not in [record["stage"] for record in trials.records().values()]:
@@ -157,8 +158,8 @@ def test_a_killed_sweep_resumes(repository, clips, weights):  # noqa: F811
         _, errors = process.communicate(timeout=900)
         assert process.returncode == 0, errors[-3000:]
     assert "2 workers, 2 threads on tcp://" in errors
-    assert {rate: record["status"] for rate, record in trials.records().items()} == {"0.002": "finished", "0.02": "finished"}
-    logs = trials.log("0.002") + trials.log("0.02")
-    for stage in ("download", "extract", "embed"):
+    assert {views: record["status"] for views, record in trials.records().items()} == {"2": "finished", "3": "finished"}
+    logs = trials.log("2") + trials.log("3")
+    for stage in ("download", "extract"):
         assert logs.count(f"Running stage '{stage}'") == 1
-    assert run_in(repository, "git", "status", "--porcelain") == ""
+    assert run_in(sweep_repository, "git", "status", "--porcelain").splitlines() == [" M README.md"]
