@@ -87,7 +87,7 @@ def _find_neighbours(known: _Inputs, test: Predictions, wrong: np.ndarray) -> tu
     """The mistakes with their nearest training clips, and why there are none; empty if there are."""
     clips = test.clips[wrong].tolist()
     if not is_cached(known.embeddings):
-        reason = EmbedSummary.of(known.embeddings).reason
+        reason = f"{EmbedSummary.of(known.embeddings).reason}, without finetune.start=probe"
         return [Mistake(clip=clip) for clip in clips], f"there are no cached features to compare clips by: {reason}"
     train, own = (clip_features(known.embeddings, split, known.description) for split in ("train", "test"))
     names, rows = (_clip_names(known.embeddings, split) for split in ("train", "test"))
