@@ -115,7 +115,7 @@ print(model.metadata.get_model_info().model_id, table.to_json(orient="split", do
     request = json.loads((folder / "serving_input_example.json").read_text())["dataframe_records"]
     video = tmp_path / "example.avi"
     video.write_bytes(base64.b64decode(request[0]["video"]))
-    np.testing.assert_allclose(decode_clip(video, DESCRIPTION.fps, DESCRIPTION.size).frames, 128, atol=2)
+    np.testing.assert_allclose(decode_clip(video, DESCRIPTION.fps, DESCRIPTION.size).images, 128, atol=2)
     signature = mlflow.models.Model.load(str(folder)).signature
     assert signature.inputs.inputs[0].shape == (-1,) and signature.outputs.input_names() == DESCRIPTION.classes
     assert [(param.name, param.default) for param in signature.params] == [("output", "probabilities"), ("threshold", 0.5)]
