@@ -81,6 +81,7 @@ def test_registered_classifier_predicts_the_same_in_another_process(composed, st
     assert (first.name, first.version, second.version) == ("sample-a0", "1", "2")
     assert "MLFLOW_TRACKING_URI" not in os.environ
     model = run.client.get_logged_model(second.uri.removeprefix("models:/"))
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "sample-a0", "version": "2"}]
     assert model.source_run_id == run.run_id
     assert model.experiment_id == run.client.get_run(run.run_id).info.experiment_id
     assert model.artifact_location.startswith((store / "mlartifacts").as_uri()) or model.artifact_location.startswith(str(store))

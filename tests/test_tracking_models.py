@@ -132,7 +132,7 @@ def test_model_and_version_say_what_was_measured_on_what(params, store, monkeypa
     assert version.tags.items() >= expected.items()
     assert run.client.get_logged_model(model.model_id).tags.items() >= expected.items()
     note = stored(run).data.tags[NOTE]
-    assert version.description == note
+    assert version.description == note == run.client.get_logged_model(model.model_id).tags[NOTE]
     assert note.startswith(f"{START}0.500 (0.375 to 0.625)**, log loss 0.457, on 8 clips of 4 groups. Validation top-1 0.250.")
     for line in ("`models:/sample-a0/1`", "`dvc exp apply wavy-name`", f"`{digest}`"):
         assert line in note
@@ -150,6 +150,7 @@ def test_the_model_card_is_on_the_model_and_in_the_descriptions(params, store, t
     note = stored(run).data.tags[NOTE]
     assert note == f"{summary}\n\n---\n\n## sample-a0\n\nClassifies clips.\n\n### Limits\n\nIt has many."
     assert run.client.get_model_version("sample-a0", version.version).description == note
+    assert run.client.get_logged_model(model.model_id).tags[NOTE] == note
     assert (Path(model.artifact_location.removeprefix("file://")) / "model_card.md").read_text() == card.read_text()
     card.write_text(CARD + "line\n" * 5000)
     add_model_card(run, card)

@@ -4,6 +4,7 @@ MLflow's own TensorFlow flavours save a MoViNet but cannot load it back; a Saved
 """
 
 import base64
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ def log_classifier(run: Run, saved_model: Path, description: ClassifierDescripti
         name = f"{params.data.name}-{params.model.id}"
         _create_registered_model(run, name)
         version = _create_version(run, name, uri, model_id)
+        _name_version(run, model_id, name, version)
     return LoggedClassifier(uri, name, version)
 
 
@@ -145,6 +147,12 @@ def _create_registered_model(run: Run, name: str) -> None:
 @_retry_locked
 def _create_version(run: Run, name: str, uri: str, model_id: str) -> str:
     return str(run.client.create_model_version(name, source=uri, run_id=run.run_id, model_id=model_id).version)
+
+
+@_retry_locked
+def _name_version(run: Run, model_id: str, name: str, version: str) -> None:
+    """Sets the tag that servers set themselves; without it the page of the model says that it is not registered."""
+    run.client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": version}])})
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def describe(run: Run, metrics: Metrics) -> None:
         versions = _versions(run, model)
         facts = score_tags(stored, metrics)
         text = _summary(stored, metrics, model, versions)
-        _write(run, stored, versions, text)
+        _write(run, stored, model, versions, text)
         if model is not None:
             run.client.set_logged_model_tags(model.model_id, facts)
         for version in versions:
@@ -49,7 +49,8 @@ def add_model_card(run: Run, card: Path) -> None:
             run.client.log_model_artifact(model.model_id, str(card))
         summary = stored.data.tags.get(NOTE, "").partition("\n\n---\n\n")[0]
         if summary.startswith(START):
-            _write(run, stored, _versions(run, model), f"{summary}\n\n---\n\n{_without_header(card.read_text(encoding='utf-8'))}")
+            body = _without_header(card.read_text(encoding="utf-8"))
+            _write(run, stored, model, _versions(run, model), f"{summary}\n\n---\n\n{body}")
 
 
 def score_tags(stored: "MlflowRun", metrics: Metrics) -> dict[str, str]:
@@ -99,12 +100,14 @@ def _interval(test: Scores) -> str:
     return f"{test.top1:.3f}" if test.top1_low is None else f"{test.top1:.3f} ({test.top1_low:.3f} to {test.top1_high:.3f})"
 
 
-def _write(run: Run, stored: "MlflowRun", versions: list["ModelVersion"], text: str) -> None:
+def _write(run: Run, stored: "MlflowRun", model: "LoggedModel | None", versions: list["ModelVersion"], text: str) -> None:
     if len(text) > LENGTH:
         end = "\n\n(The rest is in model_card.md of the model.)"
         text = text[: LENGTH - len(end)].rpartition("\n")[0] + end
     if stored.data.tags.get(NOTE, START).startswith(START):
         run.client.set_tag(run.run_id, NOTE, text)
+    if model is not None and model.tags.get(NOTE, START).startswith(START):
+        run.client.set_logged_model_tags(model.model_id, {NOTE: text})
     for version in versions:
         if (version.description or START).startswith(START):
             run.client.update_model_version(version.name, version.version, text)
