@@ -1,5 +1,7 @@
 """The scores, tags and descriptions of logged models, of their registered versions and of their runs."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from pipeline.params import parse_params
 from pipeline.tracking import add_model_card, begin_run, describe, stage_run
 from pipeline.tracking.descriptions import LENGTH, NOTE, START
 from pipeline.tracking.lookup import find_model
+from tests.servers import free_port, wait_for
 from tests.tracking_store import (  # noqa: F401
     RESULT_FILE,
     RUN_FILE,
@@ -197,3 +200,35 @@ def test_system_metrics_of_a_training_without_an_epoch_are_kept(composed, store,
     except ValueError as error:
         assert error is failure
     assert stored(run).data.metrics["system/system_memory_usage_megabytes"] > 0
+
+
+@pytest.mark.slow
+def test_a_server_ranks_and_describes_models(params, store, tmp_path, monkeypatch):
+    (store / "mlflow.db").rename(tmp_path / "server.db")
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    stores = ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "kept")]
+    with open(tmp_path / "log", "w") as log:
+        server = subprocess.Popen([*command, *stores], cwd=tmp_path, stdout=log, stderr=log)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", server, tmp_path / "log")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        (tmp_path / "model_card.md").write_text(CARD)
+        models = {}
+        for top1 in (0.5, 0.75):
+            run, model = train(params)
+            models[top1] = model.model_id
+            version = register(run, model) if top1 == 0.5 else None
+            evaluate(params, top1)
+            add_model_card(run, tmp_path / "model_card.md")
+            if version is not None:
+                description = run.client.get_model_version("sample-a0", version.version).description
+                assert description == stored(run).data.tags[NOTE] and description.startswith(START)
+        order = [{"field_name": "metrics.test/top1", "ascending": False}]
+        found = run.client.search_logged_models([stored(run).info.experiment_id], order_by=order)
+        assert [model.model_id for model in found] == [models[0.75], models[0.5]]
+        assert {metric.dataset_name for metric in found[0].metrics} == {"sample"}
+        assert len(list((tmp_path / "kept").rglob("model_card.md"))) == 2
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
