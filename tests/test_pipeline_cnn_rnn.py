@@ -1,5 +1,6 @@
 """All stages with a CNN-RNN: short clips are masked, and the served model gives the probabilities of evaluation."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.artifacts import ClassifierDescription, EmbedSummary, read_export
+from pipeline.evaluation.predictions import read_predictions
 from tests.pipeline_runs import Repository, check_calibrated, check_served_as_evaluated, clips
 
 __all__ = ["clips"]
@@ -40,6 +42,27 @@ def test_the_top_is_calibrated_as_it_says(repository):
 
 def test_the_saved_model_gives_the_probabilities_of_evaluation(repository):
     check_served_as_evaluated(repository.folder)
+
+
+def test_parts_of_short_clips_are_covered_without_their_padding(repository, tmp_path):
+    """With the labels exchanged, so that every clip counts as a mistake."""
+    from pipeline.explanation.explain import write_clips
+
+    folder = repository.folder
+    test = read_predictions(folder / "results/predictions.csv").of("test")
+    wrong = dataclasses.replace(test, labels=1 - test.labels)
+    inputs = {
+        "frames": folder / "data/frames",
+        "embeddings": folder / "data/embeddings",
+        "classifier": folder / "models/classifier",
+    }
+    content = write_clips(tmp_path / "clips", wrong, **inputs, occlusion_clips=1, batch=5)
+    first = content.mistakes[0]
+    row = test.clips.tolist().index(first.clip)
+    probability = test.probabilities[row, test.predicted[row]]
+    assert first.occlusion.probability == pytest.approx(probability, abs=1e-5) and len(first.occlusion.time) == 6
+    assert first.running.probabilities[-1][0] == pytest.approx(probability, abs=1e-3), "one view is the whole clip"
+    assert len(first.neighbours) == 3
 
 
 def test_exported_files_agree_with_the_network(repository):
