@@ -51,9 +51,9 @@ def read_parameters(path: Path, section: str = "") -> list[Parameter]:
         while parents and parents[-1][0] >= indent:
             parents.pop()
         name = ".".join([parent for _, parent in parents] + [key])
-        if match["value"] is None:
+        if not match["value"]:
             parents.append((indent, key))
-        if match["value"] is not None or match["comment"]:
+        if match["value"] or match["comment"]:
             found.append(Parameter(name, match["value"] or "", match["comment"] or ""))
     return found
 
