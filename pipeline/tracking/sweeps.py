@@ -146,7 +146,8 @@ def _restore(client: "MlflowClient", parent: str, trial: str, computed: str, par
     tags |= {"mlflow.note.content": f"Restored from DVC's cache; computed by run {computed}, which has its history."}
     run = open_run(client.create_run(experiment, tags=tags, run_name=trial).info.run_id)
     run.log_params({name: value for name, value in param_values(params).items() if not name.startswith(AS_TAGS)})
-    run.log_metrics(metrics.model_dump())
+    baselines = {} if metrics.baselines is None else {"baseline": metrics.baselines.top1_by_name()}
+    run.log_metrics(metrics.model_dump(include={"test", "validation", "gain_over_probe"}) | baselines)  # as evaluate names them
     client.set_terminated(run.run_id, "FINISHED")
     return run.run_id
 

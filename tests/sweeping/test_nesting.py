@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.artifacts import MANIFEST, Metrics
+from pipeline.artifacts import MANIFEST, Baselines, BaselineScores, Metrics
 from pipeline.console import UserError
 from pipeline.params import parse_params
 from pipeline.tracking import begin_run, stage_run
@@ -33,8 +33,8 @@ def trained(params):
     return run.run_id
 
 
-def nest(sweep, computed, params):
-    return nest_trial(sweep.run_id, "trial", computed, params, METRICS, {"model": "a0"}, 0.75)
+def nest(sweep, computed, params, metrics=METRICS):
+    return nest_trial(sweep.run_id, "trial", computed, params, metrics, {"model": "a0"}, 0.75)
 
 
 def children(sweep):
@@ -88,9 +88,18 @@ def test_a_restored_run_that_was_cut_off_is_made_again(params, store):
 
 def test_a_run_on_another_store_is_restored_from_the_results(params, store):
     sweep = open_sweep(params, "lr", "key", {}, {})
-    run_id, origin = nest(sweep, "0" * 32, params)
+    largest = BaselineScores(top1=0.25, top1_low=None, top1_high=None)
+    baselines = Baselines(largest_class_name="a", largest_class=largest)
+    run_id, origin = nest(sweep, "0" * 32, params, METRICS.model_copy(update={"baselines": baselines}))
     stored = sweep.client.get_run(run_id).data
     assert origin == "restored" and stored.metrics["test/top1"] == 0.5
+    others = {name: value for name, value in stored.metrics.items() if not name.startswith(("test/", "validation/"))}
+    assert others == {
+        "accuracy/test_top1": 0.5,
+        "accuracy/validation_top1": 0.75,
+        "baseline/largest_class": 0.25,
+        "objective": 0.75,
+    }
     assert stored.params["finetune.learning_rate"] == str(params.finetune.learning_rate)
 
 
