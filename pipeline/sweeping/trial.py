@@ -94,7 +94,7 @@ def _run(trial: Trial, content: dict[str, Any], state: list, sweep: Sweep, recor
 def read_experiment(trial: Trial, commit: str) -> None:
     """Completes a trial's record from its experiment."""
     files = experiments.open_files(commit)
-    trial.metrics = Metrics.from_text(run_git("show", f"{commit}:{METRICS}"), METRICS)
+    trial.metrics = Metrics.from_text(files.read_text(str(METRICS)), METRICS)
     trial.model_run_id, trial.evaluated_run_id = (
         RunRecord.from_text(files.read_text(str(path)), path).run_id for path in (TRAINING_RUN, RUN)
     )
