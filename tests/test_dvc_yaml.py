@@ -113,3 +113,9 @@ def test_where_no_weights_can_be_watched_nothing_is_added_to_the_dependencies():
 @pytest.mark.parametrize("section", ["speed", "cluster"])
 def test_no_stage_depends_on_what_decides_only_speed(section):
     assert not [stage for stage, one in STAGES.items() if any(str(name).split(".")[0] == section for name in one["params"])]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_can_be_restored(stage):
+    """DVC keeps no run of a stage that has an uncached output, unless that is a metric or a plot."""
+    assert not [out for out in STAGES[stage]["outs"] if isinstance(out, dict) and not next(iter(out.values())).get("cache", True)]
