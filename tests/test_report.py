@@ -224,9 +224,12 @@ def test_main_logs_the_folder_and_prints_the_page_last(tmp_path, monkeypatch, ca
         assert (params, stage, run_file) == (some_params(), "report", Path("results/run.json"))
         yield Tracked()
 
+    cards = []
     monkeypatch.setattr(report.tracking, "stage_run", stage_run)
+    monkeypatch.setattr(report.tracking, "add_model_card", lambda run, card: cards.append(card.read_text(encoding="utf-8")))
     report.main()
     assert logged == [(Path("results/report"), "report", True)]
+    assert len(cards) == 1 and "# made-" in cards[0]
     assert capsys.readouterr().out.splitlines()[-1] == "results/report/index.html"
 
 
