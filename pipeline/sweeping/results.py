@@ -3,6 +3,7 @@
 import base64
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,6 +49,7 @@ def finish(sweep: OpenSweep) -> Path:
     repeats, problem = _summarise(sweep, finished), ""
     if best and best.commit is None and repeats is None:
         problem = confirm_best(best, Sweep.of_environment(), sweep.records)
+        costs[best.name] = replace(costs[best.name], step_ms=best.step_ms)
         table = compare(trials, plan.swept, costs, plan.objective)
     for trial in finished:
         sweeps.open_run(trial.run_id).log_metrics(costs[trial.name].metrics())
