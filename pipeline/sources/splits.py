@@ -193,8 +193,8 @@ def split_clips(clips: Collection[Clip], split: Split, seed: int) -> dict[str, l
       random    about `split.test` of each class's clips, drawn with `seed`, regardless of groups, which leak;
       given     those of the listing or the folders.
     Then `train_per_class` and `test_per_class` limit the other clips and the test clips (see `limited`). Last, about
-    `split.validation` of the clips left for training are held out: whole groups of each class, but clips for random. If the source
-    itself names validation clips, they are used instead.
+    `split.validation` of the clips left for training are held out: whole groups of each class, but clips for random. If the
+    source itself names validation clips, they are used instead.
     Raises UserError naming the first class that is left without clips in a part, or that cannot be divided.
     """
     clips = sorted(clips, key=lambda clip: clip.clip)
