@@ -6,11 +6,10 @@ The first model is the baseline. Nothing but the folder of the comparison is wri
 """
 
 import argparse
-import os
 import re
 from pathlib import Path
 
-from pipeline.arguments import at_least, fraction
+from pipeline.arguments import at_least, check_out, fraction
 from pipeline.comparison.compare import Comparison, Resampling, compare_models
 from pipeline.comparison.content import flipping_clips, flips_frame, make_sections
 from pipeline.comparison.names import has_store, locate_all
@@ -32,18 +31,6 @@ def comparison_name(models: list[ModelResults], split: str) -> str:
     if len(name) > NAME_LENGTH:
         name = f"{name[:NAME_LENGTH]}-{content_key(name)[:6]}"
     return name if split == "test" else f"{name}-{split}"
-
-
-def check_out(out: Path) -> None:
-    """Raises UserError for what cannot be replaced: a file, or a folder that holds anything but a comparison."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file", advice="name a folder")
-    parent = next(path for path in out.resolve().parents if path.exists())
-    if not os.access(parent, os.W_OK):
-        raise UserError(f"--out {out}: nothing may be written into {parent}", advice="name another folder")
-    others = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN) if out.is_dir() else []
-    if others:
-        raise UserError(f"--out {out}: holds other files ({others[0]}), and it would be replaced", advice="name a new folder")
 
 
 def chosen_resampling(models: list[ModelResults], options: argparse.Namespace) -> Resampling:
@@ -105,7 +92,7 @@ def main() -> None:
     if len(options.models) < 2:
         raise UserError(f"a comparison needs two models, and {options.models[0]} is one", advice="name another one")
     if options.out is not None:
-        check_out(options.out)
+        check_out(options.out, WRITTEN)
     located = locate_all(options.models)
     for one in located:
         say(f"{one.given}: {one.read_as}")
@@ -113,7 +100,7 @@ def main() -> None:
     comparison = compare_models(models, options.split, chosen_resampling(models, options), all_pairs=options.all_pairs)
     name = comparison_name(models, options.split)
     out = options.out or FOLDER / name
-    check_out(out)
+    check_out(out, WRITTEN)
     write(comparison, options.frames, out)
     say(describe_shared(comparison))
     for sentence in [*(describe_pair(comparison, pair) for pair in comparison.pairs), *caveats(comparison)]:

@@ -4,11 +4,10 @@ Writes a page, a JSON file and a listing for `data.listing`. Changes nothing els
 """
 
 import argparse
-import os
 from pathlib import Path
 from typing import get_args
 
-from pipeline.arguments import at_least
+from pipeline.arguments import at_least, check_out
 from pipeline.console import STARTS_OVER, UserError, run_command, without_credentials
 from pipeline.files import atomic_folder, write_text
 from pipeline.inspection.page import render
@@ -45,18 +44,6 @@ def chosen_source(data: Data, place: str | None, listing: str | None) -> Data:
     return data
 
 
-def check_out(out: Path) -> None:
-    """Raises UserError for a folder that cannot be written, or that holds anything else, because it is replaced as a whole."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file", advice="name a folder")
-    parent = next(path for path in out.resolve().parents if path.exists())
-    if not os.access(parent, os.W_OK):
-        raise UserError(f"--out {out}: nothing may be written into {parent}", advice="name another folder")
-    others = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN) if out.is_dir() else []
-    if others:
-        raise UserError(f"--out {out}: holds other files ({others[0]}), and it would be replaced", advice="name a new folder")
-
-
 def write(result: Inspected, out: Path) -> None:
     with atomic_folder(out.resolve()) as part:  # of a link, the folder that it leads to is replaced
         result.content.write(part / "inspection.json")
@@ -78,7 +65,7 @@ def main() -> None:
     parser.add_argument("--workers", type=at_least(1), help="processes (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print the content of inspection.json instead of a summary")
     options = parser.parse_args()
-    check_out(options.out)
+    check_out(options.out, WRITTEN)
     params = load_params()
     data = chosen_source(params.data, options.source, options.listing)
     frames = params.frames

@@ -1,7 +1,11 @@
-"""Types of command-line arguments for argparse, with one-line error messages."""
+"""Types and checks of command-line arguments, with one-line error messages."""
 
 import argparse
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from pipeline.console import UserError
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
@@ -66,3 +70,15 @@ def listed(one: Callable[[str], object]) -> Callable[[str], tuple]:
         return tuple(dict.fromkeys(one(part.strip()) for part in text.split(",")))
 
     return parse
+
+
+def check_out(out: Path, written: Collection[str]) -> None:
+    """Raises UserError unless the folder `--out` can be replaced as a whole: it may hold nothing but the files `written`."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file", advice="name a folder")
+    parent = next(path for path in out.resolve().parents if path.exists())
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"--out {out}: nothing may be written into {parent}", advice="name another folder")
+    others = sorted(path.name for path in out.iterdir() if path.name not in written) if out.is_dir() else []
+    if others:
+        raise UserError(f"--out {out}: holds other files ({others[0]}), and it would be replaced", advice="name a new folder")

@@ -309,7 +309,7 @@ def test_a_link_as_output_stays_a_link(videos, tmp_path, monkeypatch, capsys):
 
 
 def test_an_output_that_cannot_be_written_is_found_first(videos, monkeypatch, capsys):
-    monkeypatch.setattr(command.os, "access", lambda path, mode: False)
+    monkeypatch.setattr("pipeline.arguments.os.access", lambda path, mode: False)
     with pytest.raises(UserError, match="nothing may be written"):
         run(monkeypatch, capsys, videos, "--out", "a/b")
 

@@ -1,12 +1,13 @@
 """A comparison as Markdown, to paste into a merge request or a note; lists of clips are cut at `LISTED`."""
 
-import re
 from collections.abc import Sequence
 
 from pipeline.comparison.compare import Comparison
 from pipeline.comparison.content import Section, Table
 from pipeline.comparison.page import describe_figure
 from pipeline.comparison.wording import caveats, describe_pair, describe_shared
+from pipeline.reporting import markdown
+from pipeline.reporting.markdown import escape
 
 LISTED = 20
 PICTURE = "intervals.png"
@@ -30,16 +31,9 @@ def render_markdown(comparison: Comparison, sections: Sequence[Section]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def escape(text: str) -> str:
-    """Text as it is, whatever it holds: no markup, no columns, one line."""
-    return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))
-
-
 def _table(table: Table) -> list[str]:
-    aligned = ["---" if number == 0 or name in table.words else "---:" for number, name in enumerate(table.columns)]
-    rows = [[escape(cell) for cell in row] for row in table.rows[:LISTED]]
-    lines = [f"**{escape(table.caption)}**", ""]
-    lines += [f"| {' | '.join(row)} |" for row in ([escape(name) for name in table.columns], aligned, *rows)]
+    numeric = [number > 0 and name not in table.words for number, name in enumerate(table.columns)]
+    lines = [f"**{escape(table.caption)}**", "", *markdown.table(table.columns, numeric, table.rows[:LISTED])]
     if len(table.rows) > LISTED:
         lines += ["", f"and {len(table.rows) - LISTED:,} more in index.html"]
     return lines

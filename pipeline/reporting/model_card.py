@@ -7,33 +7,24 @@ from pathlib import Path
 
 from pipeline.console import without_credentials
 from pipeline.params import Params
-from pipeline.reporting import page, parts, tables, wording
+from pipeline.reporting import markdown, page, parts, tables, wording
 from pipeline.reporting.inputs import ReportInputs
 from pipeline.reporting.templates import text_templates
 from pipeline.tracking.environment import shown
 
 
-def as_cell(text: str) -> str:
-    """Text as Markdown shows it as it is, also in a table."""
-    for character in "\\`*_[]<>#|":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
-
-
 def as_markdown(table: page.ShownTable) -> str:
     """A table of the report in Markdown."""
-    rows = [[column.title for column in table.columns], *([as_cell(text) for text, _ in row] for row in table.rows)]
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join(
-        [lines[0], "|" + "|".join("---:" if column.numeric else "---" for column in table.columns) + "|", *lines[1:]]
-    )
+    rows = [[text for text, _ in row] for row in table.rows]
+    columns = table.columns
+    return "\n".join(markdown.table([column.title for column in columns], [column.numeric for column in columns], rows))
 
 
 def model_card(report: ReportInputs, params: Params) -> str:
     """The Markdown of a model card."""
     templates = text_templates(Path(__file__).parent)
     templates.filters |= {
-        "cell": as_cell,
+        "cell": markdown.escape,
         "markdown": as_markdown,
         "percent": wording.percent,
         "without_credentials": without_credentials,

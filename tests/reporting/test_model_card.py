@@ -5,7 +5,8 @@ import yaml
 
 from pipeline.artifacts import Metrics
 from pipeline.reporting.inputs import read_inputs
-from pipeline.reporting.model_card import as_cell, model_card
+from pipeline.reporting.markdown import escape
+from pipeline.reporting.model_card import model_card
 from tests.reporting.results import some_params, write_results
 
 CLASSES = ["jump", "turn <b>*left*</b>", "walk|run"]
@@ -36,7 +37,7 @@ def test_it_has_scores_with_intervals_and_what_makes_them_too_good(made):
 def test_names_are_shown_as_they_are_and_do_not_break_tables(made):
     text, _ = made
     assert "walk\\|run" in text and "\\<b\\>\\*left\\*" in text
-    assert as_cell("a_b\nc") == "a\\_b c"
+    assert escape("a_b\nc") == "a\\_b c"
 
 
 def test_limits_name_the_classes_the_threshold_and_damage(made):
