@@ -1,8 +1,8 @@
-"""What a classifier's accuracy is worth: that of the largest class, and its own where nothing moves or no order is left.
+"""Baselines for a classifier's accuracy: the largest class, and the classifier itself on still or shuffled frames.
 
 The classifier itself is not changed: it gets one view of each clip as recorded, with the middle frame repeated, and with the
-frames in a random order. What it keeps of its accuracy it owes to appearance. What it loses is at most what it owes to motion and
-to the order of frames, because such views are unlike those it was trained on. Differences are paired: the same clips and views.
+frames in a random order. The accuracy that it keeps comes from appearance. The accuracy that it loses is an upper bound on what motion
+and the order of frames contribute, because such views are unlike those in training. Differences are paired: same clips, same views.
 """
 
 from pathlib import Path

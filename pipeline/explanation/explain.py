@@ -1,4 +1,4 @@
-"""Writes results/clips: film strips of test clips, with what is known about the surest mistakes.
+"""Writes results/clips: film strips of test clips, and explanations of the surest mistakes.
 
 Invariants: equal inputs give equal files; the strips take at most STRIP_BYTES, however many classes and clips there are; the most
 important ones come first.
@@ -60,7 +60,7 @@ def write_clips(
 
     Args:
       test: the predictions of the test clips.
-      occlusion_clips: number of the surest mistakes for which it is computed what the prediction depends on.
+      occlusion_clips: number of mistakes to explain by occlusion, the surest first.
       batch: views that are computed at a time.
     """
     enable_determinism()
@@ -84,7 +84,7 @@ def write_clips(
 
 
 def _find_neighbours(known: _Inputs, test: Predictions, wrong: np.ndarray) -> tuple[list[Mistake], str]:
-    """The mistakes with their nearest training clips, and why there are none; empty if there are."""
+    """The mistakes with their nearest training clips, and the reason if there are none, else an empty string."""
     clips = test.clips[wrong].tolist()
     if not is_cached(known.embeddings):
         reason = f"{EmbedSummary.of(known.embeddings).reason}, without finetune.start=probe"
@@ -112,7 +112,7 @@ def _clip_names(embeddings: Path, split: str) -> list[str]:
 def _explain(
     known: _Inputs, records: Records, test: Predictions, mistakes: list[Mistake], count: int, batch: int
 ) -> tuple[list[Mistake], str, str]:
-    """Adds to the first `count` mistakes what their prediction depends on; and why that is left out; empty if it is not."""
+    """Explains the first `count` mistakes. Also returns why occlusion and running predictions are missing; empty if they are not."""
     if count == 0:
         reason = "evaluate.occlusion_clips is 0"
         return mistakes, reason, reason

@@ -56,7 +56,7 @@ def relocate(database: Path, artifacts: str) -> None:
             runs += changed.rowcount if table == "runs" else 0
         connection.execute("COMMIT")
     if runs:
-        say(f"this folder was moved or copied: mlflow.db (runs: {runs}) said {former}, now {artifacts}")
+        say(f"this folder was moved or copied: mlflow.db points to the artifacts in {artifacts}, not {former} (runs: {runs})")
 
 
 def _open(database: Path) -> sqlite3.Connection:
