@@ -1,8 +1,9 @@
 """Baselines for a classifier's accuracy: the largest class, and the classifier itself on still or shuffled frames.
 
 The classifier itself is not changed: it gets one view of each clip as recorded, with the middle frame repeated, and with the
-frames in a random order. The accuracy that it keeps comes from appearance. The accuracy that it loses is an upper bound on what motion
-and the order of frames contribute, because such views are unlike those in training. Differences are paired: same clips, same views.
+frames in a random order. The accuracy that it keeps comes from appearance. The accuracy that it loses is an upper bound on what
+motion and the order of frames contribute, because such views are unlike those in training. Differences are paired: same clips,
+same views.
 """
 
 from pathlib import Path

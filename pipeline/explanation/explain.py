@@ -112,7 +112,7 @@ def _clip_names(embeddings: Path, split: str) -> list[str]:
 def _explain(
     known: _Inputs, records: Records, test: Predictions, mistakes: list[Mistake], count: int, batch: int
 ) -> tuple[list[Mistake], str, str]:
-    """Explains the first `count` mistakes. Also returns why occlusion and running predictions are missing; empty if they are not."""
+    """Explains the first `count` mistakes. Also returns why occlusion and running predictions are missing, if so."""
     if count == 0:
         reason = "evaluate.occlusion_clips is 0"
         return mistakes, reason, reason
