@@ -32,7 +32,7 @@ from pipeline.sources.naming import is_image, is_video, safe_parts, ucf_group, u
 from pipeline.sources.paths import existing_folder
 from pipeline.sources.source import Clip, Found, Source
 
-__all__ = ["UNSAFE", "Listed", "list_any"]
+__all__ = ["UNSAFE", "Inventory", "list_any"]
 
 _PROBLEMS = (EMPTY, NOT_WHAT_IT_SAYS, UNREADABLE, BROKEN_LINK, OUTSIDE, GONE)
 UNSAFE = Reason("file whose name cannot be used", "files whose names cannot be used")
@@ -40,7 +40,7 @@ _INDEX_TIMEOUT = 30.0  # seconds; of a local archive, whose index is read at onc
 
 
 @dataclass(frozen=True)
-class Listed:
+class Inventory:
     """The clips of a source.
 
     Attributes:
@@ -62,7 +62,7 @@ class Listed:
         return self.error is None
 
 
-def list_any(source: Source, data: Data) -> Listed:
+def list_any(source: Source, data: Data) -> Inventory:
     """Lists the clips of `source`, which `data` names. Raises UserError if it holds no videos, or for a bad listing."""
     try:
         found = source.list_clips()
@@ -81,10 +81,10 @@ def list_any(source: Source, data: Data) -> Listed:
         labels = {clip.category for clip in clips} - {""}
         layout = "no layout is recognised"
         splits = all(clip.split is not None for clip in clips)
-        return Listed(clips, layout, _unused(left_out), error, splits and bool(labels))
+        return Inventory(clips, layout, _unused(left_out), error, splits and bool(labels))
     _refuse_none(source, found.clips, found.left_out)
     notes = found.notes if data.listing is None else [*found.notes, *_not_listed(data.folder, found)]
-    return Listed(
+    return Inventory(
         found.clips, found.layout, _unused(found.left_out), None, bool(found.splits), found.empty, notes, found.warnings
     )
 

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from pipeline.inspection.clips import UNSAFE, Listed
+from pipeline.inspection.clips import UNSAFE, Inventory
 from pipeline.inspection.content import ClassSummary, Duplicates, Finding, GroupBy, NameHint, Video
 from pipeline.inspection.groups import MIN_GROUPS
 from pipeline.inspection.listing import is_listable
@@ -20,7 +20,7 @@ REVEALING_VIDEOS = 3  # of one value of the property, so that values that are di
 
 
 def make_findings(
-    listed: Listed,
+    listed: Inventory,
     videos: Sequence[Video],
     classes: Sequence[ClassSummary],
     duplicates: Sequence[Duplicates],
@@ -52,7 +52,7 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one}" if number == 1 else f"{number:,} {many or one + 's'}"
 
 
-def _layout(listed: Listed, classes: Sequence[ClassSummary]) -> Iterator[Finding]:
+def _layout(listed: Inventory, classes: Sequence[ClassSummary]) -> Iterator[Finding]:
     if listed.error is not None:
         labels = [one.label for one in classes if one.label]
         message = f"no classes are recognised: {listed.error.message}"
@@ -101,7 +101,7 @@ _ADVICE = {
 }
 
 
-def _unused(listed: Listed) -> Iterator[Finding]:
+def _unused(listed: Inventory) -> Iterator[Finding]:
     by_reason = defaultdict(list)
     for one in listed.unused:
         if one.problem:
@@ -137,7 +137,7 @@ def _duplicates(sets: Sequence[Duplicates]) -> Iterator[Finding]:
         )
 
 
-def _classes(listed: Listed, classes: Sequence[ClassSummary]) -> Iterator[Finding]:
+def _classes(listed: Inventory, classes: Sequence[ClassSummary]) -> Iterator[Finding]:
     named = [one for one in classes if one.label]
     bare = [one for one in named if one.groups < MIN_GROUPS]
     if bare and not listed.splits:

@@ -11,7 +11,7 @@ from pipeline.console import UserError
 from pipeline.duplicates.fingerprints import SECONDS, Fingerprint, fingerprints
 from pipeline.duplicates.names import named_like_copies
 from pipeline.duplicates.search import find_duplicates
-from pipeline.inspection.clips import Listed, list_any
+from pipeline.inspection.clips import Inventory, list_any
 from pipeline.inspection.content import (
     ClassSummary,
     DuplicatePair,
@@ -78,7 +78,7 @@ def inspect(
 
 
 def _summarise(
-    listed: Listed,
+    listed: Inventory,
     data: Data,
     view: View,
     group_by: Asked,

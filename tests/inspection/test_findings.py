@@ -2,12 +2,12 @@ from dataclasses import replace
 
 from pipeline.check_results import warning
 from pipeline.console import UserError
-from pipeline.inspection.clips import UNSAFE, Listed
+from pipeline.inspection.clips import UNSAFE, Inventory
 from pipeline.inspection.content import Finding, NameHint, Unused
 from pipeline.inspection.findings import make_findings
 from tests.inspection.contents import duplicates, summary, video
 
-LISTED = Listed([], "layout <class>/<video>", [])
+LISTED = Inventory([], "layout <class>/<video>", [])
 CLASSES = [summary("jump"), summary("run")]
 
 
