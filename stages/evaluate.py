@@ -41,7 +41,7 @@ from pipeline.evaluation.classifier import hold_out, predict_features, score_spl
 from pipeline.evaluation.gain import gain_over_probe
 from pipeline.evaluation.label_errors import find_label_errors
 from pipeline.evaluation.predictions import read_predictions, write_predictions
-from pipeline.evaluation.suspects import write_suspects
+from pipeline.evaluation.suspects import read_suspects, write_suspects
 from pipeline.params import Params, load_params
 from pipeline.video.sampling import FRAME_ORDERS
 
@@ -139,12 +139,13 @@ def run(
 
 
 def show_clips(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS, classifier: Path = CLASSIFIER) -> None:
-    """Writes results/clips from the predictions that are there: what the report shows of clips."""
+    """Writes results/clips from the predictions and suspects that are there: what the report shows of clips."""
     from pipeline.explanation.explain import write_clips
 
     write_clips(
         SHOWN_CLIPS,
         read_predictions(PREDICTIONS).of("test"),
+        read_suspects(SUSPECTS),
         frames=frames,
         embeddings=embeddings,
         classifier=classifier,

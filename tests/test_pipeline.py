@@ -14,6 +14,7 @@ from pipeline.console import UserError
 from pipeline.evaluation.predictions import read_predictions
 from pipeline.files import read_json
 from pipeline.params import parse_params
+from tests.explanation.clips import NO_SUSPECTS
 from tests.pipeline_runs import (
     CLASSES,
     SMALL,
@@ -75,7 +76,7 @@ def test_what_predictions_depend_on_is_measured_with_the_classifier_itself(head_
         "embeddings": folder / "data/embeddings",
         "classifier": folder / "models/classifier",
     }
-    content = write_clips(tmp_path / "clips", wrong, **inputs, occlusion_clips=2, batch=5)
+    content = write_clips(tmp_path / "clips", wrong, NO_SUSPECTS, **inputs, occlusion_clips=2, batch=5)
     assert len(content.mistakes) == len(test)
     names = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
     frames = {clip["clip"].numpy().decode(): clip["frames"] for clip in map(parse_clip, read_clips(names))}

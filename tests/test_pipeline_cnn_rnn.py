@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.artifacts import ClassifierDescription, EmbedSummary, read_export
 from pipeline.evaluation.predictions import read_predictions
+from tests.explanation.clips import NO_SUSPECTS
 from tests.pipeline_runs import Repository, check_calibrated, check_served_as_evaluated, clips
 
 __all__ = ["clips"]
@@ -56,7 +57,7 @@ def test_parts_of_short_clips_are_covered_without_their_padding(repository, tmp_
         "embeddings": folder / "data/embeddings",
         "classifier": folder / "models/classifier",
     }
-    content = write_clips(tmp_path / "clips", wrong, **inputs, occlusion_clips=1, batch=5)
+    content = write_clips(tmp_path / "clips", wrong, NO_SUSPECTS, **inputs, occlusion_clips=1, batch=5)
     first = content.mistakes[0]
     row = test.clips.tolist().index(first.clip)
     probability = test.probabilities[row, test.predicted[row]]

@@ -1,4 +1,4 @@
-"""Writes results/clips: film strips of test clips, and explanations of the surest mistakes.
+"""Writes results/clips: film strips of test clips and of suspect labels, and explanations of the surest mistakes.
 
 Invariants: equal inputs give equal files; the strips take at most STRIP_BYTES, however many classes and clips there are; the most
 important ones come first.
@@ -28,7 +28,7 @@ from pipeline.evaluation.predictions import MISTAKES, Predictions, surest_mistak
 from pipeline.explanation.occlusion import occlude
 from pipeline.explanation.records import Record, Records
 from pipeline.explanation.running import run_clip
-from pipeline.explanation.selection import STRIP_BYTES, clips_by_cell, in_turns, nearest
+from pipeline.explanation.selection import STRIP_BYTES, SUSPECTS, clips_by_cell, in_turns, nearest
 from pipeline.explanation.strips import FRAMES_PER_FILE, GAP, make_strip, time_segments
 from pipeline.files import atomic_folder
 from pipeline.models.family import Stream, open_stream, settings_of
@@ -54,12 +54,21 @@ class _Inputs(NamedTuple):
 
 
 def write_clips(
-    folder: Path, test: Predictions, *, frames: Path, embeddings: Path, classifier: Path, occlusion_clips: int, batch: int
+    folder: Path,
+    test: Predictions,
+    suspects: pd.DataFrame,
+    *,
+    frames: Path,
+    embeddings: Path,
+    classifier: Path,
+    occlusion_clips: int,
+    batch: int,
 ) -> ShownClips:
     """Writes `folder` atomically: clips.json and the JPEGs that it names.
 
     Args:
       test: the predictions of the test clips.
+      suspects: the table of suspects.csv, the most suspect first; empty without cached features.
       occlusion_clips: number of mistakes to explain by occlusion, the surest first.
       batch: views that are computed at a time.
     """
@@ -71,7 +80,7 @@ def write_clips(
     mistakes, no_neighbours = _find_neighbours(known, test, wrong)
     mistakes, no_occlusion, no_running = _explain(known, records, test, mistakes, occlusion_clips, batch)
     with atomic_folder(folder) as part:
-        strips = _write_strips(part, known, summary, records, test, wrong, mistakes)
+        strips = _write_strips(part, known, summary, records, test, wrong, mistakes, suspects.head(SUSPECTS))
         content = ShownClips(
             strips=strips,
             mistakes=mistakes,
@@ -161,17 +170,19 @@ def _write_strips(
     test: Predictions,
     wrong: np.ndarray,
     mistakes: list[Mistake],
+    suspects: pd.DataFrame,
 ) -> list[Strip]:
-    """Writes the strips of the mistakes, of their neighbours and of the cells of the confusion matrix, as far as they fit."""
+    """Writes the strips of mistakes, of their neighbours, of suspects and of the confusion matrix's cells, as far as they fit."""
     classes = known.description.classes
     class_of = {("test", clip): classes[label] for clip, label in zip(test.clips.tolist(), test.labels.tolist(), strict=True)}
     wanted = [("test", test.clips[row]) for row in wrong]
     source = {"test": records}
-    neighbours = [neighbour for mistake in mistakes for neighbour in mistake.neighbours]
-    if neighbours:
-        source["train"] = Records(summary.files(known.frames, "train"), _clip_names(known.embeddings, "train"))
-        class_of |= {("train", one.clip): one.class_name for one in neighbours}
-        wanted += [("train", one.clip) for one in neighbours]
+    others = [("train", one.clip, one.class_name) for mistake in mistakes for one in mistake.neighbours]
+    others += [(row.split, row.clip, row.given) for row in suspects.itertuples()]
+    for split in {split for split, _, _ in others} - {"test"}:
+        source[split] = Records(summary.files(known.frames, split), _clip_names(known.embeddings, split))
+    class_of |= {(split, clip): class_name for split, clip, class_name in others}
+    wanted += [(split, clip) for split, clip, _ in others]
     wanted += [("test", test.clips[row]) for row in in_turns(clips_by_cell(test))]
     strips, left = [], STRIP_BYTES
     for number, (split, clip) in enumerate(progress(list(dict.fromkeys(wanted)), describe="film strips", unit="clip")):

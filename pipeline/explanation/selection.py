@@ -1,4 +1,4 @@
-"""Which clips a report shows: the surest mistakes, and some of each cell of the confusion matrix."""
+"""Which clips a report shows: the surest mistakes, the most suspect labels, and some of each cell of the confusion matrix."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -10,6 +10,7 @@ from pipeline.evaluation.predictions import Predictions
 STRIP_BYTES = 4_200_000  # of JPEG, 5.6 MB in base64, so that a report stays below 10 MB
 MISTAKES_PER_CELL = 6
 RIGHT_PER_CELL = 3
+SUSPECTS = 20  # labels that may be wrong
 
 
 def clips_by_cell(test: Predictions) -> dict[tuple[int, int], list[int]]:

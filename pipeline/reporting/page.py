@@ -16,7 +16,7 @@ from pipeline.files import write_text
 from pipeline.params import Params
 from pipeline.reporting import figures, parts, tables, wording  # noqa: F401  figures and tables register themselves
 from pipeline.reporting.inputs import ReportInputs
-from pipeline.reporting.strips import BAR_HEIGHT, CHART, show_classes, show_mistakes
+from pipeline.reporting.strips import BAR_HEIGHT, CHART, show_classes, show_mistakes, show_suspects
 from pipeline.reporting.style import png
 from pipeline.reporting.templates import page_templates
 
@@ -112,6 +112,7 @@ def render(report: ReportInputs, params: Params, pictures: list[Picture]) -> str
     templates.filters |= filters
     templates.globals |= {"count": wording.count, "interval": wording.interval}
     classes = show_classes(report.test, report.confusion_matrix, report.clips)
+    mistakes, suspects = show_mistakes(report.test, report.clips), show_suspects(report.suspects, report.clips)
     return templates.get_template("page.html.j2").render(
         report=report,
         params=params,
@@ -123,7 +124,9 @@ def render(report: ReportInputs, params: Params, pictures: list[Picture]) -> str
         differences=len(tables.environment_differences(report)),
         classes_shown=classes,
         cell_strips=sum(len(cell.strips) for row in classes for cell in row.cells if cell is not None),
-        mistakes_shown=show_mistakes(report.test, report.clips),
+        mistakes_shown=mistakes,
+        suspects_shown=suspects,
+        cards={"mistake": len(mistakes), "suspect": len(suspects)},
         per_cell={"wrong": MISTAKES_PER_CELL, "right": RIGHT_PER_CELL},
         bar_height=BAR_HEIGHT,
         chart=CHART,

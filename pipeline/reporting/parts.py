@@ -63,6 +63,7 @@ class TablePart(NamedTuple):
       limit: rows that are shown; `rest` ends the line that counts the others.
       wide: whether it spans the page; else it is next to a figure where there is room.
       sortable: by a click on a column's title.
+      cards: start of the anchors of the cards below that show the clips of its rows, in the same order; empty without cards.
     """
 
     name: str
@@ -76,6 +77,7 @@ class TablePart(NamedTuple):
     rest: str = ""
     wide: bool = True
     sortable: bool = False
+    cards: str = ""
 
 
 FIGURES: list[FigurePart] = []

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from pipeline.artifacts import Mistake, Occlusion, RunningPrediction, ShownClips, Strip
 from pipeline.console import UserError
 from pipeline.evaluation.predictions import Predictions, surest_mistakes
-from pipeline.explanation.selection import clips_by_cell
+from pipeline.explanation.selection import SUSPECTS, clips_by_cell
 
 BAR_HEIGHT = 28  # pixels of the row of bars below a strip, on each side of its axis half as many
 STRONGEST = 0.7  # opacity of the strongest colour over a strip
@@ -143,6 +144,19 @@ class ShownMistake(NamedTuple):
     running: ShownRunning | None
 
 
+class ShownSuspect(NamedTuple):
+    """A clip whose label, `given`, may be wrong. of_given, of_suggested: probabilities of a model that did not see its group."""
+
+    number: int
+    clip: str
+    split: str
+    given: str
+    suggested: str
+    of_given: float
+    of_suggested: float
+    strip: ShownStrip
+
+
 class ShownCell(NamedTuple):
     """A cell of the confusion matrix. share: of the clips of its class. strips: with the probability of the predicted class."""
 
@@ -186,6 +200,18 @@ def show_mistakes(test: Predictions, pictures: ClipPictures) -> list[ShownMistak
         _show_mistake(number, mistake, row_of[mistake.clip], test, pictures)
         for number, mistake in enumerate(pictures.content.mistakes, start=1)
     ]
+
+
+def show_suspects(suspects: pd.DataFrame, pictures: ClipPictures) -> list[ShownSuspect]:
+    """The first rows of suspects.csv, as far as there are strips of them."""
+    strips = {(strip.split, strip.clip): strip for strip in pictures.content.strips}
+    shown = []
+    for number, row in enumerate(suspects.head(SUSPECTS).itertuples(), start=1):
+        if (row.split, row.clip) not in strips:
+            break
+        strip = show_strip(strips[row.split, row.clip], pictures)
+        shown.append(ShownSuspect(number, row.clip, row.split, row.given, row.suggested, row.p_given, row.p_suggested, strip))
+    return shown
 
 
 def _show_mistake(number: int, mistake: Mistake, row: int, test: Predictions, pictures: ClipPictures) -> ShownMistake:

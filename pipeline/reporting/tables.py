@@ -8,6 +8,7 @@ import pandas as pd
 from pipeline.artifacts import BaselineScores, Scores
 from pipeline.evaluation.metrics import per_class_scores
 from pipeline.evaluation.predictions import MISTAKES, surest_mistakes
+from pipeline.explanation.selection import SUSPECTS
 from pipeline.reporting.inputs import ReportInputs
 from pipeline.reporting.parts import csv_file, table
 from pipeline.reporting.wording import count, interval, percent, points
@@ -120,7 +121,7 @@ def classes(report: ReportInputs) -> pd.DataFrame:
     return frame.join(counts.add_suffix(" clips")).rename(columns={"clips": "test clips", "f1": "F1"})
 
 
-@table("mistakes", empty="No test clip was misclassified.")
+@table("mistakes", empty="No test clip was misclassified.", cards="mistake")
 def mistakes(report: ReportInputs, n: int = MISTAKES) -> pd.DataFrame:
     """The `n` surest ones."""
     test = report.test
@@ -137,7 +138,7 @@ def mistakes(report: ReportInputs, n: int = MISTAKES) -> pd.DataFrame:
     )
 
 
-@table("labels", empty="No clip is named.", limit=20, rest="clips; all are in results/suspects.csv")
+@table("labels", empty="No clip is named.", limit=SUSPECTS, rest="clips; all are in results/suspects.csv", cards="suspect")
 def suspects(report: ReportInputs) -> pd.DataFrame:
     """What fits a narrow page; the rest is in the file."""
     shown = {

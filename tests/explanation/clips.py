@@ -4,8 +4,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from pipeline.evaluation.predictions import Predictions
+from pipeline.evaluation.suspects import COLUMNS
+
+NO_SUSPECTS = pd.DataFrame(columns=COLUMNS)
 
 
 def predictions(labels: list[int], probabilities: list[list[float]], clips: list[str] | None = None) -> Predictions:

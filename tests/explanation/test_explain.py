@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.artifacts import ClassifierDescription, ShownClips
 from pipeline.evaluation.held_out import ClipFeatures
 from pipeline.explanation import explain
 from pipeline.files import write_json
-from tests.explanation.clips import predictions, write_records
+from tests.explanation.clips import NO_SUSPECTS, predictions, write_records
 
 # name -> label, grey of each frame. The classifier below says class 1 with the probability of the mean brightness.
 TEST = {
@@ -55,8 +56,8 @@ def test_predictions():
     return predictions([label for label, _ in TEST.values()], [[1 - value, value] for value in bright], list(TEST))
 
 
-def write(folder: Path, trained: dict[str, Path], test, occlusion_clips: int = 2) -> ShownClips:
-    content = explain.write_clips(folder, test, **trained, occlusion_clips=occlusion_clips, batch=8)
+def write(folder: Path, trained: dict[str, Path], test, occlusion_clips: int = 2, suspects=NO_SUSPECTS) -> ShownClips:
+    content = explain.write_clips(folder, test, suspects, **trained, occlusion_clips=occlusion_clips, batch=8)
     assert ShownClips.read(folder / "clips.json") == content
     names = [name for strip in content.strips for name in strip.files]
     assert sorted(names) == sorted(path.name for path in folder.glob("*.jpg"))
@@ -131,6 +132,21 @@ def test_neighbours_are_training_clips_by_their_features(tmp_path, trained, test
     assert content.no_neighbours == ""
     of_training = {strip.clip: strip for strip in content.strips if strip.split == "train"}
     assert set(of_training) == set(TRAIN) and of_training["b/near.avi"].class_name == "class 1"
+
+
+def test_suspects_of_any_split_have_strips_before_the_cells(tmp_path, trained, test_predictions, monkeypatch):
+    from pipeline.video.records import shard_order
+
+    embeddings = tmp_path / "embeddings"
+    write_json(embeddings / "embed.json", {"mode": "none", "reason": REASON})
+    (embeddings / "train.csv").write_text("clip,group\n" + "".join(f"{clip},g\n" for clip in shard_order(TRAIN)))
+    named = [("b/near.avi", "train", "class 0"), ("b/right.avi", "test", "class 0"), ("a/near.avi", "train", "class 1")]
+    suspects = pd.DataFrame(named, columns=["clip", "split", "given"])
+    monkeypatch.setattr(explain, "SUSPECTS", 2)
+    content = write(tmp_path / "clips", trained | {"embeddings": embeddings}, test_predictions, 0, suspects)
+    strips = [(strip.split, strip.clip) for strip in content.strips]
+    assert strips[3:5] == [("train", "b/near.avi"), ("test", "b/right.avi")] and ("train", "a/near.avi") not in strips
+    assert content.strips[3].class_name == "class 0", "the label it has"
 
 
 def test_without_mistakes_there_is_nothing_to_explain(tmp_path, trained):

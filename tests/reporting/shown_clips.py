@@ -7,7 +7,8 @@ import numpy as np
 
 from pipeline.artifacts import Mistake, Neighbour, Occlusion, RunningPrediction, ShownClips, Strip
 from pipeline.evaluation.predictions import MISTAKES, read_predictions, surest_mistakes
-from pipeline.explanation.selection import STRIP_BYTES, clips_by_cell, in_turns
+from pipeline.evaluation.suspects import read_suspects
+from pipeline.explanation.selection import STRIP_BYTES, SUSPECTS, clips_by_cell, in_turns
 
 OCCLUSION = Occlusion(
     probability=0.9,
@@ -46,6 +47,7 @@ def write_shown_clips(results: Path, *, explained: int = 2) -> ShownClips:
         )
         depends = {"occlusion": OCCLUSION, "running": running} if number < explained else {}
         mistakes.append(Mistake(clip=test.clips[row], neighbours=neighbours, **depends))
+    wanted += [(row.split, row.clip, row.given) for row in read_suspects(results / "suspects.csv").head(SUSPECTS).itertuples()]
     wanted += [("test", test.clips[row], names[row]) for row in in_turns(clips_by_cell(test))]
     strips, left = [], STRIP_BYTES
     for number, (split, clip, class_name) in enumerate(dict.fromkeys(wanted)):

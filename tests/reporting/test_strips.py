@@ -12,9 +12,10 @@ import pytest
 from pipeline.artifacts import Occlusion, RunningPrediction, Strip
 from pipeline.console import UserError
 from pipeline.evaluation.predictions import read_predictions
+from pipeline.evaluation.suspects import read_suspects
 from pipeline.reporting import parts, strips
 from pipeline.reporting.inputs import read_inputs
-from pipeline.reporting.strips import ClipPictures, show_classes, show_mistakes, show_strip
+from pipeline.reporting.strips import ClipPictures, show_classes, show_mistakes, show_strip, show_suspects
 from stages import report
 from tests.reporting.results import some_params, write_results
 from tests.reporting.shown_clips import OCCLUSION, write_shown_clips
@@ -42,7 +43,7 @@ class _Outline(HTMLParser):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> tuple[Path, Path]:
-    data, results = write_results(tmp_path_factory.mktemp("strips"), CLASSES, skill=2.5)
+    data, results = write_results(tmp_path_factory.mktemp("strips"), CLASSES, skill=2.5, suspects=22)
     write_shown_clips(results)
     return data, results
 
@@ -127,6 +128,29 @@ def test_mistakes_have_their_neighbours_and_explanations(page, folders, pictures
     assert "the frames around 2.2 s: without them 10 points less" in page
 
 
+def test_rows_of_mistakes_and_suspects_lead_to_their_cards_and_back(page, pictures):
+    """Links and focusable targets, so that a keyboard and a reader without scripts get there too."""
+    outline = _Outline(page)
+    links = [href for href, _ in outline.links]
+    focusable = {values["id"] for _, values in outline.tags if "id" in values and values.get("tabindex") == "-1"}
+    for kind, count in (("mistake", len(pictures.content.mistakes)), ("suspect", 20)):
+        for number in range(1, count + 1):
+            assert links.count(f"#{kind}-{number}") == links.count(f"#row-{kind}-{number}") == 1
+            assert {f"{kind}-{number}", f"row-{kind}-{number}"} <= focusable
+        assert f"#{kind}-{count + 1}" not in links
+    assert page.index('id="row-mistake-1"') < page.index('id="mistake-1"') < page.index('id="row-suspect-1"')
+
+
+def test_suspects_are_shown_with_both_classes_and_what_speaks_for_them(page, folders, pictures):
+    suspects = read_suspects(folders[1] / "suspects.csv")
+    shown = show_suspects(suspects, pictures)
+    assert [one.clip for one in shown] == suspects["clip"].head(20).tolist()
+    first = shown[0]
+    assert (first.given, first.suggested, first.of_given, first.of_suggested) == ("down", "up", 0.125, 0.75)
+    assert first.strip.clip == first.clip and f"{first.clip} ({first.split}) · down 12.5% · up 75.0%" in page
+    assert "1. Labelled down, more like up" in page
+
+
 def strip(**changes) -> Strip:
     options = {"width": 100, "height": 80, "gap": 2, "frames_per_file": 4} | changes
     return Strip(clip="a", split="test", class_name="x", files=["0.jpg", "1.jpg"], seconds=[0, 1, 2, 3, 4], **options)
@@ -187,7 +211,7 @@ def test_the_chart_says_since_when_the_last_class_leads():
 def test_without_pictures_the_page_says_so(tmp_path):
     data, results = write_results(tmp_path, ["a", "b"], skill=2)
     text = report.run(some_params(), data=data, results=results).read_text(encoding="utf-8")
-    assert "results/clips was not made" in text and "#cell-" not in text
+    assert "results/clips was not made" in text and "#cell-" not in text and "#mistake-" not in text
 
 
 def test_pictures_of_other_predictions_are_refused(tmp_path):
