@@ -1,19 +1,22 @@
 """Exports the classifier as a SavedModel and, if it runs frame by frame, TensorFlow Lite files; measures each on the test split.
 
 A network of whole clips is exported only as a SavedModel. Outputs: `models/export`, and `results/export.json`, a row per file. If
-a file loses more accuracy than `export.max_accuracy_drop`, the stage fails and writes neither. By default `export.formats` is
-empty and nothing is exported, because most experiments do not need these files.
+a file loses more accuracy than `export.max_accuracy_drop`, the stage fails and writes neither. The files carry the report's
+model_card.md, so that whoever receives the folder knows what they are. By default `export.formats` is empty and nothing is
+exported, because most experiments do not need these files.
 """
 
 import argparse
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import tracking
 from pipeline.artifacts import (
+    CARD,
     CLASSIFIER,
     EXPORT,
     EXPORT_RESULTS,
@@ -31,12 +34,13 @@ from pipeline.artifacts import (
 from pipeline.console import STARTS_OVER, UserError, run_command, say
 from pipeline.evaluation.metrics import score
 from pipeline.export.table import SAVED_MODEL, table
-from pipeline.files import atomic_folder
+from pipeline.files import atomic_folder, write_text
 from pipeline.inference.stepper import one_thread
 from pipeline.models.family import open_stream, settings_of
 from pipeline.params import Params, load_params
 from pipeline.video.sampling import Sampling
 
+DATA, RESULTS = Path("data"), Path("results")
 NOTHING = "Nothing was exported, because export.formats is empty. To export, run `dvc exp run -S export=tflite`.\n"
 
 
@@ -48,12 +52,14 @@ def run(
     metrics: Path = METRICS,
     out: Path = EXPORT,
     on_rows: Callable[[list[ExportRow]], None] = lambda rows: None,
+    card: Callable[[list[ExportRow]], str],
 ) -> list[ExportRow]:
     """Writes `out` atomically; returns the rows of export.json, one per file.
 
     Args:
       metrics: written by evaluate; used for a network of whole clips, whose SavedModel has already been evaluated.
       on_rows: called with the rows before the accuracy is checked.
+      card: returns the model card for the rows.
 
     Raises:
       UserError: a file loses more accuracy than export.max_accuracy_drop, or a split has no clips.
@@ -66,6 +72,7 @@ def run(
             rows = _clip_rows(description, classifier, Metrics.read(metrics).test, part)
         on_rows(rows)
         _check_accuracy(rows, params.export.max_accuracy_drop)
+        write_text(part / CARD, card(rows))
     return rows
 
 
@@ -173,9 +180,15 @@ def main() -> None:
             (part / "README.txt").write_text(NOTHING)
             write_export(EXPORT_RESULTS, [])
         return
+    from pipeline.reporting.inputs import read_inputs  # imports Matplotlib, which only an export needs
+    from pipeline.reporting.model_card import model_card
+
     one_thread()
+    inputs = read_inputs(DATA, RESULTS, params.evaluate, params.report, export=[])
     with tracking.stage_run(params, "export", RUN) as tracked:
-        rows = run(params, on_rows=lambda rows: say(table(rows)))
+        rows = run(
+            params, on_rows=lambda rows: say(table(rows)), card=lambda rows: model_card(replace(inputs, export=rows), params)
+        )
         run_id = RunRecord.read(RUN).run_id
         write_export(EXPORT_RESULTS, [row.model_copy(update={"run_id": run_id}) for row in rows])
         tracked.log_metrics({"export": {row.format: row.model_dump(exclude_none=True) for row in rows}})

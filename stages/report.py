@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from pipeline import tracking
+from pipeline.artifacts import CARD
 from pipeline.console import STARTS_OVER, run_command
 from pipeline.files import atomic_folder, write_text
 from pipeline.params import Params, load_params
@@ -30,7 +31,7 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
     report = read_inputs(data, results, params.evaluate, params.report)
     with atomic_folder(results / "report") as folder:
         write_report(folder, report, params)
-        write_text(folder / "model_card.md", model_card(report, params))
+        write_text(folder / CARD, model_card(report, params))
     return results / "report" / "index.html"
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     index = run(params)
     with tracking.stage_run(params, stage="report", run_file=RESULTS / "run.json") as tracked:
         tracked.log_artifacts(index.parent, "report")
-        tracking.add_model_card(tracked, index.parent / "model_card.md")
+        tracking.add_model_card(tracked, index.parent / CARD)
     print(index)
 
 

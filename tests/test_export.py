@@ -22,13 +22,17 @@ def params(*overrides: str):
     return parse_params(composed("model=a0_stream_relu6", *options))
 
 
+def card(rows: list[ExportRow]) -> str:
+    return " ".join(row.format for row in rows)
+
+
 def base_classifier(folder):
     (folder / "classifier/saved_model/variables").mkdir(parents=True)
     (folder / "classifier/saved_model/saved_model.pb").write_bytes(b"x" * 100)
     (folder / "classifier/saved_model/variables/v").write_bytes(b"y" * 11)
     ClassifierDescription(model="a0", **DESCRIBED).write(folder / "classifier/classifier.json")
     Metrics(test=TEST).write(folder / "metrics.json")
-    return {"classifier": folder / "classifier", "metrics": folder / "metrics.json", "out": folder / "export"}
+    return {"classifier": folder / "classifier", "metrics": folder / "metrics.json", "out": folder / "export", "card": card}
 
 
 def test_of_a_base_network_the_evaluated_saved_model_is_exported(tmp_path, capsys):
@@ -36,7 +40,7 @@ def test_of_a_base_network_the_evaluated_saved_model_is_exported(tmp_path, capsy
     assert (row.format, row.file, row.bytes) == ("saved_model", "saved_model", 111)
     assert (row.test_top1, row.clips) == (0.9, 120)
     assert "model=a0_stream" in row.note and "model=a0_stream" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "export").iterdir()] == ["saved_model"]
+    assert [path.name for path in sorted((tmp_path / "export").iterdir())] == ["model_card.md", "saved_model"]
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +80,25 @@ def stream(tmp_path_factory):
 
 def test_a_classifier_trained_with_other_views_is_refused(stream, tmp_path):
     with pytest.raises(UserError, match="made with count 3, but now it is 4"):
-        export.run(params("frames.count=4"), **stream, out=tmp_path / "export")
+        export.run(params("frames.count=4"), **stream, out=tmp_path / "export", card=card)
 
 
 @pytest.mark.slow
 def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
     reported = []
-    rows = export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=reported.extend)
+    rows = export.run(
+        params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", card=card, on_rows=reported.extend
+    )
     assert reported == rows
     assert [row.format for row in rows] == ["saved_model", "float32", "dynamic"]
     saved, plain, dynamic = rows
-    assert sorted(path.name for path in (tmp_path / "export").iterdir()) == ["dynamic.tflite", "float32.tflite", "saved_model"]
+    assert sorted(path.name for path in (tmp_path / "export").iterdir()) == [
+        "dynamic.tflite",
+        "float32.tflite",
+        "model_card.md",
+        "saved_model",
+    ]
+    assert (tmp_path / "export/model_card.md").read_text() == "saved_model float32 dynamic"
     assert plain.bytes == (tmp_path / "export/float32.tflite").stat().st_size > 2 * dynamic.bytes
     assert plain.agreement == saved.agreement == 1 and plain.accuracy_drop == 0
     assert saved.agreement_by_frame == [1, 1, 1]
@@ -103,7 +115,9 @@ def test_if_a_file_loses_too_much_accuracy_nothing_is_written(stream, tmp_path, 
     monkeypatch.setattr(StreamPredictions, "agreement_by_frame", lambda *arguments: [0.25, 0.5, 0.75])
     reported = []
     with pytest.raises(UserError, match=r"max_accuracy_drop = 0\.01: dynamic\.tflite 0\.400, so nothing was exported"):
-        export.run(params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", on_rows=reported.extend)
+        export.run(
+            params("export.formats=[float32,dynamic]"), **stream, out=tmp_path / "export", card=card, on_rows=reported.extend
+        )
     assert [row.test_top1 for row in reported] == [0.9, 0.9, 0.5]
     for row in reported:
         assert (row.agreement, row.agreement_at_end, row.agreement_by_frame) == (0.5, 0.75, [0.25, 0.5, 0.75])

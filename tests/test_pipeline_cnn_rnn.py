@@ -67,6 +67,9 @@ def test_parts_of_short_clips_are_covered_without_their_padding(repository, tmp_
 
 
 def test_exported_files_agree_with_the_network(repository):
+    card = repository.folder / "models/export/model_card.md"
+    assert card.read_text() == (repository.folder / "results/report/model_card.md").read_text()
+    assert "| float32.tflite |" in card.read_text() and "--model models/export/float32.tflite" in card.read_text()
     rows = {row.format: row for row in read_export(repository.folder / "results/export.json")}
     assert list(rows) == ["saved_model", "float32", "float16", "dynamic", "int8"]
     assert rows["float32"].agreement == 1 and rows["int8"].bytes < 0.4 * rows["float32"].bytes

@@ -14,6 +14,7 @@ from pipeline.artifacts.frames import DamagedClip, FrameCounts, FramesSummary, S
 from pipeline.artifacts.held_out import HeldOutClass, HeldOutClasses
 from pipeline.artifacts.metrics import Baselines, BaselineScores, Gain, LabelErrors, MainScores, Metrics, Scores, ScoresSummary
 from pipeline.artifacts.paths import (
+    CARD,
     CLASSIFIER,
     CLIPS,
     CODE,
@@ -40,6 +41,7 @@ from pipeline.artifacts.runs import RunRecord
 
 __all__ = [
     "Artifact",
+    "CARD",
     "BaselineScores",
     "Baselines",
     "CLASSIFIER",

@@ -24,5 +24,6 @@ RUN = Path("results/run.json")  # the MLflow run that report and export log to, 
 EXPORT = Path("models/export")  # export
 EXPORT_RESULTS = Path("results/export.json")
 REPORT = Path("results/report")  # report
+CARD = "model_card.md"  # in REPORT, and next to the files in EXPORT
 
 Split = Literal["train", "validation", "test"]

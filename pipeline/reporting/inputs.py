@@ -128,11 +128,13 @@ class ReportInputs:
         return float(np.bincount(self.test.labels).max() / len(self.test))
 
 
-def read_inputs(data: Path, results: Path, evaluate: Evaluate, settings: Report) -> ReportInputs:
+def read_inputs(
+    data: Path, results: Path, evaluate: Evaluate, settings: Report, *, export: list[ExportRow] | None = None
+) -> ReportInputs:
     """Reads manifest.csv and frames/frames.json of `data`; metrics.json, predictions.csv, history.csv, run.json of `results`.
 
     Also suspects.csv, unless an earlier version evaluated; held_out.json and the folder clips, where there are any; and
-    export.json, where it belongs to the same run.
+    export.json, where it belongs to the same run, unless its rows are given as `export`.
 
     Raises:
       UserError: a file is absent, broken, incomplete or from another run. Validation may be missing from them; test may not.
@@ -144,7 +146,8 @@ def read_inputs(data: Path, results: Path, evaluate: Evaluate, settings: Report)
     history = _read_history(results / "history.csv")
     run = RunRecord.read(results / "run.json")
     predictions = read_predictions(results / "predictions.csv")
-    export = _read_export(results / "export.json", run.run_id)
+    if export is None:
+        export = _read_export(results / "export.json", run.run_id)
     held_out = HeldOutClasses(reason="results/held_out.json was not made")
     if (results / "held_out.json").exists():
         held_out = HeldOutClasses.read(results / "held_out.json")
