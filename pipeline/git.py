@@ -9,14 +9,14 @@ from pipeline.console import UserError
 
 SECONDS = 60  # after which a command is given up
 
-Kind = Literal["program", "owner", "repository", "damaged", "commit", "shallow", "identity", "subfolder", "other"]
+Kind = Literal["program", "owner", "repository", "damaged", "commit", "shallow", "identity", "other"]
 
 
 class GitError(UserError):
     """A command of git failed, or DVC's experiments would, with the cause as `kind`.
 
     program: git is not installed. owner: the repository is another user's. repository: there is none. damaged: there is one that
-    git cannot read. commit: there is none yet. shallow, identity, subfolder: see `experiment_errors`. other: in git's own words.
+    git cannot read. commit: there is none yet. shallow, identity: see `experiment_errors`. other: in git's own words.
     """
 
     def __init__(self, kind: Kind, message: str, *, advice: str = "") -> None:
@@ -66,13 +66,6 @@ def experiment_errors() -> list[GitError]:
         message = "git knows no name and e-mail address of yours, without which DVC cannot keep experiments"
         advice = "git config --global user.name 'Your Name' and git config --global user.email you@example.org"
         errors.append(GitError("identity", message, advice=advice))
-    prefix = run_git("rev-parse", "--show-prefix").rstrip("/")
-    if prefix:
-        message = (
-            f"the pipeline is in the sub-folder {prefix} of a git repository, and a sweep reads its trials at the root of one"
-        )
-        advice = "use `dvc exp run` here, or put the pipeline into a repository of its own"
-        errors.append(GitError("subfolder", message, advice=advice))
     return errors
 
 

@@ -1,4 +1,4 @@
-"""A whole sweep of heads on one backbone: a failing trial, SIGKILL in the middle, the same command again."""
+"""A whole sweep of heads on one backbone, in a sub-folder of a repository: a failing trial, SIGKILL, the same command again."""
 
 import json
 import re
@@ -13,6 +13,7 @@ import pytest
 from tests.pipeline_runs import SMALL, clips, weights  # noqa: F401
 from tests.sweeping.command import SweepCommand, run_in, sweep_repository  # noqa: F401
 
+SUB_FOLDER = "video/model"
 KEY, VALUES = "finetune.learning_rate", "0.002,0.02,0.01,20"  # the schema allows none above 10
 OTHERS = ("finetune=head", "finetune.epochs=2", "tracking.system_metrics=false", "sweep.objective=log_loss")
 
@@ -108,7 +109,7 @@ def test_the_same_command_again_finds_everything(finished, tracked):
 
 
 def test_the_working_copy_is_unchanged_and_nothing_still_runs(finished):
-    assert run_in(finished.folder, "git", "status", "--porcelain").splitlines() == [" M README.md"]
+    assert run_in(finished.folder, "git", "status", "--porcelain").splitlines() == [f" M {SUB_FOLDER}/README.md"]
     assert run_in(finished.folder, "git", "symbolic-ref", "HEAD").strip() == "refs/heads/main"
     assert not [path for path in finished.folder.glob("logs/sweeps/rates/*") if path.is_dir()]
     ours = [process for process in psutil.process_iter(["cwd"]) if str(process.info["cwd"]).startswith(str(finished.folder))]

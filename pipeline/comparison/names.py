@@ -14,9 +14,9 @@ from pipeline.comparison.results import holds_results
 from pipeline.console import UserError, without_credentials
 from pipeline.files import repository_root
 from pipeline.git import query_git
+from pipeline.revisions import list_experiments
 
 WORKSPACE = "workspace"
-EXPERIMENT = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/([^/]+)")
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 Kind = Literal["folder", "experiment", "revision", "run"]
 
@@ -77,19 +77,13 @@ def find_folder(name: str) -> list[Located]:
 
 def find_experiments(name: str) -> list[Located]:
     """The DVC experiments of that name: that of the current commit, else those of all commits."""
-    listed = query_git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps/") or ""
     head = query_git("rev-parse", "--verify", "--quiet", "HEAD")
-    found = []
-    for line in listed.splitlines():
-        commit, ref = line.split(" ", 1)
-        parts = EXPERIMENT.fullmatch(ref)
-        if parts and parts[3] == name:
-            found.append((parts[1] + parts[2], commit))
-    found = [one for one in found if one[0] == head] or found
+    found = [one for one in list_experiments() if one.name == name]
+    found = [one for one in found if one.base == head] or found
     several = len(found) > 1
     return [
         Located(f"git:{commit[:10]}" if several else f"exp:{name}", "experiment", commit, name, f"DVC experiment on {base[:7]}")
-        for base, commit in found
+        for _, base, commit in found
     ]
 
 

@@ -12,6 +12,7 @@ from pipeline.comparison.names import Located
 from pipeline.comparison.results import FILES, Cost, ModelResults, parameter_text, read_results
 from pipeline.console import UserError, say
 from pipeline.evaluation.predictions import read_predictions
+from pipeline.revisions import open_files
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -32,12 +33,11 @@ def open_model(located: Located) -> ModelResults:
 
 
 def _fetch_revision(located: Located, folder: Path) -> None:
-    """Copies what a commit has of FILES, from git, from DVC's cache or, if that lacks them, from its remote storage."""
-    from dvc.api import DVCFileSystem
+    """Copies what a commit has of FILES."""
     from dvc.exceptions import DvcException, NotDvcRepoError
 
     try:
-        files = DVCFileSystem(str(Path.cwd()), rev=located.address)
+        files = open_files(located.address)
         for path in FILES:
             if files.exists(str(path)):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def _fetch_revision(located: Located, folder: Path) -> None:
     except NotDvcRepoError:
         raise UserError(
             f"{located.given}: {Path.cwd()} is not the root of a DVC repository, whose outputs are in no commit",
-            advice="run this at the root of the repository",
+            advice="run this in the folder of dvc.yaml",
         ) from None
     except DvcException as error:
         raise UserError(f"{located.given} ({located.read_as}): {' '.join(str(error).split())[:300]}") from error

@@ -16,7 +16,7 @@ from pipeline.artifacts import CLASSIFIER, CODE, ClassifierDescription
 from pipeline.console import progress, say
 from pipeline.files import content_key, read_json, repository_root, write_json
 from pipeline.git import run_git
-from pipeline.sweeping import experiments
+from pipeline.revisions import open_files
 from pipeline.sweeping.records import Trial
 from pipeline.tracking.environment import environment
 
@@ -67,7 +67,7 @@ def _network_cost(trial: Trial, folder: Path) -> Cost:
     with TemporaryDirectory() as scratch:
         classifier = kept if kept.exists() else Path(scratch) / "classifier"
         if not kept.exists():
-            experiments.open_files(trial.commit).get(str(CLASSIFIER), str(classifier), recursive=True)
+            open_files(trial.commit).get(str(CLASSIFIER), str(classifier), recursive=True)
         command = [sys.executable, "-m", "pipeline.sweeping.measuring", str(classifier)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)

@@ -1,7 +1,6 @@
-"""Runs DVC experiments in a copy of the repository, finds them, and opens their files.
+"""Runs DVC experiments in a copy of the repository, and finds them.
 
-Invariants: an experiment that exists is complete, because DVC creates it after its last stage has succeeded. Reading an
-experiment does not change the working copy.
+Invariant: an experiment that exists is complete, because DVC creates it after its last stage has succeeded.
 """
 
 import json
@@ -23,6 +22,7 @@ import yaml
 from pipeline.console import UserError
 from pipeline.files import repository_root, write_text
 from pipeline.git import experiment_errors, query_git, repository_error, run_git
+from pipeline.revisions import sub_folder
 from pipeline.sweeping.guard import await_guard, guard_command
 from pipeline.sweeping.plan import Sweep
 from pipeline.sweeping.stage_locks import StageLocks
@@ -40,9 +40,9 @@ class TrialError(Exception):
 
 
 def require_repository() -> None:
-    """Raises UserError unless the current directory is the root of a repository in which DVC can run experiments."""
+    """Raises UserError unless the current directory is that of a pipeline whose experiments DVC can run."""
     if not (Path("dvc.yaml").exists() and Path(".dvc").is_dir()):
-        raise UserError("run this at the root of the repository: trials are its DVC experiments")
+        raise UserError("run this in the folder of dvc.yaml: trials are experiments of its pipeline")
     error = repository_error() or next(iter(experiment_errors()), None)
     if error is not None:
         raise error
@@ -52,13 +52,6 @@ def find_experiment(name: str) -> str | None:
     """The commit of the experiment `name` of the current commit; None where there is none."""
     head = run_git("rev-parse", "HEAD")
     return query_git("rev-parse", "--verify", "--quiet", f"refs/exps/{head[:2]}/{head[2:]}/{name}^{{commit}}")
-
-
-def open_files(commit: str):
-    """The experiment's files, including DVC's outputs, as an fsspec file system."""
-    from dvc.api import DVCFileSystem
-
-    return DVCFileSystem(str(Path.cwd()), rev=commit)
 
 
 def run_experiment(
@@ -91,7 +84,7 @@ def run_shared_stages(
     locks: StageLocks,
     on_stage: Callable[[str], None],
 ) -> None:
-    """Runs the pipeline up to the stage `last` in `copy`, a new copy of the repository; see `run_experiment`.
+    """Runs the pipeline up to the stage `last` in `copy`, a new copy of the git repository; see `run_experiment`.
 
     Not as an experiment: DVC 3.67 cannot keep one of some stages where the results of the others, as dvc.lock names them, are not
     in its cache, as in a new clone.
@@ -102,18 +95,19 @@ def run_shared_stages(
 
     await_guard(sweep.path / f"{name}.guard")
     shutil.rmtree(copy, ignore_errors=True)
-    run_git("clone", "--quiet", "--shared", "--no-tags", str(Path.cwd()), str(copy))
-    changes = copy / ".dvc" / "changes"
+    run_git("clone", "--quiet", "--shared", "--no-tags", run_git("rev-parse", "--show-toplevel"), str(copy))
+    pipeline, changes = copy / sub_folder(), copy / ".git" / "changes"
     run_git("diff", "--binary", f"--output={changes}", "HEAD")
     if changes.stat().st_size:
         run_git("apply", "--whitespace=nowarn", str(changes), folder=copy)
     changes.unlink()
     if Path(".dvc/config.local").exists():
-        shutil.copy(".dvc/config.local", copy / ".dvc" / "config.local")
-    with Repo(str(Path.cwd())) as ours, Repo(str(copy)) as theirs, theirs.config.edit("local") as config:
+        shutil.copy(".dvc/config.local", pipeline / ".dvc" / "config.local")
+    with Repo(str(Path.cwd())) as ours, Repo(str(pipeline)) as theirs, theirs.config.edit("local") as config:
         config["cache"]["dir"] = ours.cache.local_cache_dir
-    write_text(copy / "params.yaml", yaml.safe_dump(content, sort_keys=False))
-    _run_dvc(name, ["--cd", str(copy), "repro", last], sweep, locks, on_stage, lambda status: str(copy) if status == 0 else None)
+    write_text(pipeline / "params.yaml", yaml.safe_dump(content, sort_keys=False))
+    command = ["--cd", str(pipeline), "repro", last]
+    _run_dvc(name, command, sweep, locks, on_stage, lambda status: name if status == 0 else None)
 
 
 def _run_dvc(

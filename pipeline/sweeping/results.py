@@ -15,8 +15,9 @@ from pipeline.evaluation.predictions import Predictions, read_predictions
 from pipeline.files import atomic_folder
 from pipeline.reporting.style import png
 from pipeline.reporting.templates import page_templates
+from pipeline.revisions import open_files
 from pipeline.sweeping.costs import Cost, measure_trials
-from pipeline.sweeping.experiments import TrialError, open_files, run_experiment
+from pipeline.sweeping.experiments import TrialError, run_experiment
 from pipeline.sweeping.figure import pareto_figure
 from pipeline.sweeping.plan import LARGER_IS_BETTER, Sweep
 from pipeline.sweeping.records import Records, Trial

@@ -19,6 +19,7 @@ from filelock import FileLock
 from pipeline.artifacts import EMBEDDINGS, FRAMES, MANIFEST, ClassifierDescription, FramesSummary
 from pipeline.files import write_text
 from pipeline.params import Params
+from pipeline.revisions import sub_folder
 from pipeline.sweeping import costs, experiments
 from pipeline.sweeping.identity import stage_keys
 from pipeline.sweeping.plan import Sweep
@@ -46,7 +47,7 @@ def share_backbone(swept: Sequence[str], pipeline: Path = Path("dvc.yaml")) -> b
 
 
 def open_features(content: dict[str, Any], state: list, sweep: Sweep, on_stage: Callable[[str], None]) -> Path:
-    """The copy of the repository in which the stages ran that a trial shares with others.
+    """The pipeline's folder in the copy of the repository in which the stages ran that a trial shares with others.
 
     content: the trial's parameters. state: of code and files (see `identity`). Raises TrialError if a stage fails.
     """
@@ -61,7 +62,7 @@ def open_features(content: dict[str, Any], state: list, sweep: Sweep, on_stage: 
             name = f"features-{key}"
             experiments.run_shared_stages(name, content, LAST_SHARED, copy, sweep, locks=locks, on_stage=on_stage)
             write_text(done, "")
-    return copy
+    return copy / sub_folder()
 
 
 def train_and_evaluate(trial: Trial, params: Params, features: Path, sweep: Sweep, log: Path) -> None:

@@ -20,9 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline.artifacts import CLASSIFIER, HISTORY, METRICS, RUN, TRAINING_RUN, ClassifierDescription, Metrics, RunRecord
 from pipeline.console import UserError
-from pipeline.git import run_git
 from pipeline.params import Params, parse_params
 from pipeline.processes import identity, is_running
+from pipeline.revisions import open_files, params_text
 from pipeline.sweeping import costs, experiments
 from pipeline.sweeping.guard import POLL
 from pipeline.sweeping.identity import code_state, files_state, stage_keys, trial_name
@@ -93,7 +93,7 @@ def _run(trial: Trial, content: dict[str, Any], state: list, sweep: Sweep, recor
 
 def read_experiment(trial: Trial, commit: str) -> None:
     """Completes a trial's record from its experiment."""
-    files = experiments.open_files(commit)
+    files = open_files(commit)
     trial.metrics = Metrics.from_text(files.read_text(str(METRICS)), METRICS)
     trial.model_run_id, trial.evaluated_run_id = (
         RunRecord.from_text(files.read_text(str(path)), path).run_id for path in (TRAINING_RUN, RUN)
@@ -107,7 +107,7 @@ def read_experiment(trial: Trial, commit: str) -> None:
 
 def params_of(commit: str) -> Params:
     """The parameters of an experiment."""
-    return parse_params(yaml.safe_load(run_git("show", f"{commit}:params.yaml")), f"params.yaml of {commit[:7]}")
+    return parse_params(yaml.safe_load(params_text(commit)), f"params.yaml of {commit[:7]}")
 
 
 def record_result(trial: Trial, params: Params, sweep: Sweep) -> None:

@@ -25,15 +25,19 @@ def run_in(folder, *command) -> str:
 
 
 @pytest.fixture(scope="module")
-def sweep_repository(tmp_path_factory) -> Path:
-    """The files of this tree that git has or would have, committed in a new folder, and a change of README.md."""
-    folder = tmp_path_factory.mktemp("sweep") / "repository"
+def sweep_repository(tmp_path_factory, request) -> Path:
+    """The files of this tree that git has or would have, committed in a new repository, and a change of README.md.
+
+    They are in the sub-folder SUB_FOLDER of the repository, if the test's module has that constant, else at its root.
+    """
+    root = tmp_path_factory.mktemp("sweep") / "repository"
+    folder = root / getattr(request.module, "SUB_FOLDER", "")
     listed = run_in(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     for name in listed:
         if name and (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    run_in(folder, "git", "init", "-q", "-b", "main")
+    run_in(root, "git", "init", "-q", "-b", "main")
     run_in(folder, "git", "config", "user.name", "Test")
     run_in(folder, "git", "config", "user.email", "test@example.org")
     run_in(folder, "git", "add", "-A")
