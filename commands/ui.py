@@ -1,4 +1,7 @@
-"""`make ui`: MLflow's web interface on the runs of this repository, with the address of each experiment's table of runs."""
+"""`make ui`: MLflow's web interface on the runs of this repository, with the address of each experiment's table of runs.
+
+Results that DVC restored from its cache, and whose run is not on this store, first get a run.
+"""
 
 import argparse
 import os
@@ -6,6 +9,7 @@ import sys
 
 from pipeline import tracking
 from pipeline.console import run_command, say, without_credentials
+from pipeline.tracking.restored import find_cached_results, log_missing
 from pipeline.tracking.store import require_runs
 from pipeline.tracking.views import add_view, experiments_address, latest_experiments, runs_address
 
@@ -17,8 +21,12 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=5000)
     options = parser.parse_args()
-    require_runs()
+    restored = find_cached_results()
+    if not restored:
+        require_runs()
     uri = tracking.configure()
+    if restored:
+        log_missing(restored)
     if uri.startswith(("http:", "https:")):
         say(f"the runs are tracked by a server: {experiments_address(without_credentials(uri))}")
         return

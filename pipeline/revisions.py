@@ -50,6 +50,14 @@ def open_files(commit: str) -> "AbstractFileSystem":
     return DirFileSystem(folder.as_posix(), DVCFileSystem(str(Path.cwd()), rev=commit, subrepos=True))
 
 
+def cache_folder() -> Path:
+    """DVC's cache of this repository."""
+    from dvc.config import Config
+
+    configured = Config.from_cwd(validate=False).get("cache", {}).get("dir")
+    return Path(configured) if configured else Path(".dvc/cache")
+
+
 def params_text(commit: str) -> str:
     """params.yaml of a commit."""
     return run_git("show", f"{commit}:./params.yaml")

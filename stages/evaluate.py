@@ -186,14 +186,9 @@ def main() -> None:
         metrics.write(METRICS)
         ScoresSummary.of(metrics).write(SCORES)
         show_clips(params)
-        logged = metrics.model_dump(include={"test", "gain_over_probe"})
-        tracked.log_scores("test", logged | {"held_out": held_out.means(), "baseline": metrics.baselines.top1_by_name()})
-        tracked.log_scores("validation", metrics.model_dump(include={"validation"}))
-        tracked.log_artifact(HELD_OUT)
-        if label_errors.judged:
-            tracked.log_metrics({"label_errors": {"suspects": label_errors.suspects, "accuracy": label_errors.accuracy}})
-        tracked.log_artifact(SUSPECTS)
-        tracked.log_artifact(PREDICTIONS)
+        tracked.log_evaluation(metrics, held_out)
+        for path in (HELD_OUT, SUSPECTS, PREDICTIONS):
+            tracked.log_artifact(path)
         tracking.describe(tracked, metrics)
     test = metrics.test
     interval = "" if test.top1_low is None else f" ({test.top1_low:.3f} to {test.top1_high:.3f})"

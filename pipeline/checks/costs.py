@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pipeline.check_results import CheckResult, ok, problem, warning
 from pipeline.checks.machine import Gpu, check_disks, cores, free_memory, product_rate
-from pipeline.checks.repository import cache_folder
 from pipeline.checks.source import Planned
 from pipeline.files import repository_root
 from pipeline.params import Params
+from pipeline.revisions import cache_folder
 from pipeline.video.sampling import FRAME_ORDERS
 
 LONG = 12 * 3600  # seconds after which the estimated time is a warning

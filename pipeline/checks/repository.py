@@ -10,6 +10,7 @@ from pipeline.artifacts import CODE
 from pipeline.check_results import CheckResult, listed, ok, problem, refused, warning
 from pipeline.git import experiment_errors, query_git, repository_error, run_git
 from pipeline.params import PARAMS_FILE
+from pipeline.revisions import cache_folder
 
 NEEDED = (*CODE, "conf", "hydra_plugins", "dvc.yaml", "numeric.lock")  # what an experiment runs
 CONF = Path("conf")
@@ -91,14 +92,6 @@ def _at(content: dict, key: str) -> Any:
     for part in key.split("."):
         content = content.get(part) if isinstance(content, dict) else None
     return content
-
-
-def cache_folder() -> Path:
-    """DVC's cache of this repository."""
-    from dvc.config import Config
-
-    configured = Config.from_cwd(validate=False).get("cache", {}).get("dir")
-    return Path(configured) if configured else Path(".dvc/cache")
 
 
 def is_made(stage: str, content: dict) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.artifacts import Metrics, Scores
 from pipeline.console import uninterrupted
-from pipeline.tracking.lookup import find_model
+from pipeline.tracking.lookup import RESTORED_FROM, find_model
 from pipeline.tracking.provenance import is_of_split
 from pipeline.tracking.runs import Run
 from pipeline.tracking.store import readable_errors
@@ -85,6 +85,8 @@ def _summary(stored: "MlflowRun", metrics: Metrics, model: "LoggedModel | None",
     addresses += [f"`models:/{model.model_id}`"] if model is not None and not versions else []
     if addresses:
         lines += [f"- Load it: `mlflow.pyfunc.load_model` of {' or '.join(addresses)}"]
+    if RESTORED_FROM in tags:
+        lines += [f"- Restored from DVC's cache: run `{tags[RESTORED_FROM]}` trained it, on another store"]
     if "dvc.exp.name" in tags:
         lines += [f"- Get its files and settings: `dvc exp apply {tags['dvc.exp.name']}`"]
     if "mlflow.source.git.commit" in tags:

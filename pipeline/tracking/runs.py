@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.artifacts import RunRecord
+from pipeline.artifacts import HeldOutClasses, Metrics, RunRecord
 from pipeline.console import UserError, say, uninterrupted, without_credentials
 from pipeline.params import Params
 from pipeline.processes import identity
@@ -84,6 +84,17 @@ class Run:
         links = {} if model is None else {"model_id": model.model_id, "run_id": self.run_id}
         links |= {} if data is None else {"dataset_name": data.name, "dataset_digest": data.digest}
         self._log([(name, value, 0) for name, value in flatten(metrics, "/").items()], links)
+
+    def log_evaluation(self, metrics: Metrics, held_out: HeldOutClasses) -> None:
+        """Logs the numbers that evaluate measured."""
+        test = metrics.model_dump(include={"test", "gain_over_probe"}) | {"held_out": held_out.means()}
+        if metrics.baselines is not None:
+            test["baseline"] = metrics.baselines.top1_by_name()
+        self.log_scores("test", test)
+        self.log_scores("validation", metrics.model_dump(include={"validation"}))
+        found = metrics.label_errors
+        if found is not None and found.judged:
+            self.log_metrics({"label_errors": {"suspects": found.suspects, "accuracy": found.accuracy}})
 
     def log_history(self, history: "pd.DataFrame") -> None:
         """Logs rows of `results/history.csv`, all or the latest, at step `epoch`: `validation_loss` as `validation/loss`,
