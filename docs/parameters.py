@@ -1,14 +1,23 @@
-"""Pages that MkDocs makes when it builds the site: the start page from README.md, and all parameters from conf/."""
+"""Pages that MkDocs makes when it builds the site: the start page from README.md, all parameters from conf/, and the notebook."""
 
 import re
 from pathlib import Path
 from typing import NamedTuple
 
+import jupytext
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
+NOTEBOOK = ROOT / "notebooks" / "finished_run.py"
+HOW_TO_OPEN = """It is `notebooks/finished_run.py`, a notebook in jupytext's format: VS Code runs its cells as it is, and
+JupyterLab opens it after `pip install jupyterlab` (right click, *Open With*, *Notebook*). To keep it with its outputs:
+
+```sh
+jupytext --to ipynb notebooks/finished_run.py
+jupyter execute --inplace notebooks/finished_run.ipynb
+```"""
 GROUPS = ("data", "model", "finetune", "cluster", "export", "sweep", "experiment")
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?:\s+(?P<value>[^#]*?))?\s*(?:#\s*(?P<comment>.*))?$")
 
@@ -26,7 +35,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     start = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
     files.append(File.generated(config, "index.md", content=start))
     files.append(File.generated(config, "parameters.md", content=parameters_page()))
+    files.append(File.generated(config, "notebook.md", content=notebook_page()))
     return files
+
+
+def notebook_page() -> str:
+    """The text and the code of the notebook, which needs a run to show more."""
+    title, *cells = jupytext.read(NOTEBOOK).cells
+    parts = [title.source, HOW_TO_OPEN]
+    return "\n\n".join(
+        [*parts, *(one.source if one.cell_type == "markdown" else f"```python\n{one.source}\n```" for one in cells)]
+    )
 
 
 def read_parameters(path: Path, section: str = "") -> list[Parameter]:

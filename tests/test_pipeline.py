@@ -17,6 +17,7 @@ from pipeline.params import parse_params
 from tests.explanation.clips import NO_SUSPECTS
 from tests.pipeline_runs import (
     CLASSES,
+    ROOT,
     SMALL,
     Repository,
     check_calibrated,
@@ -209,6 +210,35 @@ def test_a_probe_sees_the_projection_with_which_training_started(head_run):
 
 def test_the_saved_model_gives_the_probabilities_of_evaluation(head_run):
     check_served_as_evaluated(head_run.folder)
+
+
+@pytest.mark.slow
+def test_the_notebook_walks_through_the_run(head_run, tmp_path, monkeypatch):
+    """Compared with a run that has four test clips of each class wrong."""
+    import jupytext
+    from nbclient import NotebookClient
+
+    predictions = pd.read_csv(head_run.folder / "results/predictions.csv")
+    wrong = predictions[predictions["split"] == "test"].groupby("actual").head(4).index
+    columns = ["p_Bright", "p_Dark"]
+    is_dark = (predictions.loc[wrong, "actual"] == "Dark").to_numpy()
+    predictions.loc[wrong, columns] = np.column_stack([0.25 + 0.5 * is_dark, 0.75 - 0.5 * is_dark])
+    predictions.loc[wrong, "predicted"] = np.where(is_dark, "Bright", "Dark")
+    (tmp_path / "other").mkdir()
+    predictions.to_csv(tmp_path / "other/predictions.csv", index=False)
+    for name, value in head_run.environment().items():
+        monkeypatch.setenv(name, value)
+    notebook = jupytext.read(ROOT / "notebooks/finished_run.py")
+    (chosen,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    chosen.source = f"OTHER = {str(tmp_path / 'other')!r}"
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(head_run.folder)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    assert "workspace against other is" in printed and "is a clip of Bright" in printed
+    metrics = Metrics.read(head_run.folder / "results/metrics.json")
+    tables = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    assert f"{metrics.test.top1:.1%}" in tables[0] and any("one frame repeated" in table for table in tables)
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
 
 
 @pytest.mark.slow
