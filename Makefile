@@ -47,7 +47,7 @@ ui: env  ## show the runs of this folder in MLflow, at http://127.0.0.1:5000
 	@python -m commands.ui
 
 # Packages whose versions affect results: DVC runs stages again when one of these changes.
-NUMERIC := ai-edge-litert|av|cleanlab|numpy|opencv-python-headless|pandas|scikit-learn|tensorflow|tf-keras|tf-models-official
+NUMERIC := ai-edge-litert|av|cleanlab|numpy|opencv-python-headless|openvino|pandas|scikit-learn|tensorflow|tf-keras|tf-models-official
 
 lock: env  ## update requirements.lock and numeric.lock from pyproject.toml; needs uv
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements.lock

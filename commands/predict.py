@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from pipeline.arguments import at_least, fraction, not_negative, positive
 from pipeline.console import RESUMES, UserError, print_line, progress, run_command, say, without_credentials
@@ -45,6 +46,7 @@ from pipeline.inference.stepper import one_thread
 from pipeline.inference.streaming import CAMERA_RESTART, StreamedFrame, stream_frames
 from pipeline.inference.views import read_views
 from pipeline.models.family import pretrained_ids
+from pipeline.settings import EngineName
 
 ANIMATIONS = (".gif", ".mp4", ".png")
 TIMELINES = (".html", ".png")
@@ -198,6 +200,12 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument(
         "--labels", type=Path, metavar="FILE", help="names of the classes, one per line, for models that do not contain them"
     )
+    which.add_argument(
+        "--engine",
+        choices=get_args(EngineName),
+        default="auto",
+        help="what runs a classifier on whole clips (default: TensorFlow on a GPU, else OpenVINO if it can)",
+    )
     which.add_argument("--views", type=at_least(1), metavar="N", help="number of views of a clip (default: the model's)")
     what = parser.add_argument_group("the source")
     what.add_argument("--seconds", type=positive, help="read only the first seconds of each source")
@@ -318,7 +326,9 @@ def main() -> None:
     stream = not finds_events and (options.stream or any(is_live(name) for name in options.sources))
     if stream or options.animate is not None:
         one_thread()
-    predictor = open_model(options.model, pretrained=options.pretrained, weights=options.weights, labels=options.labels)
+    predictor = open_model(
+        options.model, pretrained=options.pretrained, weights=options.weights, labels=options.labels, engine=options.engine
+    )
     predictor.views = options.views or predictor.views
     if options.no_unknown:
         predictor.rule = None

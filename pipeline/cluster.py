@@ -37,7 +37,14 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 15  # for a scheduler to answer
 WORKERS_SECONDS = 60  # for a first worker to appear, or another one once all are gone (a nanny restarts its own in seconds)
 CHECK_SECONDS = 2  # between checks of a cluster while waiting for a result
-PACKAGES = ("av", "numpy", "opencv-python-headless", "tensorflow", "tf-keras")  # what decides the results of its calls
+PACKAGES = (
+    "av",
+    "numpy",
+    "opencv-python-headless",
+    "openvino",
+    "tensorflow",
+    "tf-keras",
+)  # what decides the results of its calls
 START = "`python -m distributed.cli.dask_worker ADDRESS --nthreads 1` in this folder"
 KEPT = "run again: finished work is kept"
 

@@ -12,6 +12,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
 OFFICIAL_FOLDS = 3  # of UCF-101
+EngineName = Literal["auto", "tensorflow", "openvino"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -177,6 +178,7 @@ class Speed(Section):
     download_retries: Annotated[int, Field(ge=0)]
     download_timeout: Annotated[float, Field(gt=0)]
     decode_workers: PositiveInt | None
+    engine: EngineName
     inference_batch: PositiveInt
     feature_cache: Annotated[float, Field(gt=0)]
     checkpoint_minutes: Annotated[float, Field(gt=0)]

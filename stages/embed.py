@@ -14,21 +14,22 @@ Outputs in `data/embeddings`:
 - the family's own files, from which finetune builds and saves a top.
 - `embed.json`: the settings that the features depend on.
 
-Features are kept by the frames of the clip, the weights and the view in `.cache/features`, which other splits, subsets and larger
-data sets share: only what is new is computed, and a killed run resumes. Memory use does not grow with the dataset. On a cluster
-(`cluster`) many processes compute them, with the same result.
+Features are kept by the frames of the clip, the weights, the engine and the view in `.cache/features`, which other splits,
+subsets and larger data sets share: only what is new is computed, and a killed run resumes. Memory use does not grow with the
+dataset. On a cluster (`cluster`) many processes compute them, with the same result.
 """
 
 import argparse
-import tempfile
+import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts import EMBEDDINGS, FRAMES, EmbedSummary, FramesSummary
 from pipeline.cluster import open_cluster
 from pipeline.console import RESUMES, run_command, say
-from pipeline.files import atomic_folder, scratch
+from pipeline.files import atomic_folder
 from pipeline.params import Params, load_params
 
 if TYPE_CHECKING:
@@ -48,10 +49,12 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
         return out
     import tensorflow as tf
 
+    from pipeline.embedding.backbones import saved_backbone
     from pipeline.embedding.compute import compute, compute_on_cluster
     from pipeline.embedding.splits import embed_reordered, embed_split
     from pipeline.embedding.store import open_store
-    from pipeline.models.family import open_backbone
+    from pipeline.engines.engine import TensorflowNetwork
+    from pipeline.models.family import open_backbone, open_features
     from pipeline.training.datasets import ViewRecipe
     from pipeline.training.runtime import enable_determinism
 
@@ -65,20 +68,23 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
     weights = backbone.digest or {"seed": params.seed, "classes": len(summary.classes)}
     model = params.model.model_dump(exclude={"weights", "watch"})
     made_by = {"version": VERSION, "tensorflow": tf.__version__, "model": model, "weights": weights} | backbone.made_with
+    initial = (made_by, vars(recipe.sampling), params.seed, len(summary.classes))
     counts = []
     with (
         open_cluster(params.cluster) as cluster,
+        saved_backbone(backbone, params.evaluate.views, *initial) as saved,  # which workers see, too
         open_store(params.speed.feature_cache, backbone.shape) as store,
-        tempfile.TemporaryDirectory(dir=scratch("embed", "backbones")) as shared,  # which workers see, too
         atomic_folder(out) as part,
     ):
-        if cluster is not None:
-            backbone.save(Path(shared))
+        network = open_features(saved, params.model, recipe.sampling, params.speed.engine)
+        made_by |= network.key
 
         def compute_views(views: "Sequence[View]") -> "Iterator[list[ViewFeatures]]":
             if cluster is not None:
-                return compute_on_cluster(cluster, Path(shared).resolve(), views, recipe, batch)
-            return compute(backbone, views, recipe, batch)
+                engine = "tensorflow" if isinstance(network, TensorflowNetwork) else "openvino"  # on every worker
+                open_network = partial(open_features, saved.resolve(), params.model, recipe.sampling, engine)
+                return compute_on_cluster(cluster, open_network, views, recipe, batch)
+            return compute(network, views, recipe, batch)
 
         for split, records in summary.splits.items():
             files = [file.resolve() for file in summary.files(frames, split)]
@@ -87,7 +93,7 @@ def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:
             files = [file.resolve() for file in summary.files(frames, "test")]
             most, number = params.evaluate.baseline_clips, params.evaluate.views
             counts.append(embed_reordered(files, most, made_by, recipe, number, store, compute_views, part))
-        backbone.save_initial(part, params.evaluate.views)
+        shutil.copytree(saved, part, dirs_exist_ok=True)
         made_with = {
             "seed": params.seed,
             "model": params.model.model_dump(),

@@ -36,35 +36,34 @@ from pipeline.artifacts import (
     ScoresSummary,
 )
 from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
+from pipeline.engines.engine import Network
 from pipeline.evaluation.baselines import ReorderedPredictions, measure_baselines, predict_reordered_features
 from pipeline.evaluation.classifier import hold_out, predict_features, score_splits
 from pipeline.evaluation.gain import gain_over_probe
 from pipeline.evaluation.label_errors import find_label_errors
 from pipeline.evaluation.predictions import read_predictions, write_predictions
 from pipeline.evaluation.suspects import read_suspects, write_suspects
+from pipeline.models.family import open_probabilities
 from pipeline.params import Params, load_params
 from pipeline.video.sampling import FRAME_ORDERS
 
 UNBALANCED = 0.5  # with a class that has fewer test clips than this share of the largest, the balanced accuracy is said, too
 
 
-def predict_clips(frames: Path, split: str, saved_model: Path, params: Params) -> tuple[pd.DataFrame, np.ndarray]:
+def predict_clips(frames: Path, split: str, network: Network, params: Params) -> tuple[pd.DataFrame, np.ndarray]:
     """Runs the whole classifier on a split's records. Returns what `predict_features` does."""
-    import tensorflow as tf
-
     from pipeline.training.datasets import test_clips
     from pipeline.training.runtime import enable_determinism
 
     enable_determinism()
     summary = FramesSummary.of(frames)
     views = params.evaluate.views
-    classifier = tf.saved_model.load(str(saved_model))
     rows, probabilities = [], []
     dataset = test_clips(summary.files(frames, split), views, params.sampling)
     with progress(total=summary.splits[split].clips, describe=f"evaluating {split}", unit="clip") as bar:
         for block in dataset.batch(max(1, params.speed.inference_batch // views)).prefetch(2):
-            pixels = block["views"]
-            each = classifier.probabilities(tf.reshape(pixels, (-1, *pixels.shape[2:]))).numpy()
+            pixels = block["views"].numpy()
+            each = network(pixels.reshape(-1, *pixels.shape[2:]))
             probabilities.append(each.reshape(-1, views, each.shape[-1]).mean(axis=1))
             rows += [
                 (clip.decode(), group.decode(), int(label))
@@ -74,10 +73,8 @@ def predict_clips(frames: Path, split: str, saved_model: Path, params: Params) -
     return pd.DataFrame(rows, columns=["clip", "group", "label"]), np.concatenate(probabilities)
 
 
-def predict_reordered_clips(frames: Path, saved_model: Path, params: Params) -> ReorderedPredictions:
+def predict_reordered_clips(frames: Path, network: Network, params: Params) -> ReorderedPredictions:
     """Runs the whole classifier on views of test clips with their frames in other orders, made as embed makes them."""
-    import tensorflow as tf
-
     from pipeline.embedding.views import ViewPlan, read_clip_records, spread_clips, view_dataset
     from pipeline.training.datasets import ViewRecipe
     from pipeline.training.runtime import enable_determinism
@@ -88,11 +85,10 @@ def predict_reordered_clips(frames: Path, saved_model: Path, params: Params) -> 
     recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, summary.classes, params.seed)
     plan = ViewPlan({}, recipe, "test", params.evaluate.views)
     views = [view for clip in clips for view in plan.reordered(clip)]
-    classifier = tf.saved_model.load(str(saved_model))
     probabilities = []
     with progress(total=len(views), describe="evaluating baselines", unit="view") as bar:
         for block in view_dataset(views, recipe).batch(params.speed.inference_batch).prefetch(2):
-            probabilities.append(classifier.probabilities(block["image"]).numpy())
+            probabilities.append(network(block["image"].numpy()))
             bar.update(len(probabilities[-1]))
     each = np.concatenate(probabilities).reshape(len(clips), len(FRAME_ORDERS), -1)
     return ReorderedPredictions(np.array([clip.label for clip in clips]), np.array([clip.group for clip in clips]), each)
@@ -120,19 +116,22 @@ def run(
             message = f"{classifier}: made with {key} {trained_with}, but now it is {current}"
             raise UserError(message, advice="run `dvc repro`")
 
+    # From cached features the network itself is not needed.
+    network = None if params.finetune.frozen else open_probabilities(classifier, description, params.speed.engine)
+
     def predict(split: str) -> tuple[pd.DataFrame, np.ndarray]:
-        if params.finetune.frozen:
+        if network is None:
             return predict_features(embeddings, split, classifier, description)
-        return predict_clips(frames, split, classifier / "saved_model", params)
+        return predict_clips(frames, split, network, params)
 
     metrics, predictions = score_splits(predict, description, params.evaluate, params.seed)
     gain = gain_over_probe(predictions["test"], embeddings, classifier, params.evaluate, params.seed)
     reordered = None
     if params.evaluate.baseline_clips:
-        if params.finetune.frozen:
+        if network is None:
             reordered = predict_reordered_features(embeddings, classifier, description)
         else:
-            reordered = predict_reordered_clips(frames, classifier / "saved_model", params)
+            reordered = predict_reordered_clips(frames, network, params)
     train_clips = FramesSummary.of(frames).splits["train"].per_class
     baselines = measure_baselines(predictions["test"], description.classes, train_clips, reordered, params.evaluate, params.seed)
     return metrics.model_copy(update={"gain_over_probe": gain, "baselines": baselines}), predictions
@@ -151,6 +150,7 @@ def show_clips(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBE
         classifier=classifier,
         occlusion_clips=params.evaluate.occlusion_clips,
         batch=params.speed.inference_batch,
+        engine=params.speed.engine,
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -23,3 +24,10 @@ def die() -> None:
 
 def fail(message: str) -> None:
     raise ValueError(message)
+
+
+def open_saved(folder: Path, threads: int) -> Callable:
+    """A SavedModel with the function `features`, in TensorFlow."""
+    from pipeline.engines.engine import NetworkFiles, TensorflowNetwork
+
+    return TensorflowNetwork(NetworkFiles("test", folder, lambda loaded: loaded.features, None), 3, threads)

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -127,9 +128,10 @@ def test_embedding_gives_the_same_features_and_resumes(records, tmp_path, worker
     recipe = ViewRecipe(Sampling(3, 32, "uniform", "repeat"), Augment(**composed()["augment"]), True, ["x", "y"], seed=1)
     backbone = small_backbone()
     tf.saved_model.save(backbone, str(tmp_path / "backbone"))
+    network = tasks.open_saved(tmp_path / "backbone", threads=1)
 
     def on_cluster(views):
-        return compute.compute_on_cluster(workers, tmp_path / "backbone", views, recipe, 6)
+        return compute.compute_on_cluster(workers, partial(tasks.open_saved, tmp_path / "backbone"), views, recipe, 6)
 
     def embed(name: str, compute_views):
         (tmp_path / name).mkdir()
@@ -138,7 +140,7 @@ def test_embedding_gives_the_same_features_and_resumes(records, tmp_path, worker
         files = ("train.npy", "train_labels.npy", "train.csv")
         return counts, [(tmp_path / name / file).read_bytes() for file in files]
 
-    counts, expected = embed("one", lambda views: compute.compute(backbone, views, recipe, 6))
+    counts, expected = embed("one", lambda views: compute.compute(network, views, recipe, 6))
     assert (counts.stored, counts.computed) == (0, 69)
     features = np.load(tmp_path / "one/train.npy")
     assert np.abs(features[:, 0] - features[:, 1]).max() > 1e-4, "the second view is augmented"

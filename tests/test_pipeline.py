@@ -77,7 +77,7 @@ def test_what_predictions_depend_on_is_measured_with_the_classifier_itself(head_
         "embeddings": folder / "data/embeddings",
         "classifier": folder / "models/classifier",
     }
-    content = write_clips(tmp_path / "clips", wrong, NO_SUSPECTS, **inputs, occlusion_clips=2, batch=5)
+    content = write_clips(tmp_path / "clips", wrong, NO_SUSPECTS, **inputs, occlusion_clips=2, batch=5, engine="auto")
     assert len(content.mistakes) == len(test)
     names = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]
     frames = {clip["clip"].numpy().decode(): clip["frames"] for clip in map(parse_clip, read_clips(names))}
@@ -309,35 +309,22 @@ def test_one_mlflow_run_has_the_results_of_all_stages(head_run):
 @pytest.mark.slow
 def test_embedding_resumes_after_a_kill(tmp_path, head_run, monkeypatch):
     """Killed in its fourth batch, it computes only the remaining views, and the result is the same."""
-    from pipeline.models.movinet import backbone
-    from pipeline.models.movinet.network.serving import FrozenBackbone
+    from pipeline.engines.openvino_network import OpenvinoNetwork
+    from pipeline.models.movinet.backbone import MovinetBackbone
     from stages import embed
 
-    build, built = backbone.initial_classifier, []
-
-    def build_once(*arguments, **named):
-        built.extend([] if built else [build(*arguments, **named)])
-        return built[0]
-
-    monkeypatch.setattr(backbone, "initial_classifier", build_once)  # it takes long
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    calls = []
-    init = FrozenBackbone.__init__
+    calls, built = [], []
+    compute, save = OpenvinoNetwork.__call__, MovinetBackbone.save
 
-    def counted(self, *arguments, **named):
-        init(self, *arguments, **named)
-        compute = self.features
+    def limited(self, views):
+        calls.append(len(views))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return compute(self, views)
 
-        def limited(views):
-            calls.append(len(views))
-            if len(calls) == 4:
-                raise KeyboardInterrupt
-            return compute(views)
-
-        self.features = limited
-
-    monkeypatch.setattr(FrozenBackbone, "__init__", counted)
-    monkeypatch.setattr("pipeline.models.movinet.backbone.save_classifier", lambda classifier, folder: None)
+    monkeypatch.setattr(OpenvinoNetwork, "__call__", limited)
+    monkeypatch.setattr(MovinetBackbone, "save", lambda self, *given: built.append(1) or save(self, *given))
     frames = head_run.folder / "data/frames"
     with pytest.raises(KeyboardInterrupt):
         embed.run(head_run.params, frames, tmp_path / "embeddings")
@@ -353,6 +340,7 @@ def test_embedding_resumes_after_a_kill(tmp_path, head_run, monkeypatch):
     batches = sum(-(-np.prod(shape) // batch) for shape in shapes)
     assert set(calls) == {batch}
     assert len(calls) == batches + 1  # only the interrupted batch is computed twice
+    assert len(built) == 1
     for split in ("train", "validation", "test"):
         resumed, uninterrupted = (
             np.load(folder / f"{split}.npy") for folder in (tmp_path / "embeddings", head_run.folder / "data/embeddings")

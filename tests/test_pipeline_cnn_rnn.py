@@ -57,7 +57,7 @@ def test_parts_of_short_clips_are_covered_without_their_padding(repository, tmp_
         "embeddings": folder / "data/embeddings",
         "classifier": folder / "models/classifier",
     }
-    content = write_clips(tmp_path / "clips", wrong, NO_SUSPECTS, **inputs, occlusion_clips=1, batch=5)
+    content = write_clips(tmp_path / "clips", wrong, NO_SUSPECTS, **inputs, occlusion_clips=1, batch=5, engine="auto")
     first = content.mistakes[0]
     row = test.clips.tolist().index(first.clip)
     probability = test.probabilities[row, test.predicted[row]]

@@ -31,7 +31,8 @@ from pipeline.explanation.running import run_clip
 from pipeline.explanation.selection import STRIP_BYTES, SUSPECTS, clips_by_cell, in_turns, nearest
 from pipeline.explanation.strips import FRAMES_PER_FILE, GAP, make_strip, time_segments
 from pipeline.files import atomic_folder
-from pipeline.models.family import Stream, open_stream, settings_of
+from pipeline.models.family import Stream, open_probabilities, open_stream, settings_of
+from pipeline.settings import EngineName
 from pipeline.training.runtime import enable_determinism
 from pipeline.video.dataset import centred_views
 from pipeline.video.records import parse_clip_header
@@ -63,6 +64,7 @@ def write_clips(
     classifier: Path,
     occlusion_clips: int,
     batch: int,
+    engine: EngineName,
 ) -> ShownClips:
     """Writes `folder` atomically: clips.json and the JPEGs that it names.
 
@@ -71,6 +73,7 @@ def write_clips(
       suspects: the table of suspects.csv, the most suspect first; empty without cached features.
       occlusion_clips: number of mistakes to explain by occlusion, the surest first.
       batch: views that are computed at a time.
+      engine: see `open_network`.
     """
     enable_determinism()
     known = _Inputs(frames, embeddings, classifier, ClassifierDescription.of(classifier))
@@ -78,7 +81,7 @@ def write_clips(
     records = Records(summary.files(frames, "test"), test.clips.tolist())
     wrong = surest_mistakes(test)[:MISTAKES]
     mistakes, no_neighbours = _find_neighbours(known, test, wrong)
-    mistakes, no_occlusion, no_running = _explain(known, records, test, mistakes, occlusion_clips, batch)
+    mistakes, no_occlusion, no_running = _explain(known, records, test, mistakes, occlusion_clips, batch, engine)
     with atomic_folder(folder) as part:
         strips = _write_strips(part, known, summary, records, test, wrong, mistakes, suspects.head(SUSPECTS))
         content = ShownClips(
@@ -119,7 +122,13 @@ def _clip_names(embeddings: Path, split: str) -> list[str]:
 
 
 def _explain(
-    known: _Inputs, records: Records, test: Predictions, mistakes: list[Mistake], count: int, batch: int
+    known: _Inputs,
+    records: Records,
+    test: Predictions,
+    mistakes: list[Mistake],
+    count: int,
+    batch: int,
+    engine: EngineName,
 ) -> tuple[list[Mistake], str, str]:
     """Explains the first `count` mistakes. Also returns why occlusion and running predictions are missing, if so."""
     if count == 0:
@@ -127,7 +136,7 @@ def _explain(
         return mistakes, reason, reason
     if not mistakes:
         return mistakes, "", ""
-    loaded = tf.saved_model.load(str(known.classifier / "saved_model"))  # owns the variables of its functions
+    network = open_probabilities(known.classifier, known.description, engine)
     stream, no_running = _open_stream(known)
     row_of = {clip: row for row, clip in enumerate(test.clips.tolist())}
     explained = []
@@ -136,7 +145,7 @@ def _explain(
         label, predicted = int(test.labels[row]), int(test.predicted[row])
         views, indices = _views(known, record)
         segments = time_segments(known.sampling, len(record.jpegs), known.description.views)
-        occlusion = occlude(lambda views: loaded.probabilities(views).numpy(), views, indices, segments, predicted, batch)
+        occlusion = occlude(network, views, indices, segments, predicted, batch)
         running: RunningPrediction | None = None
         if stream is not None:
             running = run_clip(stream, record.serialized, record.seconds, label, predicted)

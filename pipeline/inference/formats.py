@@ -8,15 +8,15 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from pipeline.artifacts import CLASSIFIER, ClassifierDescription
 from pipeline.console import UserError, say
-from pipeline.inference.models import ClipPredictor, Predictor, StatefulStepper, StreamingPredictor
+from pipeline.engines.engine import TensorflowNetwork
+from pipeline.inference.models import ClipPredictor, Predictor, StatefulStepper, StreamingPredictor, one_view_at_a_time
 from pipeline.inference.stepper import Stepper
 from pipeline.models.class_names import read_labels
-from pipeline.models.family import open_pretrained
+from pipeline.models.family import open_pretrained, open_probabilities, open_stream
 from pipeline.models.movinet.kinetics import kinetics_labels
+from pipeline.settings import EngineName
 from pipeline.tracking import configure
 from pipeline.tracking.classifiers import active_store
 from pipeline.tracking.store import readable_errors, require_runs
@@ -28,7 +28,12 @@ _MLFLOW_URI = re.compile(r"(models|runs|mlflow-artifacts):/")
 
 
 def open_model(
-    model: str | None = None, *, pretrained: str | None = None, weights: str | None = None, labels: Path | None = None
+    model: str | None = None,
+    *,
+    pretrained: str | None = None,
+    weights: str | None = None,
+    labels: Path | None = None,
+    engine: EngineName = "auto",
 ) -> Predictor:
     """Opens a classifier.
 
@@ -37,21 +42,22 @@ def open_model(
       pretrained: the id of a published model.
       weights: where its weights are, with the values of `model.weights`; None: the published sources.
       labels: a file with the names of the classes, for models that do not contain them.
+      engine: of classifiers on whole clips; see `open_network`.
 
     Raises:
       UserError: if there is no such model, or it cannot be read or is of an unknown format.
     """
     if model is None and pretrained is None and weights is None:
         if CLASSIFIER.exists():
-            return _open_folder(CLASSIFIER, labels)
+            return _open_folder(CLASSIFIER, labels, engine)
         say(f"{CLASSIFIER} does not exist: using the published Kinetics-600 weights of {DEFAULT_PRETRAINED}")
     if model is None:
         return _open_published(pretrained or DEFAULT_PRETRAINED, weights or "pretrained", labels)
     if _MLFLOW_URI.match(model):
-        return _open_registered(model, labels)
+        return _open_registered(model, labels, engine)
     path = Path(model).expanduser()
     if path.is_dir():
-        return _open_folder(path, labels)
+        return _open_folder(path, labels, engine)
     if not path.exists():
         raise UserError(
             f"--model {model}: not found", advice="give a folder, a .tflite file, or an MLflow URI such as models:/name@latest"
@@ -67,7 +73,7 @@ def _refuse_labels(name: str, labels: Path | None) -> None:
         raise UserError(f"--labels {labels}: {name} contains the names of its classes", advice="leave --labels out")
 
 
-def _open_folder(folder: Path, labels: Path | None) -> Predictor:
+def _open_folder(folder: Path, labels: Path | None, engine: EngineName) -> Predictor:
     """Opens a folder that finetune or export wrote, or the SavedModel in it."""
     saved_model = folder if (folder / "saved_model.pb").exists() else folder / "saved_model"
     if not (saved_model / "saved_model.pb").exists():
@@ -75,7 +81,7 @@ def _open_folder(folder: Path, labels: Path | None) -> Predictor:
     _refuse_labels(str(folder), labels)
     home = saved_model.parent
     if (home / "classifier.json").exists():
-        return _open_classifier(home, str(folder))
+        return _open_classifier(home, str(folder), engine)
     from pipeline.inference.saved_stream import SavedStream
 
     stream = SavedStream(saved_model)
@@ -92,31 +98,20 @@ def _open_folder(folder: Path, labels: Path | None) -> Predictor:
     )
 
 
-def _open_classifier(home: Path, name: str) -> Predictor:
+def _open_classifier(home: Path, name: str, engine: EngineName) -> Predictor:
     """Opens the classifier that finetune wrote, or MLflow's copy of it, which has only the SavedModel and its description."""
-    import tensorflow as tf
-
-    from pipeline.inference.saved_stream import load_saved_model
-
     description = ClassifierDescription.of(home)
-    loaded = load_saved_model(home / "saved_model")
-    if not hasattr(loaded, "probabilities"):
-        raise UserError(f"{name}: not a classifier of this pipeline (its SavedModel has no function `probabilities`)")
-
-    def compute(views: np.ndarray) -> np.ndarray:
-        return loaded.probabilities(tf.constant(views)).numpy()  # also keeps the variables of `loaded` alive
 
     def stream() -> Stepper:
-        from pipeline.models.family import open_stream
-
         try:
             network = open_stream(home, description)
         except UserError as error:
             raise UserError(f"{name}: {error.message}", advice=error.advice) from error
         return StatefulStepper(network.call, network.init_states)
 
+    network = open_probabilities(home, description, engine)
     return ClipPredictor(
-        compute,
+        one_view_at_a_time(network) if isinstance(network, TensorflowNetwork) else network,
         stream,
         f"{name} ({description.model}, {len(description.classes)} classes)",
         description.classes,
@@ -129,7 +124,7 @@ def _open_classifier(home: Path, name: str) -> Predictor:
     )
 
 
-def _open_registered(uri: str, labels: Path | None) -> Predictor:
+def _open_registered(uri: str, labels: Path | None, engine: EngineName) -> Predictor:
     import mlflow
 
     _refuse_labels(uri, labels)
@@ -140,7 +135,7 @@ def _open_registered(uri: str, labels: Path | None) -> Predictor:
             home = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)) / "artifacts"
         if not (home / "classifier.json").exists() or not (home / "saved_model").is_dir():
             raise UserError(f"{uri}: not a classifier that this pipeline registered")
-        return _open_classifier(home, uri)
+        return _open_classifier(home, uri, engine)
 
 
 def _open_lite(path: Path, labels: Path | None) -> Predictor:
@@ -183,7 +178,7 @@ def _open_published(name: str, weights: str, labels: Path | None) -> Predictor:
     def stream() -> Stepper:
         raise UserError(f"{name} takes whole clips", advice=f"to run frame by frame, use {found.streaming_advice}")
 
-    return ClipPredictor(found.probabilities, stream, found.about, found.classes, **expected_input)
+    return ClipPredictor(one_view_at_a_time(found.probabilities), stream, found.about, found.classes, **expected_input)
 
 
 def _as_options(text: str) -> str:

@@ -6,7 +6,8 @@ and only the top is trained, on the cached features. A family may also train its
 | module | defines | used by |
 |---|---|---|
 | `settings` | `Settings`: the section `model` of params.yaml, a subclass of `ModelSettings`. Does not import TensorFlow | all |
-| `backbone` | `open_backbone`: computes features, and saves what a top needs | embed |
+| `backbone` | `open_backbone`: builds the backbone, and saves what a top needs | embed |
+| `frozen` | `open_features`, `open_probabilities`: what embed or finetune saved, in any engine | embed, evaluate, predict |
 | `top` | `build_top`, `save_top`: the part that is trained on cached features | finetune (head) |
 | `apply` | `predict`: computes probabilities from cached features, with NumPy | evaluate |
 | `probe` | `probe_features`: what a linear classifier is fitted to, with NumPy | evaluate |
@@ -33,7 +34,8 @@ from pipeline import models
 from pipeline.artifacts import ClassifierDescription, Decision
 from pipeline.check_results import CheckResult
 from pipeline.console import UserError
-from pipeline.settings import Finetune, PositiveInt, Section
+from pipeline.engines.engine import Network
+from pipeline.settings import EngineName, Finetune, PositiveInt, Section
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -117,7 +119,7 @@ class ModelSettings(Section):
 
 
 class Backbone(Protocol):
-    """A frozen network, which embed runs.
+    """A frozen network with its initial top, which embed saves.
 
     Attributes:
       shape: of the features of one view; (frames, P) if short clips are padded, so that the padding can be masked.
@@ -129,14 +131,11 @@ class Backbone(Protocol):
     digest: str | None
     made_with: dict[str, Any]
 
-    def features(self, views: "tf.Tensor") -> "tf.Tensor":
-        """Features float32 (N, *shape) of views float32 (N, count, size, size, 3) in [0, 1]."""
+    def save(self, folder: Path, views: int) -> None:
+        """Builds the network and writes the files that `open_features`, `build_top` and `save_top` read into an empty folder.
 
-    def save(self, folder: Path) -> None:
-        """Writes a SavedModel with the function `features`, for the workers of a cluster."""
-
-    def save_initial(self, folder: Path, views: int) -> None:
-        """Writes the files that `build_top` and `save_top` read into the folder of the embeddings. views: per clip in serving."""
+        views: per clip in serving.
+        """
 
 
 class Stream(Protocol):
@@ -211,11 +210,29 @@ def settings_of(description: ClassifierDescription) -> ModelSettings:
 
 
 def open_backbone(model: ModelSettings, num_classes: int, sampling: "Sampling", seed: int) -> Backbone:
-    """Builds the backbone and restores its weights. Raises UserError if they cannot be found or fetched, or do not fit.
+    """Finds the weights of the backbone. Raises UserError if they cannot be found or fetched; `save` also if they do not fit.
 
-    num_classes: of the top that `save_initial` writes. seed: of random weights.
+    num_classes: of the initial top. seed: of random weights.
     """
     return _module(model.family, "backbone").open_backbone(model, num_classes, sampling, seed)
+
+
+def open_features(
+    folder: Path, model: ModelSettings, sampling: "Sampling", engine: EngineName, threads: int | None = None
+) -> Network:
+    """Opens the backbone that `Backbone.save` wrote: views float32 (N, T, size, size, 3) in [0, 1] -> features (N, *shape).
+
+    engine, threads, errors: see `open_network`.
+    """
+    return _module(model.family, "frozen").open_features(folder, model, sampling, engine, threads)
+
+
+def open_probabilities(classifier: Path, description: ClassifierDescription, engine: EngineName) -> Network:
+    """Opens the classifier in a folder that finetune wrote: views float32 (N, T, size, size, 3) in [0, 1] -> (N, classes).
+
+    Of MLflow's copy, which is the SavedModel alone, only TensorFlow can run a MoViNet. engine, errors: see `open_network`.
+    """
+    return _module(description.family, "frozen").open_probabilities(classifier, description, engine)
 
 
 def build_top(model: ModelSettings, finetune: Finetune, embeddings: Path, num_classes: int, seed: int) -> "tf_keras.Model":

@@ -24,7 +24,7 @@ class Backbone:
 
     calls = 0
 
-    def features(self, views):
+    def __call__(self, views):
         self.calls += 1
         views = np.asarray(views)
         return np.concatenate([half.mean((1, 2, 3)) for half in np.split(views, 2, axis=3)], axis=1)
@@ -109,10 +109,10 @@ def test_a_killed_run_resumes(tmp_path, store):
     files = write_records(tmp_path / "a", list(range(6)))
 
     class Killed(Backbone):
-        def features(self, views):
+        def __call__(self, views):
             if self.calls == 2:
                 raise KeyboardInterrupt
-            return super().features(views)
+            return super().__call__(views)
 
     with pytest.raises(KeyboardInterrupt):
         embed(tmp_path, store, files, 6, backbone=Killed())
@@ -124,7 +124,10 @@ def test_padded_frames_have_no_features(tmp_path):
     files = write_records(tmp_path / "a", [1])
     store = FeatureStore(tmp_path / "store", 1.0, (8, 2))
     recipe = ViewRecipe(Sampling(8, 32, "uniform", "pad"), AUGMENT, True, CLASSES, 1)
-    ones = type("Ones", (), {"features": lambda self, views: np.ones((len(views), 8, 2), np.float32)})()
+
+    def ones(views):
+        return np.ones((len(views), 8, 2), np.float32)
+
     (tmp_path / "out").mkdir()
     embed_split("test", files, 1, {}, recipe, 2, store, lambda v: compute(ones, v, recipe, 4), tmp_path / "out")
     mask = np.load(tmp_path / "out/test_mask.npy")
@@ -144,7 +147,7 @@ def reorder(tmp_path, store, files, most, *, sampling=None, views=2, backbone=No
 class Frames:
     """Features: the mean brightness of each frame of a view."""
 
-    def features(self, views):
+    def __call__(self, views):
         return np.asarray(views).mean((2, 3, 4))[:, :, None]
 
 

@@ -57,7 +57,7 @@ def test_predictions():
 
 
 def write(folder: Path, trained: dict[str, Path], test, occlusion_clips: int = 2, suspects=NO_SUSPECTS) -> ShownClips:
-    content = explain.write_clips(folder, test, suspects, **trained, occlusion_clips=occlusion_clips, batch=8)
+    content = explain.write_clips(folder, test, suspects, **trained, occlusion_clips=occlusion_clips, batch=8, engine="auto")
     assert ShownClips.read(folder / "clips.json") == content
     names = [name for strip in content.strips for name in strip.files]
     assert sorted(names) == sorted(path.name for path in folder.glob("*.jpg"))

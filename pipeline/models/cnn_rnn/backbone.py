@@ -1,9 +1,7 @@
-"""A CNN-RNN's frozen image network, which embed runs."""
+"""A CNN-RNN's frozen image network, which embed saves."""
 
 from pathlib import Path
 from typing import Any
-
-import tensorflow as tf
 
 from pipeline.models.cnn_rnn.network.image_features import (
     ImageFeatures,
@@ -25,16 +23,9 @@ class ImageBackbone:
         self.digest = None if model.weights == "random" else values_digest(built)
         self.made_with: dict[str, Any] = {}
 
-    def features(self, views: tf.Tensor) -> tf.Tensor:
-        # One view at a time: larger batches are not faster on a CPU, and the feature maps of many frames take gigabytes.
-        return tf.concat([self._module.features(view[tf.newaxis]) for view in views], axis=0)
-
-    def save(self, folder: Path) -> None:
-        save_image_features(self._module, folder)
-
-    def save_initial(self, folder: Path, views: int) -> None:
+    def save(self, folder: Path, views: int) -> None:
         """Writes the image network, which `save_top` copies into every classifier."""
-        self.save(folder / "image_network")
+        save_image_features(self._module, folder / "image_network")
 
 
 def open_backbone(model: Settings, num_classes: int, sampling: Sampling, seed: int) -> ImageBackbone:

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from pipeline.engines.openvino_network import OpenvinoNetwork
 from pipeline.models.movinet.network.build import (
     batch_norm_layers,
     build_backbone,
@@ -16,12 +17,12 @@ from pipeline.models.movinet.network.build import (
     set_rezero,
 )
 from pipeline.models.movinet.network.head import build_head, head_keys, read_head
-from pipeline.models.movinet.network.serving import FrozenBackbone
+from pipeline.models.movinet.network.openvino_graph import build_graph
 from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS
 from pipeline.models.movinet.network.weights.bundle import VALUE, read_shapes
 from pipeline.models.movinet.network.weights.checkpoints import restore, variable_keys
 from pipeline.models.movinet.network.weights.layouts import LAYOUTS, contents_of, layout_of
-from pipeline.video.sampling import Sampling
+from pipeline.models.movinet.network.weights.values import backbone_values
 
 # Kondratyuk et al. 2021 and the Model Garden's results tables, Kinetics-600: top-1, top-5, frames, resolution.
 PUBLISHED = {
@@ -129,6 +130,14 @@ def test_a_variant_can_be_built_restored_and_trained(name, tmp_path):
     np.testing.assert_allclose(head(flat), after, rtol=1e-4, atol=1e-5)
     assert set(head_keys(tf.train.load_checkpoint(prefix).get_variable_to_shape_map())) == set(vars(values))
 
+    # So does OpenVINO's graph of the backbone. With 5 frames every temporal tap counts.
+    for shape in ([2, 5, 48, 48, 3], [1, 2, 36, 36, 3]):
+        views = tf.random.uniform(shape, seed=4)
+        expected = tf.reshape(backbone({"image": views}, training=False)[0]["head"], [shape[0], -1]).numpy()
+        graph = build_graph(backbone_values(tmp_path / "mine"), variant, shape[1], shape[2])
+        found = OpenvinoNetwork(lambda count, graph=graph: graph, None, shape[1], threads=1)(views.numpy())
+        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
 
 def test_freezing_keeps_the_last_blocks_trainable():
     backbone = build_backbone(VARIANTS["a0_stream"])
@@ -142,19 +151,3 @@ def test_freezing_keeps_the_last_blocks_trainable():
     assert len(backbone.trainable_variables) == total
     with pytest.raises(ValueError, match="has 15 blocks"):
         freeze(backbone, trainable_blocks=99, batch_norm=False)
-
-
-@pytest.mark.slow
-def test_a_saved_backbone_gives_the_same_features(tmp_path):
-    from pipeline.models.movinet.network.serving import save_backbone
-
-    variant = VARIANTS["a0_stream_relu6"]
-    tf_keras.utils.set_random_seed(1)
-    backbone = build_backbone(variant)
-    set_rezero(backbone, 0.5)
-    backbone = FrozenBackbone(backbone, variant.features, Sampling(3, 32))
-    save_backbone(backbone, tmp_path / "backbone")
-    x = tf.random.uniform([2, 3, 32, 32, 3], seed=3)
-    loaded = tf.saved_model.load(str(tmp_path / "backbone"))
-    np.testing.assert_allclose(loaded.features(x), backbone.features(x), rtol=1e-5, atol=1e-6)
-    assert float(tf.reduce_max(tf.abs(backbone.features(x)[0] - backbone.features(x)[1]))) > 0

@@ -135,7 +135,9 @@ class _Builder:
         The kernel is (kt, kh, kw, in, out), or (kt, kh, kw, 1, C) if it is depthwise. kind: "" or "_temporal".
         """
         layer = f"{name}/_conv{kind}"
-        (key,) = [key for end in ("kernel", "_conv/kernel", "_conv/depthwise_kernel") if (key := f"{layer}/{end}") in self._values]
+        (key,) = [
+            key for end in ("kernel", "_conv/kernel", "_conv/depthwise_kernel") if (key := f"{layer}/{end}") in self._values
+        ]
         kernel = np.float64(self._values[key])
         if key.endswith("/depthwise_kernel"):  # (kh, kw, C, 1)
             kernel = kernel.swapaxes(-1, -2)
@@ -150,9 +152,7 @@ class _Builder:
         factor = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
         return kernel * factor, beta - mean * factor
 
-    def _convolve(
-        self, x: Node, kernel: np.ndarray, bias: np.ndarray, activation: _Activation | None, stride: int = 1
-    ) -> Node:
+    def _convolve(self, x: Node, kernel: np.ndarray, bias: np.ndarray, activation: _Activation | None, stride: int = 1) -> Node:
         """activation(convolution + bias), depthwise or without temporal extent. Kernel and bias: see `_folded`."""
         taps, depthwise = len(kernel), kernel.shape[3] == 1
         before = taps - 1 if self._variant.stream else (taps - 1) // 2  # frames that the kernel sees before the current one

@@ -1,4 +1,4 @@
-"""Saves the backbone and the classifier as SavedModels that run without Keras and without the Model Garden.
+"""Saves the classifier as a SavedModel that runs without Keras and without the Model Garden.
 
 The backbone's weights are constants of its graph. The head's weights are variables, so that `replace_head` can write another head
 into a copy of the SavedModel.
@@ -74,11 +74,6 @@ class Classifier(tf.Module):
         clip_spec = tf.TensorSpec([None, None, None, None, 3], tf.uint8, name="frames")
         self.probabilities = tf.function(probabilities, input_signature=[view_spec])
         self.serve = tf.function(serve, input_signature=[clip_spec])
-
-
-def save_backbone(backbone: FrozenBackbone, folder: Path) -> None:
-    with atomic_folder(folder) as part:
-        tf.saved_model.save(backbone, str(part), options=_OPTIONS)
 
 
 def save_classifier(classifier: Classifier, folder: Path) -> None:

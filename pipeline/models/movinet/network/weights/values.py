@@ -26,5 +26,7 @@ def backbone_values(prefix: Path) -> dict[str, np.ndarray]:
         if key.startswith(_BACKBONE):
             tensor = index.tensors[stored]
             content = maps[tensor.shard][tensor.offset : tensor.offset + tensor.size]
-            values[key.removeprefix(_BACKBONE).removesuffix(VALUE)] = np.frombuffer(content.tobytes(), "<f4").reshape(tensor.shape)
+            values[key.removeprefix(_BACKBONE).removesuffix(VALUE)] = np.frombuffer(content.tobytes(), "<f4").reshape(
+                tensor.shape
+            )
     return values
