@@ -4,9 +4,11 @@ Both kinds start from the same seed, so they are the same network, and their log
 """
 
 import functools
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +80,37 @@ def _forward(load: Load, convolutions: str) -> Callable[[], np.ndarray]:
     model, clips = build_random(load.model, convolutions), load.clips()
     call = tf.function(lambda batch: model({"image": batch}, training=False))
     return lambda: call(clips).numpy()
+
+
+@functools.lru_cache(maxsize=1)
+def _frozen(load: Load) -> tuple[Callable, Callable]:
+    """The backbone of `build_random` as embed runs it: (in TensorFlow, in OpenVINO), each views -> features."""
+    import tensorflow as tf
+
+    from pipeline.engines.openvino_network import OpenvinoNetwork
+    from pipeline.models.movinet.network.openvino_graph import build_graph
+    from pipeline.models.movinet.network.serving import FrozenBackbone
+    from pipeline.models.movinet.network.weights.values import backbone_values
+    from pipeline.video.sampling import Sampling
+
+    restore_inference_optimizer()
+    variant, classifier = VARIANTS[load.model], build_random(load.model, "fast")
+    with tempfile.TemporaryDirectory() as folder:
+        values = backbone_values(Path(tf.train.Checkpoint(model=classifier).write(f"{folder}/ckpt-1")))
+    network = OpenvinoNetwork(lambda count: build_graph(values, variant, count, load.size), None, load.frames, None)
+    return FrozenBackbone(classifier.backbone, variant.features, Sampling(load.frames, load.size)).features, network
+
+
+def frozen_forward(load: Load, engine: str) -> float:
+    """Seconds of a forward pass of the frozen backbone. engine: tensorflow or openvino."""
+    run, clips = _frozen(load)[engine == "openvino"], load.clips().numpy()
+    return seconds_a_call(lambda: np.asarray(run(clips)))
+
+
+def engine_difference(load: Load) -> float:
+    """The largest difference between the engines' features, of the largest feature."""
+    first, second = (np.asarray(run(load.clips().numpy())) for run in _frozen(load))
+    return float(np.abs(first - second).max() / np.abs(first).max())
 
 
 @functools.lru_cache(maxsize=1)

@@ -45,8 +45,9 @@ def extract_clips(params: Params, folder: Path, workers: int | None = None) -> f
 
 
 def embed_clips(params: Params, folder: Path) -> float:
-    """Seconds of the embed stage, which finds no features of an earlier round."""
-    shutil.rmtree(folder / ".cache/features", ignore_errors=True)
+    """Seconds of the embed stage, which finds neither features nor networks of an earlier round."""
+    for kept in ("features", "embed"):
+        shutil.rmtree(folder / ".cache" / kept, ignore_errors=True)
     restore_inference_optimizer()
     return _timed(folder, lambda: embed.run(params, folder / FRAMES, folder / EMBEDDINGS))
 

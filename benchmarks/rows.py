@@ -1,4 +1,4 @@
-"""The rows of the benchmark that measure one thing at a time: decoding, forward passes, training steps, input."""
+"""The rows of the benchmark that measure one thing at a time: decoding, forward passes, engines, training steps, input."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -82,12 +82,13 @@ def _add_arithmetic(bench: Bench, what: str, seconds: tuple[float, ...], gflop: 
 
 
 def add_forward_rows(bench: Bench, model: str, frames: int, size: int | None) -> None:
-    """A forward pass of a network, stock against fast, and its arithmetic."""
+    """A forward pass of a network, stock against fast and against the engine of frozen networks, and its arithmetic."""
     load = networks.Load(model, FORWARD_BATCH[model], frames, size or VARIANTS[model].resolution)
     found, first = bench.compare(
         f"forward {load}",
         stock=partial(bench.plain.run, networks.forward, load, "stock"),
         fast=partial(bench.ours.run, networks.forward, load, "fast"),
+        frozen=partial(bench.ours.run, networks.frozen_forward, load, "openvino"),
         product=partial(bench.ours.run, product_rate),
     )
     stock, fast = bench.plain.run(networks.logits, load, "stock"), bench.ours.run(networks.logits, load, "fast")
@@ -95,6 +96,27 @@ def add_forward_rows(bench: Bench, model: str, frames: int, size: int | None) ->
     note = f"{difference}; not counted: first calls, {first['stock']:.0f} s and ours {first['fast']:.0f} s"
     bench.rows.append(Row("forward", "speed", f"forward {load}", "a batch", found["fast"], found["stock"], note=note))
     _add_arithmetic(bench, f"forward {load}", found["fast"], load.gflop, found["product"])
+    note = f"OpenVINO, the backbone alone; not counted: first call {first['frozen']:.0f} s"
+    bench.rows.append(Row("forward", "speed", f"forward {load}, frozen", "a batch", found["frozen"], found["stock"], note=note))
+    _add_arithmetic(bench, f"forward {load}, frozen", found["frozen"], load.gflop, found["product"])
+
+
+def add_engine_rows(bench: Bench, model: str, frames: int, size: int | None) -> None:
+    """A forward pass of a frozen backbone in both engines, and the arithmetic of each."""
+    variant = VARIANTS[model]
+    load = networks.Load(model, FORWARD_BATCH[variant.family], frames, size or variant.resolution)
+    found, _ = bench.compare(
+        f"engines {load}",
+        tensorflow=partial(bench.ours.run, networks.frozen_forward, load, "tensorflow"),
+        openvino=partial(bench.ours.run, networks.frozen_forward, load, "openvino"),
+        product=partial(bench.ours.run, product_rate),
+    )
+    difference = bench.ours.run(networks.engine_difference, load)
+    note = f"the plain column is TensorFlow with 2D convolutions; features differ by {difference:.0e} of the largest"
+    what = f"frozen {load}, OpenVINO"
+    bench.rows.append(Row("engines", "speed", what, "a batch", found["openvino"], found["tensorflow"], note=note))
+    _add_arithmetic(bench, f"frozen {load}, TensorFlow", found["tensorflow"], load.gflop, found["product"])
+    _add_arithmetic(bench, what, found["openvino"], load.gflop, found["product"])
 
 
 def add_step_rows(bench: Bench, model: str, frames: int, sizes: Sequence[int], finetune: Finetune) -> None:

@@ -25,8 +25,9 @@ from pipeline.console import STARTS_OVER, UserError, run_command, say
 from pipeline.models.movinet.network.variants import BASE_IDS, MODEL_IDS
 from pipeline.sources.folders import folder_clips
 
-ROWS = ("decode", "forward", "step", "head", "input", "job")
-OF_EVERY_MODEL = ("forward", "step")  # the others are of the first
+ROWS = ("decode", "forward", "engines", "step", "head", "input", "job")
+OF_EVERY_MODEL = ("forward", "engines", "step")
+OF_BASE_MODELS = ("forward", "step")  # the others are of the first
 JOB_CLIPS = 300  # of the job; fewer are repeated, as are fewer than DECODE_CLIPS for decoding
 FULL = {"models": BASE_IDS, "rows": ROWS, "repeats": 3, "seconds": 300.0, "steps": 0}
 # The training step is left out, as compiling the stock one takes a minute by itself.
@@ -72,10 +73,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def _check(options: argparse.Namespace) -> None:
     others = [model for model in options.models if model not in BASE_IDS]
-    if others and not options.growth and set(options.rows) & set(OF_EVERY_MODEL):
+    if others and not options.growth and set(options.rows) & set(OF_BASE_MODELS):
         raise UserError(
             f"--models {','.join(others)}: forward and step compare 3D convolutions, which only base networks have",
-            advice=f"choose from {','.join(BASE_IDS)}, or measure --rows decode,input,job, or use benchmarks.latency",
+            advice=f"choose from {','.join(BASE_IDS)}, or measure --rows decode,engines,input,job, or use benchmarks.latency",
         )
     if options.clips is not None and not options.clips.is_dir():
         raise UserError(f"--clips {options.clips}: no such folder", advice="give one of <class>/<video>")
@@ -105,6 +106,8 @@ def _compare(options: argparse.Namespace, clips: Path, work: Path, about: dict) 
                     rows.add_decode_rows(bench, params, work / row)
                 elif row == "forward":
                     rows.add_forward_rows(bench, model, options.frames, options.size)
+                elif row == "engines":
+                    rows.add_engine_rows(bench, model, options.frames, options.size)
                 elif row == "step":
                     native = (172,) if model == "a0" and not options.quick else ()
                     sizes = (options.size,) if options.size else (STEP_SIZE, *native)

@@ -17,9 +17,6 @@ from pipeline.models.class_names import read_labels
 from pipeline.models.family import open_pretrained, open_probabilities, open_stream
 from pipeline.models.movinet.kinetics import kinetics_labels
 from pipeline.settings import EngineName
-from pipeline.tracking import configure
-from pipeline.tracking.classifiers import active_store
-from pipeline.tracking.store import readable_errors, require_runs
 from pipeline.video.sampling import Sampling
 
 DEFAULT_PRETRAINED = "a0_stream"
@@ -126,6 +123,11 @@ def _open_classifier(home: Path, name: str, engine: EngineName) -> Predictor:
 
 def _open_registered(uri: str, labels: Path | None, engine: EngineName) -> Predictor:
     import mlflow
+
+    # Here, because their libraries take half a second to import, and nothing else needs them.
+    from pipeline.tracking import configure
+    from pipeline.tracking.classifiers import active_store
+    from pipeline.tracking.store import readable_errors, require_runs
 
     _refuse_labels(uri, labels)
     require_runs()

@@ -12,7 +12,17 @@ import psutil
 from pipeline.tracking.provenance import code_state
 
 # Of the packages, those that decide the results.
-DECIDING = ("tensorflow", "tf-keras", "tf-models-official", "numpy", "av", "opencv-python-headless", "scikit-learn", "pandas")
+DECIDING = (
+    "tensorflow",
+    "tf-keras",
+    "tf-models-official",
+    "numpy",
+    "av",
+    "opencv-python-headless",
+    "openvino",
+    "scikit-learn",
+    "pandas",
+)
 
 
 def environment(gpus: Sequence[str] = ()) -> dict[str, Any]:

@@ -31,11 +31,17 @@ def open_features(folder: Path, model: Settings, sampling: Sampling, engine: Eng
 
 def open_probabilities(classifier: Path, description: ClassifierDescription, engine: EngineName) -> Network:
     """Implements `family.open_probabilities`."""
+
+    def graph(count: int) -> "Model":
+        if description.activation is None or not (classifier / "head.npz").exists():
+            raise UserError("its folder does not have the head by itself")
+        return _graph(classifier, VARIANTS[description.model], description.size, count)
+
     files = NetworkFiles(
         str(classifier),
         classifier / "saved_model",
         lambda loaded: loaded.probabilities,
-        partial(_graph, classifier, VARIANTS[description.model], description.size),
+        graph,
         lambda features: predict(classifier, description, features, None),
     )
     return open_network(files, engine, description.count)

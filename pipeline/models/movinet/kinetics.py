@@ -6,8 +6,6 @@ Source: the Model Garden's list, which is fetched once into `.cache/labels` and 
 import hashlib
 from pathlib import Path
 
-import requests
-
 from pipeline.console import UserError
 from pipeline.files import atomic_file, repository_root
 from pipeline.models.class_names import read_labels
@@ -27,6 +25,8 @@ def labels_cache() -> Path:
 
 
 def _fetch() -> bytes:
+    import requests  # takes half a second, and the list is fetched once
+
     advice = "give the list as --labels FILE (600 names, one per line)"
     try:
         response = requests.get(LABELS_URL, timeout=TIMEOUT)

@@ -1,6 +1,7 @@
 """The image networks: the table agrees with Keras's networks, and weights are restored or refused with a one-line error."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,17 @@ import tf_keras
 
 from pipeline.console import UserError
 from pipeline.models.cnn_rnn.check import check_weights
-from pipeline.models.cnn_rnn.network.image_features import ImageFeatures, build_image_network, values_digest
+from pipeline.models.cnn_rnn.frozen import open_features
+from pipeline.models.cnn_rnn.network.image_features import (
+    ImageFeatures,
+    build_image_network,
+    save_image_features,
+    values_digest,
+)
 from pipeline.models.cnn_rnn.network.image_networks import NETWORKS
 from pipeline.models.cnn_rnn.settings import Settings
 from pipeline.sweeping.arithmetic import flops
+from pipeline.video.sampling import Sampling
 
 SIZE = 32
 
@@ -27,23 +35,40 @@ def mobilenet():
     return build_image_network("mobilenet", "random", SIZE, 1)
 
 
+def check_openvino(module: ImageFeatures, network: str, size: int, folder: Path, frames: int = 1) -> None:
+    """Compares the saved network in OpenVINO with `module`, for views of `frames` and of fewer frames."""
+    save_image_features(module, folder / "image_network")
+    opened = open_features(folder, model(network), Sampling(frames, size, "uniform", "pad"), "openvino")
+    for count in {frames, 1}:
+        views = np.random.default_rng(0).uniform(size=(2, count, size, size, 3)).astype(np.float32)
+        expected = module.features(views).numpy()
+        assert opened(views).shape == expected.shape
+        assert np.abs(opened(views) - expected).max() < 1e-5 * np.abs(expected).max()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_the_table_agrees_with_keras(name):
+def test_the_table_agrees_with_keras_and_openvino_with_the_network(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     network = NETWORKS[name]
     built = build_image_network(name, "random", network.size, 1)
     assert built.output_shape == (None, network.features)
     assert sum(math.prod(variable.shape) for variable in built.trainable_weights) == network.parameters
     spec = tf.TensorSpec([1, 1, network.size, network.size, 3], tf.float32)
-    assert flops(ImageFeatures(built, network, network.size).features, spec) / 1e9 == pytest.approx(network.gflop, rel=0.01)
+    module = ImageFeatures(built, network, network.size)
+    assert flops(module.features, spec) / 1e9 == pytest.approx(network.gflop, rel=0.01)
+    check_openvino(module, name, network.size, tmp_path)
 
 
-def test_the_features_of_views_are_those_of_their_images(mobilenet):
+def test_the_features_of_views_are_those_of_their_images_in_either_engine(mobilenet, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     views = np.random.default_rng(0).uniform(size=(2, 3, SIZE, SIZE, 3)).astype(np.float32)
-    features = ImageFeatures(mobilenet, NETWORKS["mobilenet"], SIZE).features(views)
+    module = ImageFeatures(mobilenet, NETWORKS["mobilenet"], SIZE)
+    features = module.features(views)
     assert features.shape == (2, 3, 1024)
     images = tf_keras.applications.mobilenet.preprocess_input(255 * views.reshape(-1, SIZE, SIZE, 3))
     np.testing.assert_allclose(np.reshape(features, (6, 1024)), mobilenet(images, training=False), rtol=1e-4, atol=1e-5)
+    check_openvino(module, "mobilenet", SIZE, tmp_path, frames=3)
 
 
 def test_all_weights_of_a_file_are_restored(mobilenet, tmp_path):
