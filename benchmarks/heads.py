@@ -54,7 +54,7 @@ def fit(model: Settings, finetune: Finetune) -> float:
 def graph(model: Settings, finetune: Finetune) -> float:
     """The same of this pipeline."""
     from pipeline.training.cached_features import CachedFeatures
-    from pipeline.training.loop import Training
+    from pipeline.training.contract import Training
     from pipeline.training.top import train_on_features
 
     features, labels = _views(model)

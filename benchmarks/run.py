@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import growth, rows
+from benchmarks import growth, rows, trials
 from benchmarks.clips import render_clips, repeat_clips
 from benchmarks.configuration import compose_job
 from benchmarks.job import add_job_rows
@@ -25,7 +25,7 @@ from pipeline.console import STARTS_OVER, UserError, run_command, say
 from pipeline.models.movinet.network.variants import BASE_IDS, MODEL_IDS
 from pipeline.sources.folders import folder_clips
 
-ROWS = ("decode", "forward", "engines", "step", "head", "input", "job")
+ROWS = ("decode", "forward", "engines", "step", "head", "input", "job", "trial")
 OF_EVERY_MODEL = ("forward", "engines", "step")
 OF_BASE_MODELS = ("forward", "step")  # the others are of the first
 JOB_CLIPS = 300  # of the job; fewer are repeated, as are fewer than DECODE_CLIPS for decoding
@@ -116,6 +116,12 @@ def _compare(options: argparse.Namespace, clips: Path, work: Path, about: dict) 
                     rows.add_head_row(bench, params)
                 elif row == "input":
                     rows.add_input_row(bench, params, work / row)
+                elif row == "trial":
+                    folder = work / row
+                    folder.mkdir()
+                    found += trials.measure_trials(
+                        few, model, options.weights, options.frames, options.size, options.repeats, folder
+                    )
                 else:
                     weights = ours.run(locate_weights, options.weights, model)
                     job = compose_job(many, model=model, weights=weights, **view)

@@ -22,6 +22,7 @@ KINDS = {
     "frames": "unfinished extraction; a killed extract starts over",
     "embed": "frozen backbones as they are served; embed builds them again",
     "networks": "networks converted for OpenVINO; they are converted again",
+    "evaluation": "what features alone decide; evaluate computes it again",
     "finetune": "unfinished training; a killed finetune starts over",
     "events": "scores of long videos; predict --events computes them again",
     "fingerprints": "of clips, for near-duplicates; download computes them again",

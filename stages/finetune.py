@@ -9,6 +9,7 @@ TF_CONFIG; one of them, the chief, writes the outputs.
 
 import argparse
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -29,18 +30,17 @@ from pipeline.console import RESUMES, UserError, run_command, say
 from pipeline.evaluation.decision import decider
 from pipeline.files import atomic_file, content_key, resumable_scratch, scratch, sha256
 from pipeline.params import Params, load_params
+from pipeline.settings import Finetune
 
 VERSION = 7  # increase it to discard scratch files of older code
 
 
 def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS) -> str:
     """Key of the scratch folder of a training: a digest of its parameters, its inputs and the TensorFlow version."""
-    import tensorflow as tf
-
     from pipeline.models.family import initial_weights_digest
 
-    parts = [VERSION, tf.__version__, params.seed, params.data.flip, params.evaluate.views, params.finetune.model_dump()]
-    parts += [vars(params.sampling), params.model.model_dump(), params.augment.model_dump()]
+    parts = [VERSION, metadata.version("tensorflow"), params.seed, params.data.flip, params.evaluate.views]
+    parts += [params.finetune.model_dump(), vars(params.sampling), params.model.model_dump(), params.augment.model_dump()]
     features = []
     if params.finetune.needs_features:
         features = [(path.name, sha256(path)) for path in sorted(embeddings.iterdir()) if path.is_file()]
@@ -51,8 +51,10 @@ def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EM
     return content_key(parts, initial_weights_digest(params.model), digests, features)
 
 
-def _gpus() -> list[str]:
+def _gpus(finetune: Finetune) -> list[str]:
     """Names of the GPUs that TensorFlow trains on."""
+    if finetune.trainable == "probe":
+        return []  # without TensorFlow
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -77,15 +79,10 @@ def run(
     Raises:
       UserError: the embeddings are of another kind of training, the weights do not fit, or the loss is not finite.
     """
-    from pipeline.training.loop import Training
+    from pipeline.training.contract import Training
+    from pipeline.training.frozen import train_frozen
     from pipeline.training.outputs import describe_classifier
-    from pipeline.training.replicas import check_precision, convert_worker_errors, open_replicas
-    from pipeline.training.runtime import disable_grappler_on_cpu, enable_determinism
 
-    enable_determinism()
-    disable_grappler_on_cpu()
-    replicas = open_replicas(params.finetune)
-    check_precision(params.finetune)
     if params.finetune.needs_features != is_cached(embeddings):
         message = f"{embeddings}: not made for finetune.trainable={params.finetune.trainable}"
         raise UserError(message, advice="run `dvc repro`")
@@ -94,12 +91,16 @@ def run(
     decide_on = decider(params.finetune, params.data.background, summary)
     training = Training(params.model, params.finetune, params.seed, folder, params.speed.checkpoint_minutes, on_epoch)
     if params.finetune.frozen:
-        from pipeline.training.top import train_top
-
-        return train_top(training, description, embeddings, out, decide_on)
+        return train_frozen(training, description, embeddings, out, decide_on)
     from pipeline.training.datasets import ViewRecipe
     from pipeline.training.network import train_network
+    from pipeline.training.replicas import check_precision, convert_worker_errors, open_replicas
+    from pipeline.training.runtime import disable_grappler_on_cpu, enable_determinism
 
+    enable_determinism()
+    disable_grappler_on_cpu()
+    replicas = open_replicas(params.finetune)
+    check_precision(params.finetune)
     if replicas is not None:
         replicas.check_agreement(software(), training_key(params, frames=frames, embeddings=embeddings))
     recipe = ViewRecipe(params.sampling, params.augment, params.data.flip, summary.classes, params.seed)
@@ -125,7 +126,7 @@ def main() -> None:
     # The scratch folder is removed only after everything that can fail has succeeded, including the tracking server.
     with (
         resumable_scratch("finetune", training_key(params)) as folder,
-        tracking.begin_run(params, TRAINING_RUN, note=folder / "run.json", gpus=_gpus()) as tracked,
+        tracking.begin_run(params, TRAINING_RUN, note=folder / "run.json", gpus=_gpus(params.finetune)) as tracked,
     ):
         logged = tracked.logged_epochs()
 

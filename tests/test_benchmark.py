@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import growth, job, plain, table, timing
+from benchmarks import growth, job, plain, table, timing, trials
 from benchmarks import run as benchmark
 from benchmarks.clips import CLASSES, render_clips, repeat_clips
 from benchmarks.configuration import compose_job
@@ -261,6 +261,25 @@ def test_growth_is_saved_and_drawn(tmp_path):
     assert "| a0 | 500 | 0.70 | 25.0 | 50.0 | 2.0 | 77.0 | 0.154 | 1.00 | 0.050 |" in text
     assert read_json(tmp_path / "benchmark_growth.json")["rows"][1]["seconds"] == 77.0
     assert cv2.imread(str(tmp_path / "benchmark_growth.png")).shape[1] > 1000
+
+
+def test_warm_trials_change_one_setting_and_the_first_one_does_not_count(tmp_path, monkeypatch):
+    commands = []
+
+    def run(command, **options):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(trials.subprocess, "run", run)
+    clock, processor = trials.measure_trials(tmp_path / "clips", "a0", "random", 8, 32, 2, tmp_path)
+    assert len(clock.ours) == len(processor.ours) == 2 and clock.kind == "time"
+    clone, first, *warm = commands
+    assert clone[:2] == ["git", "clone"] and first[1:5] == ["-m", "dvc", "exp", "run"]
+    assert [command[len(first) :] for command in warm] == [["-S", f"{trials.CHANGED}={level}"] for level in ("0.94", "0.93")]
+    assert all(command[: len(first)] == first for command in warm) and "frames.size=32" in first
+    monkeypatch.setattr(trials.subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, 1, "", "no"))
+    with pytest.raises(UserError, match="the trial failed: no"):
+        trials.run_trial(tmp_path, [])
 
 
 def test_tensorflow_stays_out_of_the_parent():

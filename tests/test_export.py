@@ -50,7 +50,7 @@ def stream(tmp_path_factory):
     import tensorflow as tf
 
     from pipeline.models.movinet import stream as streaming
-    from pipeline.models.movinet.network.weights.checkpoints import write_checkpoint_state
+    from pipeline.models.movinet.network.weights.copying import write_checkpoint_state
     from pipeline.video.records import serialize_clip, write_shard
     from tests.models.movinet.test_streaming import lively
 

@@ -31,7 +31,7 @@ def test_history_is_there_after_each_epoch(params, store, monkeypatch):
     monkeypatch.setattr("sys.argv", ["finetune"])
     monkeypatch.setattr(finetune, "load_params", lambda: params)
     monkeypatch.setattr(finetune, "training_key", lambda params: "key")
-    monkeypatch.setattr(finetune, "_gpus", list)
+    monkeypatch.setattr(finetune, "_gpus", lambda settings: [])
     monkeypatch.setattr(ClassifierDescription, "of", lambda folder: DESCRIPTION)
     monkeypatch.setattr(tracking, "log_classifier", lambda *given: None)
     monkeypatch.setattr(finetune, "run", train(4, fail_after=2))

@@ -10,6 +10,7 @@ from pipeline.artifacts import ClassifierDescription, HeldOutClasses, Metrics, i
 from pipeline.evaluation.held_out import ClipFeatures, hold_out_classes
 from pipeline.evaluation.metrics import score
 from pipeline.evaluation.predictions import predictions_frame
+from pipeline.evaluation.remembered import remember
 from pipeline.evaluation.selective import selective_scores
 from pipeline.models.family import predict, probe_features
 from pipeline.settings import Evaluate, Unknown
@@ -85,5 +86,11 @@ def hold_out(embeddings: Path, classifier: Path) -> HeldOutClasses:
 
     background = None if decision.background is None else description.classes.index(decision.background)
     unknown = Unknown(by=decision.by, level=decision.level)
-    splits = (clip_features(embeddings, split, description) for split in ("train", "validation", "test"))
-    return hold_out_classes(*splits, description.classes, unknown, background)
+    splits = [clip_features(embeddings, split, description) for split in ("train", "validation", "test")]
+    found = remember(
+        "held_out",
+        [array for split in splits for array in split],
+        [description.classes, unknown.model_dump(), background],
+        lambda: hold_out_classes(*splits, description.classes, unknown, background).model_dump(mode="json"),
+    )
+    return HeldOutClasses.model_validate(found)

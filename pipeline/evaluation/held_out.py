@@ -9,10 +9,7 @@ classifier itself: they say how well the features tell known from unknown classe
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from pipeline.artifacts import HeldOutClass, HeldOutClasses
 from pipeline.console import progress
@@ -22,6 +19,7 @@ from pipeline.settings import Unknown
 MAX_CLASSES = 20  # that are held out, evenly spaced in the order of names
 MAX_CLIPS = 50  # of a class in training, the first ones: with a hundred classes a regression then takes seconds
 MAX_ITERATIONS = 300
+SMALL = 10**8  # multiplications: below, threads cost more than they save (on two cores 2.8 s of processor time instead of 0.3)
 METHOD = "a logistic regression on the features of the frozen backbone (standardised, the mean over the views of a clip)"
 
 
@@ -58,10 +56,11 @@ def hold_out_classes(
     chosen = tested
     if len(tested) > MAX_CLASSES:
         chosen = [tested[round(position)] for position in np.linspace(0, len(tested) - 1, MAX_CLASSES)]
-    rows = [
-        _hold_out(label, classes[label], train, validation, test, unknown, background)
-        for label in progress(chosen, describe="holding out classes", unit="class")
-    ]
+    with threadpool_limits(1 if train.features.size * len(classes) < SMALL else None):
+        rows = [
+            _hold_out(label, classes[label], train, validation, test, unknown, background)
+            for label in progress(chosen, describe="holding out classes", unit="class")
+        ]
     return HeldOutClasses(method=METHOD, of=len(tested), classes=rows)
 
 
@@ -79,6 +78,11 @@ def _hold_out(
     unknown: Unknown,
     background: int | None,
 ) -> HeldOutClass:
+    from sklearn.linear_model import LogisticRegression  # here, because these results are remembered: see `remembered`
+    from sklearn.metrics import roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     train, validation = (split.where(split.labels != held) for split in (train, validation))
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS)).fit(train.features, train.labels)
     labels = model.classes_

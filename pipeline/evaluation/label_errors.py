@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from pipeline.artifacts import ClassifierDescription, LabelErrors, is_cached
 from pipeline.console import progress
 from pipeline.evaluation.classifier import clip_features
+from pipeline.evaluation.held_out import SMALL
+from pipeline.evaluation.remembered import remember
 from pipeline.evaluation.suspects import COLUMNS
 from pipeline.sources.manifest import SPLITS, read_manifest
 
@@ -28,7 +29,6 @@ MIN_ACCURACY = 0.8  # mean over the classes: below, most clips named would have 
 MIN_GROUPS = 2  # of a class: one to judge, one to learn from
 MAX_CLIPS = 100  # of a class in a fit, evenly spaced: with a hundred classes a fit then takes seconds
 _SMALLEST_DEVIATION = 1e-6  # of a feature that hardly varies, so that it is not blown up
-_SMALL = 10**8  # multiplications: below, threads cost more than they save
 
 
 class Judgement(NamedTuple):
@@ -49,6 +49,16 @@ class Judgement(NamedTuple):
     quality: np.ndarray
     suspect: np.ndarray
     accuracy: float | None
+
+    def to_lists(self) -> list:
+        """For JSON, which keeps every digit."""
+        return [value.tolist() if isinstance(value, np.ndarray) else value for value in self]
+
+    @classmethod
+    def from_lists(cls, values: list) -> "Judgement":
+        judged, probabilities, quality, suspect, accuracy = values
+        arrays = np.array(judged, bool), np.array(probabilities), np.array(quality, float), np.array(suspect, bool)
+        return cls(*arrays, accuracy)
 
 
 def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int = FOLDS) -> np.ndarray:
@@ -106,6 +116,8 @@ def judge(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes:
 
 def _out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Probabilities float64 (n, classes) of labels 0, 1, ..., each row by a fit without the row's group."""
+    from sklearn.linear_model import LogisticRegression  # here, because judgements are remembered: see `remembered`
+
     folds = assign_folds(labels, groups)
     probabilities = np.zeros((len(labels), labels.max() + 1))
     for fold in progress(np.unique(folds).tolist(), describe="judging labels", unit="fold"):
@@ -114,7 +126,7 @@ def _out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -
         examples = features[fitted]
         mean, deviation = examples.mean(0), np.maximum(examples.std(0), _SMALLEST_DEVIATION)
         model = LogisticRegression(C=1 / (PENALTY * features.shape[1] * len(fitted)), max_iter=1000)
-        with threadpool_limits(1 if examples.size * probabilities.shape[1] < _SMALL else None):
+        with threadpool_limits(1 if examples.size * probabilities.shape[1] < SMALL else None):
             model.fit((examples - mean) / deviation, labels[fitted])
             probabilities[held] = model.predict_proba((features[held] - mean) / deviation)
     return probabilities
@@ -149,7 +161,9 @@ def find_label_errors(embeddings: Path, classifier: Path, manifest: Path) -> tup
     features, labels, groups = (np.concatenate(values)[order] for values in zip(*splits, strict=True))
     rows = rows.iloc[order].reset_index(drop=True)
 
-    of = judge(features, labels, groups, len(description.classes))
+    classes = len(description.classes)
+    found = remember("labels", (features, labels, groups), [classes], lambda: judge(features, labels, groups, classes).to_lists())
+    of = Judgement.from_lists(found)
     judged, count = int(of.judged.sum()), int(of.suspect.sum())
     if not judged:
         reason = f"at least two classes with clips of {MIN_GROUPS} groups are needed"

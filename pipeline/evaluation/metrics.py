@@ -1,14 +1,14 @@
 """Classification metrics: scores with confidence intervals, per-class scores, the confusion matrix and calibration.
 
-The one definition of each score, for evaluate, export, sweeps and the report. Invariants: NumPy and scikit-learn only, so that
-reading results does not import TensorFlow; a tie between classes goes to the lower label everywhere, as in `argmax`.
+The one definition of each score, for evaluate, export, sweeps and the report. Invariants: NumPy and pandas only, so that
+reading results imports no scikit-learn and no TensorFlow; a tie between classes goes to the lower label everywhere,
+as in `argmax`.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.artifacts import Scores
 from pipeline.console import UserError
@@ -207,8 +207,12 @@ def per_class_scores(labels: np.ndarray, predicted: np.ndarray, classes: Sequenc
     """
     predicted = _check_labels(predicted, len(predicted), len(classes))
     labels = _check_labels(labels, len(predicted), len(classes))
-    precision, recall, f1, clips = precision_recall_fscore_support(
-        labels, predicted, labels=np.arange(len(classes)), zero_division=0
+    count = len(classes)
+    clips, chosen = np.bincount(labels, minlength=count), np.bincount(predicted, minlength=count)
+    right = np.bincount(labels[labels == predicted], minlength=count)
+    precision, recall, f1 = (
+        np.divide(part, whole, out=np.zeros(count), where=whole > 0)
+        for part, whole in ((right, chosen), (right, clips), (2 * right, clips + chosen))
     )
     return pd.DataFrame({"class": list(classes), "clips": clips, "precision": precision, "recall": recall, "f1": f1})
 

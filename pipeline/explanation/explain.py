@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from pipeline.artifacts import (
     ClassifierDescription,
@@ -27,15 +26,11 @@ from pipeline.evaluation.classifier import clip_features
 from pipeline.evaluation.predictions import MISTAKES, Predictions, surest_mistakes
 from pipeline.explanation.occlusion import occlude
 from pipeline.explanation.records import Record, Records
-from pipeline.explanation.running import run_clip
 from pipeline.explanation.selection import STRIP_BYTES, SUSPECTS, clips_by_cell, in_turns, nearest
 from pipeline.explanation.strips import FRAMES_PER_FILE, GAP, make_strip, time_segments
 from pipeline.files import atomic_folder
 from pipeline.models.family import Stream, open_probabilities, open_stream, settings_of
 from pipeline.settings import EngineName
-from pipeline.training.runtime import enable_determinism
-from pipeline.video.dataset import centred_views
-from pipeline.video.records import parse_clip_header
 from pipeline.video.sampling import Sampling
 
 NEIGHBOURS = 3
@@ -75,7 +70,6 @@ def write_clips(
       batch: views that are computed at a time.
       engine: see `open_network`.
     """
-    enable_determinism()
     known = _Inputs(frames, embeddings, classifier, ClassifierDescription.of(classifier))
     summary = FramesSummary.of(frames)
     records = Records(summary.files(frames, "test"), test.clips.tolist())
@@ -136,6 +130,10 @@ def _explain(
         return mistakes, reason, reason
     if not mistakes:
         return mistakes, "", ""
+    from pipeline.explanation.running import run_clip  # imports TensorFlow, which a report without mistakes does not need
+    from pipeline.training.runtime import enable_determinism
+
+    enable_determinism()
     network = open_probabilities(known.classifier, known.description, engine)
     stream, no_running = _open_stream(known)
     row_of = {clip: row for row, clip in enumerate(test.clips.tolist())}
@@ -165,6 +163,11 @@ def _open_stream(known: _Inputs) -> tuple[Stream | None, str]:
 
 def _views(known: _Inputs, record: Record) -> tuple[np.ndarray, np.ndarray]:
     """The views of evaluation, float32 (V, T, S, S, 3), and the frames that they consist of, int (V, T)."""
+    import tensorflow as tf
+
+    from pipeline.video.dataset import centred_views
+    from pipeline.video.records import parse_clip_header
+
     sampling, views = known.sampling, known.description.views
     indices = sampling.indices(len(record.jpegs), views)
     pixels = centred_views(parse_clip_header(tf.constant(record.serialized)), views, sampling).numpy()

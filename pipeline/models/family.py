@@ -10,6 +10,7 @@ and only the top is trained, on the cached features. A family may also train its
 | `frozen` | `open_features`, `open_probabilities`: what embed or finetune saved, in any engine | embed, evaluate, predict |
 | `top` | `build_top`, `save_top`: the part that is trained on cached features | finetune (head) |
 | `apply` | `predict`: computes probabilities from cached features, with NumPy | evaluate |
+| `linear_top` | `open_probe`: a top of which only the last layer is fitted, with NumPy | finetune (probe) |
 | `probe` | `probe_features`: what a linear classifier is fitted to, with NumPy | evaluate |
 | `training` | `initial_weights_digest`, and from `build_network` to `save_network` | finetune (last blocks, all) |
 | `stream` | `open_stream`: runs the classifier frame by frame | export, predict |
@@ -138,6 +139,16 @@ class Backbone(Protocol):
         """
 
 
+class Probe(Protocol):
+    """A top whose last layer is fitted, while those before it stay as they are. With NumPy."""
+
+    def inputs(self, features: np.ndarray) -> np.ndarray:
+        """What the last layer receives, float32 (N, D), of cached features float32 (N, *Backbone.shape)."""
+
+    def save(self, kernel: np.ndarray, bias: np.ndarray, embeddings: Path, folder: Path) -> int:
+        """Writes the classifier with this last layer, float32 (D, C) and (C,), as `save_top` does."""
+
+
 class Stream(Protocol):
     """A classifier that TensorFlow runs frame by frame.
 
@@ -252,6 +263,11 @@ def save_top(top: "tf_keras.Model", embeddings: Path, folder: Path, description:
     views.
     """
     return _module(description.family, "top").save_top(top, embeddings, folder, description)
+
+
+def open_probe(model: ModelSettings, finetune: Finetune, embeddings: Path, num_classes: int, seed: int) -> Probe:
+    """The layers before the last of the top that `build_top` builds with the same arguments."""
+    return _module(model.family, "linear_top").open_probe(model, finetune, embeddings, num_classes, seed)
 
 
 def predict(classifier: Path, description: ClassifierDescription, features: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

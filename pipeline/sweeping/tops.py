@@ -80,27 +80,23 @@ def train_and_evaluate(trial: Trial, params: Params, features: Path, sweep: Swee
 
 
 def _train_and_evaluate(trial: Trial, params: Params, features: Path, scratch: Path, run) -> None:
-    import tf_keras
-
     from pipeline.evaluation.classifier import predict_features, score_splits
     from pipeline.evaluation.decision import decider
     from pipeline.evaluation.predictions import write_predictions
-    from pipeline.training.loop import Training
+    from pipeline.training.contract import Training
+    from pipeline.training.frozen import train_frozen
     from pipeline.training.outputs import describe_classifier
-    from pipeline.training.replicas import check_precision, open_replicas
-    from pipeline.training.runtime import disable_grappler_on_cpu, enable_determinism
-    from pipeline.training.top import train_top
 
-    enable_determinism()
-    disable_grappler_on_cpu()
-    tf_keras.backend.clear_session()  # as in a process of its own
-    open_replicas(params.finetune)  # refuses several devices
-    check_precision(params.finetune)
+    if params.finetune.trainable == "head":
+        import tf_keras
+
+        tf_keras.backend.clear_session()  # as in a process of its own
     summary = FramesSummary.of(features / FRAMES)
     description = describe_classifier(params.model, params.finetune, params.frames, params.evaluate.views, summary.classes)
     training = Training(params.model, params.finetune, params.seed, scratch, params.speed.checkpoint_minutes)
     embeddings, classifier = features / EMBEDDINGS, scratch / "classifier"
-    history = train_top(training, description, embeddings, classifier, decider(params.finetune, params.data.background, summary))
+    decide = decider(params.finetune, params.data.background, summary)
+    history = train_frozen(training, description, embeddings, classifier, decide)
     run.log_history(history)
     description = ClassifierDescription.of(classifier)
     predict = partial(predict_features, embeddings, classifier=classifier, description=description)

@@ -75,23 +75,39 @@ def _log(run: Run, saved_model: Path, description: ClassifierDescription) -> tup
         described = Path(folder) / "classifier.json"
         description.write(described)
         decoder = _copy_decoder(Path(folder) / "decoder")
-        info = Model.log(
-            artifact_path=None,
-            flavor=mlflow.pyfunc,
-            run_id=run.run_id,
-            model_id=model.model_id,
-            step=description.best_epoch,  # whose metrics of the run become the model's, too
-            python_model=str(MODEL_CODE),
-            artifacts={"saved_model": str(saved_model), "description": str(described), "decoder": str(decoder)},
-            signature=signature,
-            pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
-            metadata=description.model_dump(),
-        )
+        with _without_check_of_requirements():
+            info = Model.log(
+                artifact_path=None,
+                flavor=mlflow.pyfunc,
+                run_id=run.run_id,
+                model_id=model.model_id,
+                step=description.best_epoch,  # whose metrics of the run become the model's, too
+                python_model=str(MODEL_CODE),
+                artifacts={"saved_model": str(saved_model), "description": str(described), "decoder": str(decoder)},
+                signature=signature,
+                pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+                metadata=description.model_dump(),
+            )
         # Not as Model.log's input_example, for which MLflow would load the model and run it.
         request = Path(folder) / "serving_input_example.json"
         write_json(request, {"dataframe_records": [{"video": _example_video(Path(folder) / "example.avi", description)}]})
         run.client.log_model_artifact(model.model_id, str(request))
     return info.model_uri, model.model_id
+
+
+@contextmanager
+def _without_check_of_requirements() -> Iterator[None]:
+    """Leaves out MLflow's check that REQUIREMENTS are installed in these versions, which are those that are installed.
+
+    It lists the files of every installed package, which takes seconds.
+    """
+    from mlflow.utils import environment
+
+    check, environment.warn_dependency_requirement_mismatches = environment.warn_dependency_requirement_mismatches, lambda _: None
+    try:
+        yield
+    finally:
+        environment.warn_dependency_requirement_mismatches = check
 
 
 def _parameters(decision: Decision | None):

@@ -5,10 +5,12 @@ many examples as one without, and is a function of (seed, epoch).
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
-import tf_keras
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 GRID = 1 << 20  # offsets of the draws are multiples of 1 / GRID, and never 0
 
@@ -38,11 +40,14 @@ def balanced_copies(weights: np.ndarray, offset: float) -> np.ndarray:
 
 def training_losses(
     label_smoothing: float, weights: Sequence[float] | None = None
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+) -> "Callable[[tf.Tensor, tf.Tensor], tf.Tensor]":
     """The loss of each example: (targets (B, C), logits (B, C)) -> float32 (B,). weights: by class; None: all are 1.
 
     A target that is a mixture of classes has the mixture of their weights.
     """
+    import tensorflow as tf  # here, because a probe uses this module without it
+    import tf_keras
+
     losses = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing, reduction="none")
     if weights is None:
         return lambda targets, logits: losses(targets, logits)

@@ -1,6 +1,6 @@
 """Builds calibration into a trained model: its logits on the validation clips, and the temperature in its last layer.
 
-What temperature fits, and when a prediction is unknown, is the caller's choice (`Decide`): it needs only logits.
+What temperature fits, and when a prediction is unknown, is the caller's choice (`contract.Decide`): it needs only logits.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +10,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from pipeline.artifacts import Decision
 from pipeline.console import progress
 from pipeline.training.datasets import test_clips
 from pipeline.video.sampling import Sampling
-
-# logits float32 (clips, views, classes) and labels int (clips,) of the validation clips -> the decision for the classifier
-Decide = Callable[[np.ndarray, np.ndarray], Decision]
 
 
 def divide_logits(model: tf_keras.Model, temperature: float) -> None:

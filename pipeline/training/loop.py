@@ -20,25 +20,12 @@ import tf_keras
 
 from pipeline.console import UserError, progress, say
 from pipeline.files import atomic_file
-from pipeline.models.family import ModelSettings
 from pipeline.settings import Finetune
 from pipeline.training.balance import training_losses
+from pipeline.training.contract import HISTORY, Training
 from pipeline.training.optimizer import build_optimizer, rate_factors, schedule
 from pipeline.training.random_layers import draw_from_steps
 from pipeline.training.replicas import SAVE, Replicas
-
-OnEpoch = Callable[[pd.DataFrame], None]  # receives the history so far
-
-HISTORY = [
-    "epoch",
-    "loss",
-    "accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "learning_rate",
-    "seconds",
-    "examples_per_second",
-]
 
 
 @dataclass
@@ -171,25 +158,6 @@ class _BatchCallback(tf_keras.callbacks.Callback):
         self.bar.set_postfix_str(f"loss {self.reached.loss:.3f}, accuracy {self.reached.accuracy:.3f}", refresh=False)
         if self.saver.is_due(self.interval, logs):
             self.saver.save(self.reached)
-
-
-@dataclass(frozen=True)
-class Training:
-    """Settings of a training, the same for a top and for a network.
-
-    Attributes:
-      seed: of order, augmentation and dropout.
-      folder: scratch folder. If it holds a checkpoint, the training resumes from it.
-      checkpoint_minutes: time between checkpoints, and so the most work that a killed training loses.
-      on_epoch: called with the history so far after each epoch, and when a training resumes.
-    """
-
-    model: ModelSettings
-    finetune: Finetune
-    seed: int
-    folder: Path
-    checkpoint_minutes: float = 1.0
-    on_epoch: OnEpoch = lambda history: None
 
 
 def train(

@@ -11,16 +11,17 @@ import tf_keras
 
 from pipeline.artifacts import STARTING_PROBE, ClassifierDescription, FramesSummary
 from pipeline.files import atomic_file
-from pipeline.models.family import build_network, build_top, layer_depths, plain_network, save_network, set_top
+from pipeline.models.family import build_network, build_top, layer_depths, open_probe, plain_network, save_network, set_top
 from pipeline.training.balance import class_weights
 from pipeline.training.cached_features import read_features
-from pipeline.training.calibration import Decide, compiled, divide_logits, network_logits
+from pipeline.training.calibration import compiled, divide_logits, network_logits
+from pipeline.training.contract import Decide, Training
 from pipeline.training.datasets import ViewRecipe, training_epoch, validation_views
 from pipeline.training.interpolation import interpolate
-from pipeline.training.loop import Task, Training, train
+from pipeline.training.loop import Task, train
 from pipeline.training.mixup import mixed_batches
 from pipeline.training.outputs import write_classifier
-from pipeline.training.probe import fit_probe
+from pipeline.training.probe import fit_probe, probe_inputs
 from pipeline.training.top import top_logits
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 def _fitted_probe(training: Training, embeddings: Path, classes: int) -> tf_keras.Model:
     """A top whose last layer is a probe; with the same features it is the same in every process."""
     top = build_top(training.model, training.finetune, embeddings, classes, training.seed)
-    train_split, validation = (read_features(embeddings, split) for split in ("train", "validation"))
-    fit_probe(top, train_split, validation, balanced=training.finetune.balance != "none")
+    probe = open_probe(training.model, training.finetune, embeddings, classes, training.seed)
+    splits = (probe_inputs(probe, read_features(embeddings, split)) for split in ("train", "validation"))
+    *_, layer = fit_probe(*splits, classes, balanced=training.finetune.balance != "none")
+    top.layers[-1].set_weights(layer)
     return top
 
 

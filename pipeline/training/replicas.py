@@ -116,10 +116,7 @@ class Replicas:
 
 
 def check_precision(settings: Finetune) -> None:
-    """Raises UserError where the training cannot have `finetune.precision`."""
-    if settings.precision != "float32" and settings.frozen:
-        message = f"finetune.precision = {settings.precision}, but a {settings.trainable} on cached features trains in float32"
-        raise UserError(message, advice="set finetune.precision=float32")
+    """Raises UserError where this machine cannot train with `finetune.precision`."""
     if settings.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
         message = "finetune.precision = mixed_float16 needs a GPU, and TensorFlow finds none"
         raise UserError(message, advice="set finetune.precision=float32")
@@ -136,9 +133,6 @@ def open_replicas(settings: Finetune) -> Replicas | None:
     """
     if settings.distribute == "none":
         return None
-    if settings.frozen:
-        message = f"finetune.distribute = {settings.distribute}, but a head trains in seconds on one device"
-        raise UserError(message, advice="set finetune.distribute=none")
     if settings.distribute == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) < 2:

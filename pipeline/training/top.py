@@ -22,12 +22,11 @@ from pipeline.models.family import build_top, save_top
 from pipeline.settings import Finetune
 from pipeline.training.balance import balanced_copies, class_weights, draw_offset, training_losses
 from pipeline.training.cached_features import CachedFeatures, read_features
-from pipeline.training.calibration import Decide, divide_logits
-from pipeline.training.loop import HISTORY, Training
+from pipeline.training.calibration import divide_logits
+from pipeline.training.contract import HISTORY, Decide, Training
 from pipeline.training.mixup import mixup
 from pipeline.training.optimizer import FusedAdamW, schedule
 from pipeline.training.outputs import write_classifier
-from pipeline.training.probe import fit_probe
 from pipeline.training.random_layers import draw_from_steps
 
 LOGITS_BATCH = 1024  # views at a time in inference
@@ -187,15 +186,11 @@ def train_on_features(
 def train_top(
     training: Training, description: ClassifierDescription, embeddings: Path, out: Path, decide: Decide
 ) -> pd.DataFrame:
-    """Trains or fits a top on the cached features, and writes the calibrated classifier to `out`. Returns the history."""
+    """Trains a top on the cached features, and writes the calibrated classifier to `out`. Returns the history."""
     num_classes = len(EmbedSummary.of(embeddings).classes)
     train_split, validation = read_features(embeddings, "train"), read_features(embeddings, "validation")
     top = build_top(training.model, training.finetune, embeddings, num_classes, training.seed)
-    if training.finetune.trainable == "probe":
-        history, best = fit_probe(top, train_split, validation, balanced=training.finetune.balance != "none")
-        training.on_epoch(history)
-    else:
-        history, best = train_on_features(top, train_split, validation, training)
+    history, best = train_on_features(top, train_split, validation, training)
     decision = decide(top_logits(top, validation), validation.labels[:, 0])
     divide_logits(top, decision.temperature)
     write_classifier(out, description, best, decision, lambda part: save_top(top, embeddings, part, description))

@@ -125,6 +125,7 @@ def test_of_a_large_class_evenly_spaced_clips_are_learnt_from(monkeypatch):
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """Embeddings of `examples` in three splits, not in the order of names, with its manifest; features are those of the probe."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     clips, names = examples(), ["Archery", "Bowling", "Cooking", "Diving"]
     labels = with_planted(clips)
     ids = np.array([f"{names[label]}/v{number:02d}.avi" for number, label in enumerate(labels)])

@@ -212,6 +212,10 @@ def test_most_confused_pairs_survive_csv(tmp_path):
     assert pd.read_csv(tmp_path / "pairs.csv").to_dict("records") == [{"actual": "a", "predicted": "b", "clips": 1, "share": 0.5}]
 
 
-def test_neither_metrics_nor_the_report_import_tensorflow():
-    code = "import sys, pipeline.evaluation.metrics, stages.report; sys.exit('tensorflow' in sys.modules)"
+def test_what_a_probe_and_its_evaluation_need_is_imported_without_tensorflow_and_a_report_without_scikit_learn():
+    code = (
+        "import sys, stages.report, stages.evaluate, pipeline.explanation.explain; assert 'sklearn' not in sys.modules; "
+        "import stages.finetune, pipeline.training.probe, pipeline.models.movinet.linear_top; "
+        "assert 'tensorflow' not in sys.modules and 'tf_keras' not in sys.modules"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

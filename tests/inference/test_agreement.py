@@ -26,7 +26,7 @@ def test_every_format_of_a_network_gives_the_same_prediction(tmp_path):
     from pipeline.export.convert import convert
     from pipeline.export.saved import save_streaming
     from pipeline.models.family import open_stream
-    from pipeline.models.movinet.network.head import read_head
+    from pipeline.models.movinet.network.saved_head import read_head
     from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
     from pipeline.models.movinet.network.variants import VARIANTS
     from tests.models.movinet.test_streaming import CLASSES as NAMES

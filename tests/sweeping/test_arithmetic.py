@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.models.movinet.network.weights.checkpoints import count_parameters
+from pipeline.models.movinet.network.weights.copying import count_parameters
 from pipeline.sweeping.arithmetic import flops
 
 

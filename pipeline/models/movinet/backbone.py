@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.models.movinet.network.weights.checkpoints import find_weights, weights_digest, write_checkpoint_state
+from pipeline.models.movinet.network.weights.checkpoints import find_weights, weights_digest
+from pipeline.models.movinet.network.weights.copying import write_checkpoint_state
 from pipeline.models.movinet.settings import Settings
 from pipeline.video.sampling import Sampling
 
@@ -23,7 +24,7 @@ class MovinetBackbone:
         import tensorflow as tf
 
         from pipeline.models.movinet.network.classifier import initial_classifier
-        from pipeline.models.movinet.network.head import read_head
+        from pipeline.models.movinet.network.saved_head import read_head
         from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
 
         model, variant = self._model, self._model.variant

@@ -6,22 +6,7 @@ import numpy as np
 
 from pipeline.artifacts import ClassifierDescription
 from pipeline.models.movinet.apply import _activate  # made public, it would have every cached feature computed again
-from pipeline.models.movinet.network.weights.bundle import VALUE, read_index
-
-
-def _initial_projection(prefix: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel (P, 2048) and bias (2048,) of the head's first layer, from the checkpoint that embed wrote."""
-    index = read_index(Path(f"{prefix}.index").read_bytes())
-    files = index.data_files(prefix.name)
-    found = []
-    for variable in ("kernel", "bias"):
-        (key,) = [key for key in index.tensors if "/_head/" in key and key.endswith(f"/{variable}{VALUE}")]
-        tensor = index.tensors[key]
-        with open(prefix.parent / files[tensor.shard], "rb") as file:
-            file.seek(tensor.offset)
-            found.append(np.frombuffer(file.read(tensor.size), "<f4").reshape(tensor.shape))
-    kernel, bias = found
-    return kernel.reshape(kernel.shape[-2:]), bias
+from pipeline.models.movinet.network.saved_head import read_head
 
 
 def probe_features(embeddings: Path, description: ClassifierDescription, features: np.ndarray, mask: None) -> np.ndarray:
@@ -29,5 +14,5 @@ def probe_features(embeddings: Path, description: ClassifierDescription, feature
 
     The trained ones have seen all classes, the published ones only those of Kinetics-600.
     """
-    kernel, bias = _initial_projection(embeddings / "ckpt-1")
-    return _activate(features @ kernel + bias, description.activation)
+    start = read_head(embeddings / "ckpt-1")
+    return _activate(features @ start.projection + start.projection_bias, description.activation)

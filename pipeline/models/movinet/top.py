@@ -5,10 +5,8 @@ from pathlib import Path
 import tf_keras
 
 from pipeline.artifacts import ClassifierDescription
-from pipeline.models.movinet.apply import save_head
-from pipeline.models.movinet.network.head import build_head, head_checkpoint_values, head_values, read_head
-from pipeline.models.movinet.network.serving import replace_head
-from pipeline.models.movinet.network.weights.checkpoints import count_parameters, replace_values
+from pipeline.models.movinet.network.head import build_head, head_values
+from pipeline.models.movinet.network.saved_head import read_head, write_head
 from pipeline.models.movinet.settings import Settings
 from pipeline.settings import Finetune
 
@@ -24,9 +22,5 @@ def build_top(model: Settings, finetune: Finetune, embeddings: Path, num_classes
 
 
 def save_top(top: tf_keras.Model, embeddings: Path, folder: Path, description: ClassifierDescription) -> int:
-    """Implements `family.save_top`: copies checkpoint and SavedModel of the embeddings with the new head; writes `head.npz`."""
-    values, prefix = head_values(top), folder / "ckpt-1"
-    replace_values(embeddings / "ckpt-1", prefix, head_checkpoint_values(embeddings / "ckpt-1", values))
-    save_head(values, folder / "head.npz")
-    replace_head(embeddings / "saved_model", values, folder / "saved_model")
-    return count_parameters(prefix)
+    """Implements `family.save_top`."""
+    return write_head(head_values(top), embeddings, folder)

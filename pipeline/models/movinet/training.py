@@ -11,15 +11,15 @@ from pipeline.console import UserError
 from pipeline.models.movinet.apply import save_head
 from pipeline.models.movinet.network.build import build_backbone, build_classifier, freeze
 from pipeline.models.movinet.network.classifier import initial_classifier
-from pipeline.models.movinet.network.head import head_keys, head_values, read_head
+from pipeline.models.movinet.network.head import head_values
+from pipeline.models.movinet.network.saved_head import head_keys, read_head
 from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
 from pipeline.models.movinet.network.weights.checkpoints import (
-    count_parameters,
     find_weights,
     variable_keys,
     weights_digest,
-    write_checkpoint_state,
 )
+from pipeline.models.movinet.network.weights.copying import count_parameters, write_checkpoint_state
 from pipeline.models.movinet.settings import Settings
 from pipeline.settings import Finetune
 from pipeline.video.sampling import Sampling

@@ -16,11 +16,11 @@ from pipeline.models.movinet.network.weights.bundle import VALUE
 from pipeline.models.movinet.network.weights.checkpoint_files import read_prefix
 from pipeline.models.movinet.network.weights.checkpoints import (
     find_weights,
-    replace_values,
     restore,
     variable_keys,
     weights_digest,
 )
+from pipeline.models.movinet.network.weights.copying import replace_values
 from tests.models.movinet.small import WITHOUT_GRADIENTS, HubLayer, saved, small_model, small_movinet, tarball
 
 A0 = VARIANTS["a0"]
@@ -218,6 +218,17 @@ def test_replacing_values_changes_only_these(tmp_path):
         np.testing.assert_array_equal(one, two)
     with pytest.raises(KeyError):
         replace_values(folder / "ckpt-1", tmp_path / "newer" / "ckpt-1", {"nothing": np.ones(1)})
+    with pytest.raises(ValueError, match=r"expected float32 \(4, 3\), got float32 \(3, 4\)"):
+        replace_values(folder / "ckpt-1", tmp_path / "newer" / "ckpt-1", {key: np.ones((3, 4), np.float32)})
+
+
+@pytest.mark.parametrize("size", [1, 2048 * 16 - 1, 2048 * 16, 2048 * 16 + 5, 100_000])
+def test_checksums_of_large_values_are_those_of_tensorflow(tmp_path, size):
+    """TensorFlow verifies the checksum of a value when it reads it."""
+    values = np.random.default_rng(size).normal(size=size).astype(np.float32)
+    tf.train.Checkpoint(value=tf.Variable(np.zeros_like(values))).write(str(tmp_path / "ckpt"))
+    replace_values(tmp_path / "ckpt", tmp_path / "copy/ckpt", {f"value{VALUE}": values})
+    np.testing.assert_array_equal(tf.train.load_checkpoint(str(tmp_path / "copy/ckpt")).get_tensor(f"value{VALUE}"), values)
 
 
 @pytest.mark.parametrize("name", ["../outside", "/outside"])

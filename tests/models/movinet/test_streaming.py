@@ -11,7 +11,7 @@ from pipeline.artifacts import ClassifierDescription
 from pipeline.console import UserError
 from pipeline.models.movinet.network.build import batch_norm_layers, build_backbone, build_classifier, set_rezero
 from pipeline.models.movinet.network.variants import VARIANTS
-from pipeline.models.movinet.network.weights.checkpoints import write_checkpoint_state
+from pipeline.models.movinet.network.weights.copying import write_checkpoint_state
 from pipeline.models.movinet.stream import StreamingClassifier, open_stream, pretrained_streaming
 from pipeline.video.sampling import Sampling
 

@@ -16,8 +16,9 @@ from pipeline.models.movinet.network.build import (
     hard_sigmoid,
     set_rezero,
 )
-from pipeline.models.movinet.network.head import build_head, head_keys, read_head
+from pipeline.models.movinet.network.head import build_head
 from pipeline.models.movinet.network.openvino_graph import build_graph
+from pipeline.models.movinet.network.saved_head import head_keys, read_head
 from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS
 from pipeline.models.movinet.network.weights.bundle import VALUE, read_shapes
 from pipeline.models.movinet.network.weights.checkpoints import restore, variable_keys

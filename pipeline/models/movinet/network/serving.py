@@ -1,10 +1,9 @@
 """Saves the classifier as a SavedModel that runs without Keras and without the Model Garden.
 
-The backbone's weights are constants of its graph. The head's weights are variables, so that `replace_head` can write another head
-into a copy of the SavedModel.
+The backbone's weights are constants of its graph. The head's weights are variables, so that `saved_head` can write
+another head into a copy of the SavedModel.
 """
 
-import shutil
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,12 +13,11 @@ from pipeline.files import atomic_folder
 from pipeline.models.constants import convert_variables_to_constants
 from pipeline.models.movinet.apply import HeadValues
 from pipeline.models.movinet.network.head import apply_head
-from pipeline.models.movinet.network.weights.checkpoints import VALUE, replace_values
+from pipeline.models.movinet.network.saved_head import HEAD_FIELDS
 from pipeline.video.sampling import Sampling
 from pipeline.video.views import test_views
 
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # for inference only
-HEAD_FIELDS = tuple(HeadValues.__dataclass_fields__)
 
 
 class FrozenBackbone(tf.Module):
@@ -80,12 +78,3 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
     signatures = {"serving_default": classifier.serve}
     with atomic_folder(folder) as part:
         tf.saved_model.save(classifier, str(part), signatures=signatures, options=_OPTIONS)
-
-
-def replace_head(source: Path, values: HeadValues, folder: Path) -> None:
-    """Copies the SavedModel in `source` to `folder`, with the head replaced by one of the same shapes, without loading it."""
-    with atomic_folder(folder) as part:
-        shutil.copytree(source, part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("variables", "fingerprint.pb"))
-        new = {f"head_variables/{index}{VALUE}": getattr(values, field) for index, field in enumerate(HEAD_FIELDS)}
-        replace_values(source / "variables" / "variables", part / "variables" / "variables", new)
-        (part / "variables" / "checkpoint").unlink()

@@ -5,7 +5,6 @@ published sources in order. Downloads are cached in `.cache/weights`.
 """
 
 import hashlib
-import math
 import os
 import shutil
 import time
@@ -245,41 +244,3 @@ def restore(classifier: tf.Module, prefix: Path, source: str) -> int:
     if ignored:
         say(f"{source}: left out {len(ignored)} values that are not of the network ({_listed(ignored)})")
     return len(values)
-
-
-STATISTICS = ("moving_mean", "moving_variance")  # of batch norm: not trained by gradients, and folded into kernels in serving
-
-
-def count_parameters(prefix: Path) -> int:
-    """The number of weights in a checkpoint of the published layout, without the moving statistics of batch norm."""
-    shapes = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
-    kept = [key for key in shapes if key.endswith(VALUE) and key.removesuffix(VALUE).rsplit("/", 1)[-1] not in STATISTICS]
-    return sum(math.prod(shapes[key]) for key in kept if not key.startswith(("save_counter", "_CHECKPOINTABLE")))
-
-
-def write_checkpoint_state(prefix: Path) -> None:
-    """Writes the file `checkpoint` that names the checkpoint at `prefix` as the latest one of its folder."""
-    line = f'model_checkpoint_path: "{prefix.name}"\nall_model_checkpoint_paths: "{prefix.name}"\n'
-    (prefix.parent / "checkpoint").write_text(line)
-
-
-def replace_values(prefix: Path, target: Path, values: dict[str, "tf.Tensor"]) -> None:
-    """Copies a checkpoint with some values replaced, without building its model.
-
-    Args:
-      prefix: the checkpoint to copy.
-      target: prefix of the copy. A `checkpoint` file is written next to it.
-      values: new values by checkpoint key, of the same dtype; shapes may differ.
-
-    Raises:
-      KeyError: the checkpoint has no such key.
-    """
-    reader = tf.train.load_checkpoint(str(prefix))
-    names = sorted(reader.get_variable_to_shape_map())
-    unknown = sorted(set(values) - set(names))
-    if unknown:
-        raise KeyError(f"{prefix} has no {', '.join(unknown)}")
-    tensors = [values.get(name, reader.get_tensor(name)) for name in names]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    tf.raw_ops.SaveV2(prefix=str(target), tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
-    write_checkpoint_state(target)
