@@ -134,24 +134,27 @@ def _stream_rows(
     streams |= {format: LiteClassifier(part / f"{format}.tflite") for format in params.export.formats}
     total = summary.splits["test"].clips
     clips = clips_of("test", description.views).as_numpy_iterator()
-    predictions = predict_streams(streams, clips, total, "streaming the test clips")
+    predictions = predict_streams(streams, clips, total, "streaming the test clips", reference=SAVED_MODEL)
     labels, groups = np.array(predictions.labels), np.array(predictions.groups)
     times = time_steps(streams, calibration[0][0])
     scores = {
         name: score(probabilities, labels, groups, params.evaluate, params.seed)
         for name, probabilities in predictions.probabilities.items()
     }
-    agreements = {name: predictions.agreement_by_frame(SAVED_MODEL, name) for name in streams}
+    agreements = predictions.agreement
     return [
         _row(
             name,
             part / (SAVED_MODEL if name == SAVED_MODEL else f"{name}.tflite"),
             scores[name],
             accuracy_drop=scores[SAVED_MODEL].top1 - scores[name].top1,
-            agreement=float(np.mean(agreements[name])),
-            agreement_at_end=agreements[name][-1],
-            agreement_by_frame=agreements[name],
-            frames=predictions.top1_by_frame[name].size,
+            agreement=float(np.mean(agreements[name].by_frame)),
+            agreement_at_end=agreements[name].by_frame[-1],
+            agreement_by_frame=agreements[name].by_frame,
+            agreement_top5=agreements[name].among_top5,
+            agreement_clear=agreements[name].clear,
+            confidence_drift=agreements[name].confidence_drift,
+            frames=predictions.frames,
             milliseconds_a_frame=times[name],
             threads=1,
             state_bytes=stream.state_bytes,

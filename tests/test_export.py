@@ -5,7 +5,8 @@ import pytest
 
 from pipeline.artifacts import ClassifierDescription, ExportRow, FramesSummary, Metrics, Scores, SplitFrames
 from pipeline.console import UserError
-from pipeline.export.measure import StreamPredictions
+from pipeline.export import measure
+from pipeline.export.measure import Agreement
 from pipeline.params import parse_params
 from stages import export
 from tests.export.test_convert import CLASSES, SIZE, clips
@@ -101,7 +102,8 @@ def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
     assert (tmp_path / "export/model_card.md").read_text() == "saved_model float32 dynamic"
     assert plain.bytes == (tmp_path / "export/float32.tflite").stat().st_size > 2 * dynamic.bytes
     assert plain.agreement == saved.agreement == 1 and plain.accuracy_drop == 0
-    assert saved.agreement_by_frame == [1, 1, 1]
+    assert saved.agreement_by_frame == [1, 1, 1] and saved.confidence_drift == 0 < dynamic.confidence_drift < 0.1
+    assert plain.confidence_drift < 1e-4 and saved.agreement_top5 is None  # of six classes or more
     assert saved.frames == 12 * 2 * 3 and saved.clips == 12
     assert all(row.milliseconds_a_frame > 0 and row.state_bytes == saved.state_bytes > 0 for row in rows)
     low, high = saved.test_top1_low, saved.test_top1_high
@@ -112,7 +114,7 @@ def test_of_a_stream_network_every_file_is_measured(stream, tmp_path):
 def test_if_a_file_loses_too_much_accuracy_nothing_is_written(stream, tmp_path, monkeypatch):
     accuracies = iter([0.9, 0.9, 0.5])
     monkeypatch.setattr(export, "score", lambda *arguments: TEST.model_copy(update={"top1": next(accuracies)}))
-    monkeypatch.setattr(StreamPredictions, "agreement_by_frame", lambda *arguments: [0.25, 0.5, 0.75])
+    monkeypatch.setattr(measure, "_summarize", lambda *arguments: Agreement([0.25, 0.5, 0.75], 0.9, None, 0.1))
     reported = []
     with pytest.raises(UserError, match=r"max_accuracy_drop = 0\.01: dynamic\.tflite 0\.400, so nothing was exported"):
         export.run(
@@ -121,6 +123,7 @@ def test_if_a_file_loses_too_much_accuracy_nothing_is_written(stream, tmp_path, 
     assert [row.test_top1 for row in reported] == [0.9, 0.9, 0.5]
     for row in reported:
         assert (row.agreement, row.agreement_at_end, row.agreement_by_frame) == (0.5, 0.75, [0.25, 0.5, 0.75])
+        assert (row.agreement_top5, row.agreement_clear, row.confidence_drift) == (0.9, None, 0.1)
     assert not list(tmp_path.iterdir())
 
 

@@ -241,6 +241,9 @@ EXPORTED |= {
     "accuracy_drop": 0.0,
     "agreement": 0.98765,
     "agreement_at_end": 0.99,
+    "agreement_clear": 0.995,
+    "agreement_top5": 0.999,
+    "confidence_drift": 0.0123,
     "milliseconds_a_frame": 2.345,
     "state_bytes": 1_250_000,
 }
@@ -252,7 +255,7 @@ def test_exported_files_are_on_the_page_of_their_own_run_only(tmp_path, capsys):
     write_json(results / "export.json", [EXPORTED | {"run_id": run_id}])
     page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
     assert page.open == [] and "#export" in page.addresses
-    assert "int8.tflite 3.14 MB 87.5% 80.0% – 95.0% 98.77% 99.00% 2.35 ms 1.25 MB" in page.text
+    assert "int8.tflite 3.14 MB 87.5% 80.0% – 95.0% 98.77% 99.00% 99.50% 99.90% 0.0123 2.35 ms 1.25 MB" in page.text
     write_json(results / "export.json", [EXPORTED | {"run_id": "another"}])
     page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
     assert "int8.tflite" not in page.text and "#export" not in page.addresses
@@ -269,7 +272,7 @@ def test_note_of_an_export_is_on_the_page(tmp_path):
     row = bare | {"format": "saved_model", "file": "saved_model", "run_id": run_id, "note": note}
     write_json(results / "export.json", [row])
     page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
-    assert "saved_model 3.14 MB 87.5% – 98.77% – – –" in page.text and note in page.text
+    assert "saved_model 3.14 MB 87.5% – 98.77% – – – – – –" in page.text and note in page.text
 
 
 @pytest.mark.parametrize("trainable", get_args(Finetune.model_fields["trainable"].annotation))

@@ -12,7 +12,10 @@ class ExportRow(Artifact):
     Attributes:
       accuracy_drop: top-1 of the network less that of the file.
       agreement: part of all frames of all views after which the file puts the same class first as the network; agreement_at_end:
-        after the last frames of the views; agreement_by_frame: after the first, the second, ...
+        after the last frames of the views; agreement_by_frame: after the first, the second, ...; agreement_top5: the network's
+        class is among the file's five most probable; agreement_clear: of the frames where the network's two highest probabilities
+        differ by 0.1 or more.
+      confidence_drift: mean absolute difference of the probability of the network's class.
       frames: of all views together. milliseconds_a_frame: median, with `threads`. state_bytes: kept between frames.
       note: to the reader.
       run_id: the MLflow run whose classifier was exported.
@@ -30,6 +33,9 @@ class ExportRow(Artifact):
     test_top1_high: float | None = None
     agreement_at_end: float | None = None
     agreement_by_frame: list[float] | None = None
+    agreement_top5: float | None = None
+    agreement_clear: float | None = None
+    confidence_drift: float | None = None
     frames: int | None = None
     milliseconds_a_frame: float | None = None
     threads: int | None = None

@@ -3,12 +3,15 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from pipeline.console import progress
 from pipeline.inference.stepper import Stepper, softmax
+
+CLEAR_MARGIN = 0.1  # of the two highest probabilities; where they are closer, rounding alone can exchange the classes
+TOP = 5
 
 
 class Stream(Stepper, Protocol):
@@ -21,6 +24,42 @@ class Stream(Stepper, Protocol):
     state_bytes: int
 
 
+class Agreement(NamedTuple):
+    """How far a network's predictions after each frame of each view are those of the reference.
+
+    Attributes:
+      by_frame: the fraction of views with the same most probable class, after the first frame, the second, ...: T values.
+      among_top5: of all frames, the fraction with the reference's class among the five most probable; None for up to 5 classes.
+      clear: of the frames where the reference's two highest probabilities differ by at least CLEAR_MARGIN, the fraction with the
+        same most probable class; None if there are none.
+      confidence_drift: mean absolute difference of the probability of the reference's class, over all frames.
+    """
+
+    by_frame: list[float]
+    among_top5: float | None
+    clear: float | None
+    confidence_drift: float
+
+
+class _Frames(NamedTuple):
+    """A network next to the reference after each frame of a view: arrays (T,)."""
+
+    same: np.ndarray
+    among_top5: np.ndarray
+    clear: np.ndarray
+    drift: np.ndarray
+
+
+def _compare_frames(reference: np.ndarray, other: np.ndarray) -> _Frames:
+    """Args: probabilities (T, N)."""
+    best, times = reference.argmax(axis=1), np.arange(len(reference))
+    confidence = other[times, best]
+    second, first = np.partition(reference, -2, axis=1)[:, -2:].T
+    higher = (other > confidence[:, np.newaxis]).sum(axis=1)
+    drift = np.abs(confidence - reference[times, best])
+    return _Frames(other.argmax(axis=1) == best, higher < TOP, first - second >= CLEAR_MARGIN, drift)
+
+
 @dataclass
 class StreamPredictions:
     """Predictions of several networks on the same clips.
@@ -28,18 +67,15 @@ class StreamPredictions:
     Attributes:
       clips, groups, labels: of each clip.
       probabilities: by network, float (clips, N), the mean over the views.
-      top1_by_frame: by network, int (views of all clips, T), the most probable class after each frame of a view.
+      agreement: by network, with the reference. frames: of all views together.
     """
 
     clips: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
-    top1_by_frame: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def agreement_by_frame(self, one: str, other: str) -> list[float]:
-        """The fraction of views for which two networks predict the same class, after each frame: T values."""
-        return (self.top1_by_frame[one] == self.top1_by_frame[other]).mean(axis=0).tolist()
+    agreement: dict[str, Agreement] = field(default_factory=dict)
+    frames: int = 0
 
 
 def stream_logits(stream: Stream, frames: np.ndarray) -> np.ndarray:
@@ -48,29 +84,51 @@ def stream_logits(stream: Stream, frames: np.ndarray) -> np.ndarray:
     return np.stack([stream.step(frame) for frame in frames])
 
 
-def predict_streams(streams: dict[str, Stream], clips: Iterable[dict], total: int, describe: str) -> StreamPredictions:
+def predict_streams(
+    streams: dict[str, Stream], clips: Iterable[dict], total: int, describe: str, *, reference: str
+) -> StreamPredictions:
     """Runs every network over the views of every clip.
 
     The probabilities of a view are the softmax of the logits after its last frame; those of a clip are the mean over its views.
 
     Args:
-      streams: networks by name.
+      streams: networks by name. reference: the name of the one that the others are compared with.
       clips: elements with `views` float32 (views, T, size, size, 3), `label`, `clip` and `group`, as from `test_clips`.
       total: number of clips. describe: text of the progress bar.
     """
     predictions = StreamPredictions()
-    probabilities, top1_by_frame = ({name: [] for name in streams} for _ in range(2))
+    probabilities, frames = ({name: [] for name in streams} for _ in range(2))
     for clip in progress(clips, total=total, describe=describe, unit="clip"):
         predictions.clips.append(clip["clip"].decode())
         predictions.groups.append(clip["group"].decode())
         predictions.labels.append(int(clip["label"]))
+        expected = [_by_frame(streams[reference], view) for view in clip["views"]]
         for name, stream in streams.items():
-            logits = [stream_logits(stream, view) for view in clip["views"]]
-            top1_by_frame[name] += [each.argmax(axis=1) for each in logits]
-            probabilities[name].append(np.mean([softmax(np.float64(each[-1])) for each in logits], axis=0))
+            computed = expected if name == reference else [_by_frame(stream, view) for view in clip["views"]]
+            probabilities[name].append(np.mean([each[-1] for each in computed], axis=0))
+            frames[name] += map(_compare_frames, expected, computed)
     predictions.probabilities = {name: np.stack(values) for name, values in probabilities.items()}
-    predictions.top1_by_frame = {name: np.stack(values) for name, values in top1_by_frame.items()}
+    classes = predictions.probabilities[reference].shape[1]
+    predictions.agreement = {
+        name: _summarize(_Frames(*map(np.stack, zip(*each, strict=True))), classes) for name, each in frames.items()
+    }
+    predictions.frames = sum(len(view.same) for view in frames[reference])
     return predictions
+
+
+def _by_frame(stream: Stream, view: np.ndarray) -> np.ndarray:
+    """The probabilities after each frame of a view (T, N), float64."""
+    return np.stack([softmax(np.float64(logits)) for logits in stream_logits(stream, view)])
+
+
+def _summarize(frames: _Frames, classes: int) -> Agreement:
+    """frames: arrays (views, T)."""
+    return Agreement(
+        frames.same.mean(axis=0).tolist(),
+        float(frames.among_top5.mean()) if classes > TOP else None,
+        float(frames.same[frames.clear].mean()) if frames.clear.any() else None,
+        float(frames.drift.mean()),
+    )
 
 
 def time_steps(streams: dict[str, Stream], frame: np.ndarray, *, rounds: int = 15, steps: int = 10) -> dict[str, float]:

@@ -3,13 +3,13 @@
 from pipeline.artifacts import ExportRow
 
 SAVED_MODEL = "saved_model"
-_COLUMNS = ("format", "size", "test top-1", "interval", "lost", "agreement", "at the end", "ms a frame", "state")
+_COLUMNS = ("format", "size", "test top-1", "interval", "lost", "agreement", "clear", "top 5", "drift", "ms a frame", "state")
 
 
 def table(rows: list[ExportRow]) -> str:
     """Aligned lines, a row per exported file; missing values are dashes.
 
-    `agreement` is over all frames of all views, `at the end` over the last frame of each.
+    `agreement`, `clear`, `top 5` and `drift` are over all frames of all views: see ExportRow.
     """
     cells = [_COLUMNS, *map(_cells, rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_COLUMNS))]
@@ -29,7 +29,9 @@ def _cells(row: ExportRow) -> tuple[str, ...]:
         "–" if low is None else f"{low:.3f} to {high:.3f}",
         f"{row.accuracy_drop:+.3f}".replace("+0.000", "0.000").replace("-0.000", "0.000"),
         f"{row.agreement:.4f}",
-        "–" if row.agreement_at_end is None else f"{row.agreement_at_end:.4f}",
+        "–" if row.agreement_clear is None else f"{row.agreement_clear:.4f}",
+        "–" if row.agreement_top5 is None else f"{row.agreement_top5:.4f}",
+        "–" if row.confidence_drift is None else f"{row.confidence_drift:.4f}",
         "–" if row.milliseconds_a_frame is None else f"{row.milliseconds_a_frame:.2f}",
         "–" if row.state_bytes is None else f"{row.state_bytes / 1e6:.2f} MB",
     )
