@@ -183,11 +183,14 @@ def test_baselines_are_the_classifier_on_the_same_views_in_other_orders(head_run
 def test_a_trained_network_gets_the_views_whose_features_are_cached_for_a_frozen_one(head_run):
     from pipeline.artifacts import ClassifierDescription
     from pipeline.evaluation.baselines import predict_reordered_features
+    from pipeline.models.family import open_probabilities
     from stages import evaluate
 
     classifier, data = head_run.folder / "models/classifier", head_run.folder / "data"
-    cached = predict_reordered_features(data / "embeddings", classifier, ClassifierDescription.of(classifier))
-    run = evaluate.predict_reordered_clips(data / "frames", classifier / "saved_model", head_run.params)
+    description = ClassifierDescription.of(classifier)
+    cached = predict_reordered_features(data / "embeddings", classifier, description)
+    network = open_probabilities(classifier, description, "auto")
+    run = evaluate.predict_reordered_clips(data / "frames", network, head_run.params)
     assert run.labels.tolist() == cached.labels.tolist() and run.groups.tolist() == cached.groups.tolist()
     assert run.probabilities.shape == (len(run.labels), 3, 2)
     np.testing.assert_allclose(run.probabilities, cached.probabilities, atol=1e-5)
