@@ -15,7 +15,8 @@ from pipeline.extraction.recordings import read_segment, write_segment
 from pipeline.files import sha256
 from pipeline.settings import Cluster
 from pipeline.sources.manifest import read_manifest, write_manifest
-from pipeline.video.decode import BrokenVideo, Damage, EncodedClip, encode_clip
+from pipeline.video.decode import BrokenVideo, Damage, EncodedClip
+from pipeline.video.encoding import encode_clip
 from pipeline.video.records import parse_clip_header, read_clips
 from stages import extract
 from tests.dask_cluster import dask_cluster

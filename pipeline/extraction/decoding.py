@@ -17,7 +17,8 @@ from pipeline.cluster import Call, Workers
 from pipeline.console import UserError
 from pipeline.extraction.clips import Clip
 from pipeline.settings import Frames
-from pipeline.video.decode import BrokenVideo, EncodedClip, encode_clip
+from pipeline.video.decode import BrokenVideo, EncodedClip
+from pipeline.video.encoding import encode_clip
 from pipeline.video.images import encode_images
 
 CLIPS_IN_FLIGHT = 16  # per worker: enough that workers seldom wait at the end of a batch, few enough to hold in memory

@@ -220,8 +220,17 @@ class VideoFile:
 
     def clock(self, rate: Fraction) -> FrameClock:
         """A clock for this file's frames and an output of `rate` frames a second."""
-        # FFmpeg derives the presentation times of an AVI, which stores none.
-        return FrameClock(self._stream.time_base, self.fps, rate, only_dts=self._container.format.name == "avi")
+        return FrameClock(self._stream.time_base, self.fps, rate, only_dts=self.only_dts)
+
+    @property
+    def codec_context(self) -> av.VideoCodecContext:
+        """The decoder, for those who decode `packets` themselves."""
+        return self._stream.codec_context
+
+    @property
+    def only_dts(self) -> bool:
+        """Whether frames have the time of the packet upon which the decoder returns them: an AVI stores no presentation times."""
+        return self._container.format.name == "avi"
 
     def frames(self, clock: FrameClock) -> Iterator[tuple[int, av.VideoFrame]]:
         """Each frame that can be decoded, in display order, with the tick of `clock` at which it starts.
@@ -230,7 +239,7 @@ class VideoFile:
         be decoded.
         """
         self._clock, error = clock, None
-        for packet in self._demuxed():
+        for packet in self.packets():
             try:
                 frames = self._stream.codec_context.decode(packet)
             except av.error.FFmpegError as failure:
@@ -257,7 +266,7 @@ class VideoFile:
         time = self._clock.time if timestamp is None else self._clock.elapsed(timestamp)
         self.faults.append(Fault(time, repaired))
 
-    def _demuxed(self) -> Iterator[av.Packet | None]:
+    def packets(self) -> Iterator[av.Packet | None]:
         """The stream's packets; at the end an empty one, or None, which flushes the decoder."""
         packets = self._container.demux(self._stream)
         while True:
@@ -277,12 +286,17 @@ class VideoFile:
 
     def _check_length(self, clock: FrameClock) -> None:
         """Raises BrokenVideo for a truncated file. Headers are often slightly wrong, but not by half of both frames and time."""
-        promised, seconds = self._promised - self._discarded, self._promised_seconds()
+        promised = self._promised - self._discarded
         if 2 * self.decoded < promised and (clock.period is None or 2 * clock.end < promised * clock.period):
             raise BrokenVideo(self.path, f"truncated: {self.decoded} of the {promised} frames that it should hold can be decoded")
-        if seconds is not None and 2 * clock.seconds(clock.end) < seconds:
-            found = f"{clock.seconds(clock.end):.1f} of the {seconds:.1f} seconds"
+        if self.is_short(clock):
+            found = f"{clock.seconds(clock.end):.1f} of the {self._promised_seconds():.1f} seconds"
             raise BrokenVideo(self.path, f"truncated: {found} that it should last can be decoded")
+
+    def is_short(self, clock: FrameClock) -> bool:
+        """Whether the frames end before half of the time that the file states for the stream."""
+        seconds = self._promised_seconds()
+        return seconds is not None and 2 * clock.seconds(clock.end) < seconds
 
     @property
     def damage(self) -> Damage | None:

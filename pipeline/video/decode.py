@@ -12,7 +12,7 @@ Invariants, so that every stage and command sees the same frames of the same vid
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ import av
 import cv2
 import numpy as np
 
+from .clock import FrameClock
 from .container import BrokenVideo, Damage, Orientation, VideoFile  # relative, because a registered model contains this module
 
 __all__ = [
@@ -33,8 +34,8 @@ __all__ = [
     "EncodedClip",
     "Frames",
     "Probe",
+    "all_frames",
     "decode_clip",
-    "encode_clip",
     "encode_jpeg",
     "encode_jpegs",
     "exact_rate",
@@ -44,6 +45,7 @@ __all__ = [
     "library_versions",
     "probe",
     "resize_frame",
+    "sample",
 ]
 
 MICROSECONDS = 1_000_000
@@ -114,39 +116,52 @@ def finish_frame(image: np.ndarray, target: tuple[int, int]) -> np.ndarray:
     return image
 
 
-def _sample(video: VideoFile, rate: Fraction, size: int, layout: str) -> Iterator[tuple[int, np.ndarray]]:
-    """(microseconds, image) for each output frame, uint8 (H, W, 3) in `layout` (rgb24, bgr24), read-only.
-
-    Only the next frame's time shows whether a frame is needed, so it is converted then; a conversion costs as much as decoding.
-    """
-    clock = video.clock(rate)
-    before = image = target = None
-    orientation = Orientation()
-    k = due = 0  # `due` is when output frame k is shown
-
-    def shown_until(until: int) -> Iterator[tuple[int, np.ndarray]]:
-        nonlocal image, target, orientation, k, due
-        while due < until:
-            if target is None:
-                width, height, orientation = video.shape(before)
-                target = frame_size(width, height, size)
-            if image is None:
-                image = orientation.apply(resize_frame(video.pixels(before, layout), target))
-                image.flags.writeable = False
-            yield round(k * MICROSECONDS / rate), image
-            k += 1
-            due += clock.due
-
+def all_frames(video: VideoFile, clock: FrameClock) -> Iterator[tuple[av.VideoFrame, int]]:
+    """Every frame that can be decoded, with the tick of `clock` until which it is shown. Raises as `VideoFile.frames` does."""
+    before = None
     try:
         for start, frame in video.frames(clock):
             if before is not None:
-                yield from shown_until(start)
-            before, image = frame, None
+                yield before, start
+            before = frame
     except BrokenVideo:
         if before is not None:
-            yield from shown_until(clock.end)
+            yield before, clock.end
         raise
-    yield from shown_until(clock.end)
+    yield before, clock.end
+
+
+def sample(
+    video: VideoFile, frames: Iterable[tuple[av.VideoFrame, int]], due: int, rate: Fraction, size: int, layout: str
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(microseconds, image) for each output frame, uint8 (H, W, 3) in `layout` (rgb24, bgr24), read-only.
+
+    Only frames that are shown are converted; a conversion costs as much as decoding.
+
+    Args:
+      frames: with the tick until which each is shown; those that no output frame shows may be absent.
+      due: ticks per output frame. rate: output frames a second. size: pixels of the short side.
+    """
+    target = None
+    orientation = Orientation()
+    k = 0
+    for frame, until in frames:
+        image = None
+        while k * due < until:
+            if target is None:
+                width, height, orientation = video.shape(frame)
+                target = frame_size(width, height, size)
+            if image is None:
+                image = orientation.apply(resize_frame(video.pixels(frame, layout), target))
+                image.flags.writeable = False
+            yield round(k * MICROSECONDS / rate), image
+            k += 1
+
+
+def _sample_all(video: VideoFile, fps: float, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    rate = exact_rate(fps)
+    clock = video.clock(rate)
+    return sample(video, all_frames(video, clock), clock.due, rate, size, "rgb24")
 
 
 def exact_rate(fps: float) -> Fraction:
@@ -175,7 +190,7 @@ def iterate_frames(
     Raises BrokenVideo: at once when nothing can be decoded, after the last frame when the video turns out truncated.
     """
     with VideoFile(path, threads, formats) as video:
-        yield from _sample(video, exact_rate(fps), size, "rgb24")
+        yield from _sample_all(video, fps, size)
         if video.damage is not None:
             on_damage(video.damage)
 
@@ -183,7 +198,7 @@ def iterate_frames(
 def decode_clip(path: Path, fps: float, size: int, *, threads: int = 1) -> Frames:
     """The whole clip at `fps` frames a second, short side `size` pixels. Raises BrokenVideo. Long videos: iterate_frames."""
     with VideoFile(path, threads) as video:
-        times, images = zip(*_sample(video, exact_rate(fps), size, "rgb24"), strict=True)
+        times, images = zip(*_sample_all(video, fps, size), strict=True)
         source_fps = None if video.fps is None else float(video.fps)
         return Frames(np.stack(images), np.array(times, np.int64), source_fps, video.damage)
 
@@ -206,17 +221,3 @@ def encode_jpegs(frames: Iterator[tuple[int, np.ndarray]], quality: int, path: P
         timestamps.append(timestamp)
         latest = image
     return jpegs, timestamps
-
-
-def encode_clip(path: Path, fps: float, size: int, quality: int) -> EncodedClip | BrokenVideo:
-    """Encodes the whole clip as JPEG frames of `quality`; runs in a worker process.
-
-    Returns a broken video's error instead of raising it, because it must not end the work on other clips.
-    """
-    cv2.setNumThreads(1)  # the clips are the parallelism
-    try:
-        with VideoFile(path) as video:
-            jpegs, timestamps = encode_jpegs(_sample(video, exact_rate(fps), size, "bgr24"), quality, path)
-            return EncodedClip(jpegs, timestamps, video.damage)
-    except BrokenVideo as error:
-        return error

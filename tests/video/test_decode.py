@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.video.decode import EncodedClip, decode_clip, encode_clip, frame_size, iterate_frames
+from pipeline.video.decode import EncodedClip, decode_clip, frame_size, iterate_frames
+from pipeline.video.encoding import encode_clip
 from tests.video.videos import picture, shown, write_gif, write_video
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.video.container import VideoFile
-from pipeline.video.decode import BrokenVideo, decode_clip, encode_clip
+from pipeline.video.decode import BrokenVideo, decode_clip
+from pipeline.video.encoding import encode_clip
 from tests.video.videos import patch_avi, shown, write_av, write_video
 
 

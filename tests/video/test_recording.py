@@ -6,7 +6,8 @@ from fractions import Fraction
 import pytest
 
 from pipeline.video.container import VideoFile
-from pipeline.video.decode import BrokenVideo, EncodedClip, encode_clip
+from pipeline.video.decode import BrokenVideo, EncodedClip
+from pipeline.video.encoding import encode_clip
 from pipeline.video.recording import encode_segments
 from pipeline.video.segment import Segment
 from tests.video.videos import overwrite, packets, write_av, write_gif, write_video
