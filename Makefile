@@ -3,6 +3,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Without cached bytecode each process compiles every module again; some container images turn the cache off.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The interpreter of .venv: the first of these that is Python 3.11 or 3.12. Override: make run PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \

@@ -1,9 +1,12 @@
 """Shared by the tests of whole pipelines: tiny clips, and stages run as a user runs them."""
 
+import contextlib
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -46,9 +49,8 @@ def render(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> Path:
-    """A full-size random checkpoint of A0 stream in the published layout, with nonzero residual branches."""
+def write_weights(folder: Path) -> Path:
+    """Writes a random checkpoint of A0 stream in the published layout, with nonzero residual branches."""
     import tensorflow as tf
     import tf_keras
 
@@ -58,9 +60,13 @@ def weights(tmp_path_factory) -> Path:
     tf_keras.utils.set_random_seed(7)
     backbone = build_backbone(VARIANTS["a0_stream"])
     set_rezero(backbone, 0.3)
-    folder = tmp_path_factory.mktemp("weights")
     tf.train.Checkpoint(model=build_classifier(VARIANTS["a0_stream"], backbone)).save(str(folder / "ckpt"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    return write_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +75,7 @@ def clips(tmp_path_factory) -> Path:
 
 
 class Repository:
-    """A working directory with params.yaml, in which stages run as a user runs them, each in its own process."""
+    """A working directory with params.yaml, in which stages run."""
 
     def __init__(self, folder: Path, *overrides: str, model: str = "a0_stream"):
         self.folder = folder
@@ -93,7 +99,19 @@ class Repository:
         command = [sys.executable, "-m", f"stages.{stage}"]
         return subprocess.Popen(command, cwd=self.folder, env=self.environment(), stderr=subprocess.PIPE, text=True)
 
+    def run_here(self, *stages: str) -> None:
+        """Runs stages in this process, which spares each the import of TensorFlow and lets tests change what it imports."""
+        for stage in stages:
+            main = importlib.import_module(f"stages.{stage}").main
+            with (
+                patch.dict(os.environ, self.environment(), clear=True),
+                patch.object(sys, "argv", [stage]),
+                contextlib.chdir(self.folder),
+            ):
+                main()
+
     def run(self, *stages: str) -> str:
+        """Runs stages as a user runs them, each in its own process; returns what the last one wrote to stderr."""
         errors = ""
         for stage in stages:
             process = self.start(stage)

@@ -1,15 +1,19 @@
-"""The command as a user runs it, in a copy of the repository; tests/checks/ covers each check."""
+"""The whole command in a copy of the repository, once as a user runs it; tests/checks/ covers each check."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import yaml
 
+from commands.doctor import main
 from tests.test_params import composed
 
 ROOT = Path(__file__).parent.parent
@@ -33,18 +37,32 @@ def repository(tmp_path) -> Path:
     return folder
 
 
-def doctor(repository: Path, *options: str, code: str | None = None) -> subprocess.CompletedProcess:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC", "PYTHONPATH"))}
-    command = [sys.executable, *(["-c", code] if code else ["-m", "commands.doctor"]), *options]
-    return subprocess.run(command, cwd=repository, env=kept, capture_output=True, text=True, timeout=120)
+def environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC", "PYTHONPATH"))}
+
+
+def doctor(repository: Path, *options: str) -> tuple[int, str]:
+    """Its exit status and what it prints, run in this process."""
+    printed = io.StringIO()
+    with (
+        patch.dict(os.environ, environment(), clear=True),
+        patch.object(sys, "argv", ["doctor", *options]),
+        contextlib.chdir(repository),
+        contextlib.redirect_stdout(printed),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            return ended.code, printed.getvalue()
+    return 0, printed.getvalue()
 
 
 def results(repository: Path) -> tuple[int, dict[str, list[dict]]]:
-    done = doctor(repository, "--json")
+    code, printed = doctor(repository, "--json")
     by_check: dict[str, list[dict]] = {}
-    for result in json.loads(done.stdout):
+    for result in json.loads(printed):
         by_check.setdefault(result["check"], []).append(result)
-    return done.returncode, by_check
+    return code, by_check
 
 
 def change(repository: Path, *overrides: str) -> None:
@@ -58,7 +76,8 @@ def test_the_default_has_no_problem_and_nothing_is_changed(repository):
         "runpy.run_module('commands.doctor', run_name='__main__')\n"
         "assert not {'tensorflow', 'mlflow'} & set(sys.modules)"
     )
-    done = doctor(repository, code=code)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=repository, env=environment(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if not line.startswith(" ")]
     assert list(dict.fromkeys(words[1] for words in lines)) == CHECKS
@@ -85,9 +104,9 @@ def test_problems_are_listed_together_and_end_with_status_one(repository):
 
 def test_warnings_do_not_fail_and_quiet_shows_only_them(repository):
     change(repository, "finetune.epochs=2")
-    done = doctor(repository, "--quiet")
-    assert done.returncode == 0
-    first, second, *rest = done.stdout.splitlines()
+    code, printed = doctor(repository, "--quiet")
+    assert code == 0
+    first, second, *rest = printed.splitlines()
     assert first.split()[:2] == ["warning", "params"] and "finetune.epochs = 2 (conf/: 18)" in first
     assert second.split()[0] == "->" and "`dvc repro` runs it as it is" in second
     assert not [line for line in rest if line.startswith("ok")]

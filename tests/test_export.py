@@ -53,13 +53,16 @@ def stream(tmp_path_factory):
     from pipeline.models.movinet import stream as streaming
     from pipeline.models.movinet.network.weights.copying import write_checkpoint_state
     from pipeline.video.records import serialize_clip, write_shard
+    from tests.models.movinet.small import small_variants
     from tests.models.movinet.test_streaming import lively
 
     folder = tmp_path_factory.mktemp("stream")
     (folder / "classifier").mkdir()
-    tf.train.Checkpoint(model=lively("a0_stream_relu6")).write(str(folder / "classifier/ckpt-1"))
-    write_checkpoint_state(folder / "classifier/ckpt-1")
     ClassifierDescription(model="a0_stream_relu6", **DESCRIBED).write(folder / "classifier/classifier.json")
+    with small_variants():
+        tf.train.Checkpoint(model=lively("a0_stream_relu6")).write(str(folder / "classifier/ckpt-1"))
+        write_checkpoint_state(folder / "classifier/ckpt-1")
+        opened = streaming.open_stream(folder / "classifier", ClassifierDescription.of(folder / "classifier"))
     splits = {}
     for seed, split in enumerate(("train", "test")):
         records = []
@@ -74,7 +77,6 @@ def stream(tmp_path_factory):
     summary = FramesSummary(classes=CLASSES, fps=5.0, size=SIZE, quality=95, splits=splits, skipped=[], damaged=[])
     summary.write(folder / "frames/frames.json")
     with pytest.MonkeyPatch.context() as patch:
-        opened = streaming.open_stream(folder / "classifier", ClassifierDescription.of(folder / "classifier"))
         patch.setattr(export, "open_stream", lambda *arguments: opened)
         yield {"frames": folder / "frames", "classifier": folder / "classifier", "metrics": folder / "none"}
 

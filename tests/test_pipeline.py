@@ -1,9 +1,14 @@
-"""All stages in sequence, with a head on the frozen backbone: their outputs, and that they agree with each other."""
+"""All stages in sequence, with a head on the frozen backbone: their outputs, and that they agree with each other.
+
+The network is a small one, and the stages run in this process: tests/test_pipeline_network.py runs them as a user does.
+"""
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -23,19 +28,26 @@ from tests.pipeline_runs import (
     check_calibrated,
     check_served_as_evaluated,
     clips,  # noqa: F401
-    weights,  # noqa: F401
+    write_weights,
 )
 from tests.test_params import composed
+from tests.tracking_store import empty_database  # noqa: F401
 
 pytestmark = pytest.mark.xdist_group("pipeline")
 
 
 @pytest.fixture(scope="module")
-def head_run(tmp_path_factory, clips, weights) -> Repository:
+def head_run(tmp_path_factory, clips, empty_database) -> Iterator[Repository]:
     """The whole pipeline with a head on the frozen backbone."""
-    repository = Repository(tmp_path_factory.mktemp("head"), f"data.folder={clips}", f"model.weights={weights}", "finetune=head")
-    repository.run("download", "extract", "embed", "finetune", "evaluate", "export", "report")
-    return repository
+    from tests.models.movinet.small import small_variants
+
+    with small_variants():
+        weights = write_weights(tmp_path_factory.mktemp("weights"))
+        options = (f"data.folder={clips}", f"model.weights={weights}", "finetune=head")
+        repository = Repository(tmp_path_factory.mktemp("head"), *options)
+        shutil.copy(empty_database, repository.folder / "mlflow.db")
+        repository.run_here("download", "extract", "embed", "finetune", "evaluate", "export", "report")
+        yield repository
 
 
 def test_every_documented_file_is_written(head_run):
@@ -157,7 +169,7 @@ def test_the_temperature_is_in_the_weights_that_evaluate_and_programs_use(head_r
             assert temperature < 0.9 and decision.log_loss < 0.8 * decision.uncalibrated_log_loss
         else:
             assert decision.temperature == 1 and decision.log_loss == decision.uncalibrated_log_loss
-    assert probabilities["true"].max(axis=1).mean() > probabilities["false"].max(axis=1).mean() + 0.02
+    assert probabilities["true"].max(axis=1).mean() > probabilities["false"].max(axis=1).mean() + 0.01
     powers = probabilities["saved false"] ** (1 / temperature)
     np.testing.assert_allclose(probabilities["saved true"], powers / powers.sum(axis=1, keepdims=True), rtol=1e-3)
 
@@ -235,6 +247,8 @@ def test_the_notebook_walks_through_the_run(head_run, tmp_path, monkeypatch):
     notebook = jupytext.read(ROOT / "notebooks/finished_run.py")
     (chosen,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     chosen.source = f"OTHER = {str(tmp_path / 'other')!r}"
+    # The notebook's process has to know how small the network is, too.
+    chosen.source += "\nfrom pipeline.models.movinet.network import openvino_graph\nopenvino_graph._GROUPS['a0'] = (1, 1, 2)"
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(head_run.folder)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
@@ -381,8 +395,6 @@ def test_predictions_are_grouped_by_split(head_run):
 
 @pytest.mark.slow
 def test_later_exports_log_to_the_run_of_training(head_run, tmp_path):
-    import shutil
-
     from mlflow import MlflowClient
 
     folder = tmp_path / "later"
@@ -390,7 +402,7 @@ def test_later_exports_log_to_the_run_of_training(head_run, tmp_path):
     later = Repository(folder, *head_run.overrides)
     for formats in ("[float32]", "[float32,float16]"):
         later.configure(*head_run.overrides, f"export.formats={formats}")
-        later.run("export", "report")
+        later.run_here("export", "report")
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     (run,) = client.search_runs([found.experiment_id for found in client.search_experiments()])
     assert run.info.run_id == read_json(folder / "models/run.json")["run_id"]

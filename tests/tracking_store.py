@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -46,9 +47,13 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory):
-    """Creating MLflow's tables takes seconds; the tests copy these."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
+    """Creating MLflow's tables takes seconds; the tests of all processes copy these."""
+    base = tmp_path_factory.getbasetemp()
+    path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "empty/mlflow.db"
+    with FileLock(path.parent.with_suffix(".lock")), pytest.MonkeyPatch.context() as patch:
+        if path.exists():
+            return path
+        path.parent.mkdir(exist_ok=True)
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
             patch.delenv(name)
         patch.setenv("DVC_ROOT", str(path.parent))

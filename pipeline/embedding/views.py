@@ -117,6 +117,7 @@ def view_dataset(views: Sequence[View], recipe: ViewRecipe) -> tf.data.Dataset:
         for view in views:
             yield read_record(view.position), view.number, view.of, view.seed, view.mirrors, view.positions or recorded
 
+    @tf.autograph.experimental.do_not_convert  # there is nothing to convert, which takes seconds
     def cut_out(
         serialized: tf.Tensor, number: tf.Tensor, of: tf.Tensor, seed: tf.Tensor, mirrors: tf.Tensor, positions: tf.Tensor
     ) -> dict:

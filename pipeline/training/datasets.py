@@ -111,6 +111,7 @@ def training_epoch(
     """
     num_classes = len(recipe.mirrored)
 
+    @tf.autograph.experimental.do_not_convert  # there is nothing to convert, which takes seconds
     def view(index: tf.Tensor, serialized: tf.Tensor):
         seed = tf.stack([tf.constant(recipe.seed, tf.int64), epoch * EPOCH_STRIDE + index])
         pixels, label = recipe.augmented(parse_clip_header(serialized), seed)
@@ -146,6 +147,7 @@ def validation_views(
 ) -> tf.data.Dataset:
     """The centred view of every clip, in batches or shards like those of `training_epoch`."""
 
+    @tf.autograph.experimental.do_not_convert
     def view(serialized: tf.Tensor):
         clip = parse_clip_header(serialized)
         return {"image": recipe.centred(clip, 1)[0]}, tf.one_hot(clip["label"], len(recipe.classes))
@@ -164,6 +166,7 @@ def test_clips(files: Sequence[Path], views: int, sampling: Sampling) -> tf.data
     Elements: `views` float32 (views, count, size, size, 3), `label` int64, `clip` and `group` string.
     """
 
+    @tf.autograph.experimental.do_not_convert
     def view(serialized: tf.Tensor) -> dict:
         clip = parse_clip_header(serialized)
         return {"views": centred_views(clip, views, sampling)} | {key: clip[key] for key in ("label", "clip", "group")}

@@ -54,6 +54,7 @@ def clip_dataset(
         clips = clips.shuffle(summary.splits[split].clips, seed=seed)
     draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
 
+    @tf.autograph.experimental.do_not_convert  # there is nothing to convert, which takes seconds
     def view(serialized: tf.Tensor, draw: tf.Tensor):
         clip = parse_clip_header(serialized)
         if sampling != "random":

@@ -29,12 +29,15 @@ def test_every_format_of_a_network_gives_the_same_prediction(tmp_path):
     from pipeline.models.movinet.network.saved_head import read_head
     from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
     from pipeline.models.movinet.network.variants import VARIANTS
+    from tests.models.movinet.small import small_variants
     from tests.models.movinet.test_streaming import CLASSES as NAMES
     from tests.models.movinet.test_streaming import lively
 
     variant = VARIANTS["a0_stream_relu6"]
-    network, home = lively(variant.id), tmp_path / "classifier"
+    home = tmp_path / "classifier"
     home.mkdir()
+    with small_variants():
+        network = lively(variant.id)
     last = network.layers[-1].weights[2]
     last.assign(0.1 * last)  # so that no class is certain
     description = ClassifierDescription(
@@ -47,7 +50,8 @@ def test_every_format_of_a_network_gives_the_same_prediction(tmp_path):
     backbone = FrozenBackbone(network.backbone, variant.features, sampling)
     served = Classifier(backbone, read_head(home / "ckpt-1"), sampling, activation=variant.activation, views=3)
     save_classifier(served, home / "saved_model")
-    stream = open_stream(home, description)
+    with small_variants():
+        stream = open_stream(home, description)
     save_streaming(stream, tmp_path / "export/saved_model")
     (tmp_path / "float32.tflite").write_bytes(convert(stream, "float32"))
 

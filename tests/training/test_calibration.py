@@ -30,13 +30,14 @@ def test_the_logits_of_a_recurrent_top_are_divided(hidden):
     np.testing.assert_allclose(top(inputs, training=False), 2 * logits, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_the_logits_of_a_movinet_are_divided_and_its_backbone_is_unchanged():
     from pipeline.models.movinet.network.build import build_backbone, build_classifier
     from pipeline.models.movinet.network.variants import VARIANTS
+    from tests.models.movinet.small import small_variants
 
     variant = VARIANTS["a0_stream"]
-    network = build_classifier(variant, build_backbone(variant), 3)
+    with small_variants():
+        network = build_classifier(variant, build_backbone(variant), 3)
     image = {"image": tf.random.uniform([1, 3, 32, 32, 3], seed=1)}
     logits, backbone = network(image, training=False).numpy(), [value.numpy() for value in network.backbone.variables]
     divide_logits(network, 3.0)

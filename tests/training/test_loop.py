@@ -93,8 +93,7 @@ def model() -> tf_keras.Model:
 
 
 def training(folder, settings=SETTINGS, seed=1, **options) -> Training:
-    """Saves after each step, so that a killed training resumes at the next one."""
-    return Training(Settings.of_id("a0"), settings, seed, folder, checkpoint_minutes=1e-9, **options)
+    return Training(Settings.of_id("a0"), settings, seed, folder, **options)
 
 
 def train_model(folder, *arguments, **options):
@@ -131,8 +130,14 @@ def test_the_model_has_the_weights_of_the_best_epoch(tmp_path):
     assert loss != pytest.approx(history["validation_loss"].iloc[-1])
 
 
-def test_the_result_depends_only_on_the_seed(tmp_path):
-    one, history, _ = train_model(tmp_path / "a")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training that nothing interrupts: the network, the history and the best epoch."""
+    return train_model(tmp_path_factory.mktemp("whole"))
+
+
+def test_the_result_depends_only_on_the_seed(tmp_path, whole):
+    one, history, _ = whole
     two, again, _ = train_model(tmp_path / "b")
     np.testing.assert_array_equal(numbers(history), numbers(again))
     for x, y in zip(one.get_weights(), two.get_weights(), strict=True):
@@ -142,17 +147,17 @@ def test_the_result_depends_only_on_the_seed(tmp_path):
 
 
 @pytest.mark.parametrize("batches", [3, 9, *(pytest.param(late, marks=pytest.mark.slow) for late in (7, 20))])
-def test_a_killed_training_resumes_with_the_same_numbers(tmp_path, batches, capsys):
+def test_a_killed_training_resumes_with_the_same_numbers(tmp_path, batches, capsys, whole):
     """An epoch has seven batches: killed within the first, at its end, within the second, near the end of the third."""
-    whole, history, best = train_model(tmp_path / "whole")
-    with pytest.raises(tf.errors.UnknownError, match="killed"):
-        train(model(), task(stop_after=batches), training(tmp_path / "killed"))
+    uninterrupted, history, best = whole
+    with pytest.raises(tf.errors.UnknownError, match="killed"):  # it has saved after each step, so it resumes at the next one
+        train(model(), task(stop_after=batches), training(tmp_path / "killed", checkpoint_minutes=1e-9))
     network = model()
     resumed, best_resumed = train(network, task(), training(tmp_path / "killed"))
     assert "resuming in epoch" in capsys.readouterr().err
     np.testing.assert_allclose(numbers(resumed), numbers(history), rtol=1e-6)
     assert best_resumed == best
-    for x, y in zip(whole.get_weights(), network.get_weights(), strict=True):
+    for x, y in zip(uninterrupted.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(x, y)
 
 
@@ -193,8 +198,8 @@ def test_weight_decay_excludes_biases_and_batch_norm():
             np.testing.assert_array_equal(variable, old)
 
 
-def test_initial_weights_that_are_a_result_are_epoch_0_and_kept_if_no_epoch_is_better(tmp_path):
-    trained, *_ = train_model(tmp_path / "first", SETTINGS.model_copy(update={"epochs": 12}))
+def test_initial_weights_that_are_a_result_are_epoch_0_and_kept_if_no_epoch_is_better(tmp_path, whole):
+    trained, *_ = whole
     harmful = SETTINGS.model_copy(update={"learning_rate": 5.0, "clip_norm": None, "warmup": 0.0})
     network, rows = model(), []
     network.set_weights(trained.get_weights())

@@ -87,7 +87,7 @@ def test_the_result_depends_only_on_the_seed_and_is_that_of_a_killed_and_resumed
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_top(tmp_path / "killed", settings, on_epoch=kill)
+        train_top(tmp_path / "killed", settings, on_epoch=kill, checkpoint_minutes=1e-9)
     resumed, history_resumed, best_resumed = train_top(tmp_path / "killed", settings)
     assert "resuming in epoch 3" in capsys.readouterr().err
     np.testing.assert_array_equal(numbers(history_resumed), numbers(history))

@@ -1,18 +1,23 @@
-"""A MoViNet of two blocks and a few channels, which builds and saves in seconds. Its variables are named as in all variants."""
+"""MoViNets of a few layers and channels, which build and save in a second or two. Variables are named as in all variants."""
 
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tf_keras
 from official.projects.movinet.modeling import movinet, movinet_model
 
-from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.models.movinet.network import openvino_graph
+from pipeline.models.movinet.network.variants import HEAD_FILTERS, VARIANTS
 
 WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
 
+@tf.autograph.experimental.do_not_convert
 def small_movinet(monkeypatch, variant: str = "a0", classes: int = 600) -> movinet_model.MovinetClassifier:
     """A small network built with the arguments of `variant`. All its values are random."""
     specs = (
@@ -29,6 +34,29 @@ def small_movinet(monkeypatch, variant: str = "a0", classes: int = 600) -> movin
     for variable in model.variables:
         variable.assign(rng.normal(size=variable.shape).astype(np.float32))
     return model
+
+
+@contextmanager
+def small_variants() -> Iterator[None]:
+    """Makes every variant small where this process builds it: four layers in three blocks, and few channels.
+
+    Convolutions, activations, states, features and head are the variant's own: each kind of layer is there, once or twice.
+    """
+    once, halved = (1, 1, 1), (1, 2, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        for variant in VARIANTS.values():
+            specs = (
+                movinet.StemSpec(filters=8, kernel_size=(1, 3, 3), strides=halved),
+                movinet.MovinetBlockSpec(base_filters=8, expand_filters=(16,), kernel_sizes=((1, 5, 5),), strides=(halved,)),
+                movinet.MovinetBlockSpec(base_filters=16, expand_filters=(24,), kernel_sizes=((3, 3, 3),), strides=(halved,)),
+                movinet.MovinetBlockSpec(
+                    base_filters=24, expand_filters=(48, 32), kernel_sizes=((5, 3, 3), (3, 3, 3)), strides=(halved, once)
+                ),
+                movinet.HeadSpec(project_filters=variant.features, head_filters=HEAD_FILTERS),
+            )
+            patch.setitem(movinet.BLOCK_SPECS, variant.family, specs)
+            patch.setitem(openvino_graph._GROUPS, variant.family, (1, 1, 2))
+        yield
 
 
 class HubLayer(tf_keras.layers.Layer):
