@@ -19,6 +19,7 @@ LONG = 12 * 3600  # seconds after which the estimated time is a warning
 # Networks reach this fraction of the speed of a large matrix product: measured 0.1 to 0.4 at the variants' own sizes, and half of
 # that for frames of 64 pixels.
 EFFICIENCY = 0.13
+OPENVINO_EFFICIENCY = 0.3  # of frozen networks: measured 0.5 to 0.6 at their own sizes, and half with decoding and augmentation
 STEP = 3  # arithmetic of a training step over that of a forward pass: the gradients by input and by weights cost one each
 DECODE = 0.005  # seconds of one core per second of video (320 x 240, decoded whole, encoded at 5 fps)
 INTERPOLATION_STEPS = 11  # between the start of a training and its end; see training.interpolation
@@ -61,7 +62,9 @@ def run_seconds(params: Params, planned: Planned, rate: float, cores: int) -> fl
     """From extract to report, if no stage is up to date. rate: floating point operations per second of a matrix product."""
     start = params.model.cost(params.frames.count).start / (2 if params.finetune.frozen else 1)
     decoding = planned.decoded * DECODE / cores
-    return run_gflop(params, planned) * 1e9 / (rate * EFFICIENCY) + STAGES * STAGE_START + start + decoding
+    in_openvino = params.finetune.frozen and params.speed.engine != "tensorflow"
+    arithmetic = run_gflop(params, planned) * 1e9 / (rate * (OPENVINO_EFFICIENCY if in_openvino else EFFICIENCY))
+    return arithmetic + STAGES * STAGE_START + start + decoding
 
 
 def check_time(params: Params, planned: Planned, has_gpu: bool) -> CheckResult:

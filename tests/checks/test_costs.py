@@ -52,6 +52,14 @@ def test_a_head_costs_one_pass_per_view_and_training_three_per_epoch():
     assert run_seconds(full, CLIPS, 1e11, 2) > run_seconds(full, CLIPS, 2e11, 2) > 0
 
 
+def test_a_frozen_network_takes_longer_in_tensorflow():
+    many = CLIPS._replace(clips={"train": 10_000, "validation": 2_000, "test": 3_000})
+    fast, slow = (
+        run_seconds(params_of("data=ucf101_subset", *engine), many, 1e11, 2) for engine in ((), ["speed.engine=tensorflow"])
+    )
+    assert fast < 0.6 * slow
+
+
 def test_the_estimate_of_the_default_run_holds_within_its_factor():
     """Measured on 2 cores at 120 GFLOP/s: training in 262 s, all stages together in about 6 minutes."""
     sample = Planned(["a"] * 6, {"train": 168, "validation": 48, "test": 84}, bytes=9_000_000, seconds=3.0)
