@@ -1,7 +1,7 @@
 """The report: one page with its figures and tables, made from the results files alone.
 
 A person can judge a run from it without a notebook, and a changed plot never costs an evaluation: TensorFlow is not imported, and
-the stage takes seconds. Equal inputs give equal files.
+the stage takes seconds. Equal inputs give equal files. The page is made in a child process while MLflow is imported in this one.
 """
 
 import argparse
@@ -12,9 +12,8 @@ from pipeline.artifacts import CARD
 from pipeline.console import STARTS_OVER, run_command
 from pipeline.files import atomic_folder, write_text
 from pipeline.params import Params, load_params
+from pipeline.processes import call_in_child
 from pipeline.reporting.inputs import read_inputs
-from pipeline.reporting.model_card import model_card
-from pipeline.reporting.page import write_report
 
 DATA, RESULTS = Path("data"), Path("results")
 
@@ -28,6 +27,9 @@ def run(params: Params, *, data: Path = DATA, results: Path = RESULTS) -> Path:
     Raises:
       UserError: files are absent, broken or from different runs.
     """
+    from pipeline.reporting.model_card import model_card
+    from pipeline.reporting.page import write_report
+
     report = read_inputs(data, results, params.evaluate, params.report)
     with atomic_folder(results / "report") as folder:
         write_report(folder, report, params)
@@ -39,7 +41,11 @@ def main() -> None:
     """Makes results/report/ from the results, logs it to the MLflow run they came from, and prints the page's path."""
     argparse.ArgumentParser(prog="python -m stages.report", description=main.__doc__).parse_args()
     params = load_params()
-    index = run(params)
+    finish = call_in_child(run, params)
+    try:
+        tracking.configure()
+    finally:
+        index = finish()  # the report is there even if MLflow is not
     with tracking.stage_run(params, stage="report", run_file=RESULTS / "run.json") as tracked:
         tracked.log_artifacts(index.parent, "report")
         tracking.add_model_card(tracked, index.parent / CARD)

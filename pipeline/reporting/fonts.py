@@ -41,7 +41,7 @@ def files() -> dict[str, Path]:
 
 @functools.cache
 def families() -> tuple[str, ...]:
-    """Registers the fonts with Matplotlib and returns the value of `font.family`."""
+    """Registers the fonts with Matplotlib and returns the value of `font.family` for any text."""
     known = {entry.name for entry in fontManager.ttflist}
     for name, path in files().items():
         if name not in known:
@@ -49,11 +49,30 @@ def families() -> tuple[str, ...]:
     return (_DEJAVU, *files())
 
 
+def families_of(texts: Iterable[str]) -> tuple[str, ...]:
+    """The value of `font.family` that draws these texts as `families()` does, but faster: each text is looked up in every font."""
+    lacking = {ord(letter) for text in texts for letter in text} - _dejavu_characters()
+    if not lacking:
+        return (_DEJAVU,)
+    having = _characters_by_family()
+    return tuple(name for name in families() if name == _DEJAVU or not having[name].isdisjoint(lacking))
+
+
+@functools.cache
+def _dejavu_characters() -> frozenset[int]:
+    return frozenset(FT2Font(str(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf")).get_charmap())
+
+
+@functools.cache
+def _characters_by_family() -> dict[str, frozenset[int]]:
+    """The code points of each font but DejaVu Sans."""
+    return {name: frozenset(FT2Font(str(path)).get_charmap()) for name, path in files().items()}
+
+
 @functools.cache
 def _characters() -> frozenset[int]:
     """The code points that some font has."""
-    paths = [Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf", *files().values()]
-    return frozenset(code for path in paths for code in FT2Font(str(path)).get_charmap())
+    return _dejavu_characters().union(*_characters_by_family().values())
 
 
 def missing_characters(text: str) -> list[str]:

@@ -90,7 +90,7 @@ def figure(section: str, *, alt: str, heading: str = "", on_page: bool = True) -
     _check_section(section)
 
     def register(draw: DrawFigure) -> DrawFigure:
-        draw = styled(draw)
+        draw = styled(draw, lambda report: report.classes)
         FIGURES.append(FigurePart(draw.__name__, section, draw, alt, heading, on_page))
         return draw
 

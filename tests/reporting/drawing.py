@@ -16,8 +16,8 @@ def draw_confusion(matrix: np.ndarray, classes: list[str], *, normalised: bool) 
 
 
 def draw_learning_curves(history: pd.DataFrame, best: int) -> Figure:
-    return figures.learning_curves(SimpleNamespace(history=history, best_epoch=best, is_probe="penalty" in history))
+    return figures.learning_curves(SimpleNamespace(history=history, best_epoch=best, is_probe="penalty" in history, classes=[]))
 
 
 def draw_pairs(matrix: np.ndarray, classes: list[str], n: int = 9) -> Figure:
-    return figures.confused_pairs(SimpleNamespace(confused_pairs=most_confused_pairs(matrix, classes, n)))
+    return figures.confused_pairs(SimpleNamespace(confused_pairs=most_confused_pairs(matrix, classes, n), classes=classes))

@@ -147,6 +147,7 @@ def test_reliability_shows_accuracy_and_clips_of_each_bin():
     probabilities, labels = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]), np.array([0, 1, 1])
     bins = calibration_bins(probabilities, labels, 10)
     report = SimpleNamespace(
+        classes=[],
         test=SimpleNamespace(probabilities=probabilities, labels=labels),
         evaluate=SimpleNamespace(bins=10),
         metrics=SimpleNamespace(test=SimpleNamespace(ece=0.123)),

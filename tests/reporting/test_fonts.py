@@ -30,8 +30,14 @@ SCRIPTS = {
 }
 
 
-def drawn(text: str, size: int = 24) -> np.ndarray:
-    with style.drawing():
+def _titled(title: str) -> Figure:
+    figure = Figure()
+    figure.text(0, 0, title)
+    return figure
+
+
+def drawn(text: str, size: int = 24, families: tuple[str, ...] = ()) -> np.ndarray:
+    with style.drawing(families):
         figure = Figure((4, 1))
         figure.text(0.05, 0.4, text, fontsize=size)
         canvas = FigureCanvasAgg(figure)
@@ -66,22 +72,39 @@ def test_missing_glyphs_are_boxes_with_one_warning(capfd):
 
 
 def test_warning_says_how_to_install_absent_fonts(monkeypatch, capfd):
-    for cached in (fonts.files, fonts._characters):
+    for cached in (fonts.files, fonts._characters_by_family, fonts._characters):
         cached.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(fonts, "PACKAGES", ("no_such_package",))
         patch.setattr(fonts, "_warned", set())
         assert fonts.missing_characters("跑步 Бег") == ["跑", "步"]
         fonts.warn_of_missing(["跑步"])
-    for cached in (fonts.files, fonts._characters):
+    for cached in (fonts.files, fonts._characters_by_family, fonts._characters):
         cached.cache_clear()
     assert capfd.readouterr().err.strip().endswith("; `make env` installs the fonts")
 
 
-def test_latin_letters_do_not_depend_on_the_other_fonts(monkeypatch):
-    mine = drawn("HandstandPushups Überkopf Żółw")
-    monkeypatch.setitem(style.STYLE, "font.family", ["DejaVu Sans"])
-    assert (drawn("HandstandPushups Überkopf Żółw") == mine).all()
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_fonts_of_a_text_draw_it_as_all_fonts_do(script):
+    name = f"Run → {SCRIPTS[script]}…"
+    few = fonts.families_of([name])
+    assert set(few) < set(fonts.families()) and few[0] == "DejaVu Sans"
+    assert (drawn(name, families=few) == drawn(name)).all()
+
+
+def test_latin_letters_do_not_depend_on_the_other_fonts():
+    name = "HandstandPushups Überkopf Żółw → …"
+    assert fonts.families_of([name]) == ("DejaVu Sans",)
+    assert (drawn(name, families=("DejaVu Sans",)) == drawn(name)).all()
+
+
+def test_a_figure_is_drawn_with_the_fonts_that_its_texts_need():
+    label = draw_confusion(np.eye(2, dtype=int), [SCRIPTS["Chinese"], "b"], normalised=False).axes[0].get_yticklabels()[0]
+    assert label.get_fontfamily() == list(fonts.families_of([SCRIPTS["Chinese"]])) != ["DejaVu Sans"]
+    label = draw_confusion(np.eye(2, dtype=int), ["a", "b"], normalised=False).axes[0].get_yticklabels()[0]
+    assert label.get_fontfamily() == ["DejaVu Sans"]
+    title = style.styled(_titled, lambda title: [])(SCRIPTS["Chinese"]).texts[0]  # text that nothing announced
+    assert title.get_fontfamily() == list(fonts.families())
 
 
 def test_arrow_between_right_to_left_names_points_at_the_predicted_class():
