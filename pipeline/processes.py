@@ -1,7 +1,7 @@
 """Identifies processes across restarts and machines, and calls functions in child processes.
 
-A process id alone is ambiguous, because the system reuses it. A machine is anything with its own process id namespace: a host, or a
-container that may share the host's name.
+A process id alone is ambiguous, because the system reuses it. A machine is anything with its own process id namespace: a host, or
+a container that may share the host's name.
 
 Invariants: checking a process that exits at that moment raises nothing. A zombie does not count as running.
 """

@@ -50,7 +50,7 @@ def families() -> tuple[str, ...]:
 
 
 def families_of(texts: Iterable[str]) -> tuple[str, ...]:
-    """The value of `font.family` that draws these texts as `families()` does, but faster: each text is looked up in every font."""
+    """The value of `font.family` that draws these texts as `families()` does, but faster: every font is looked up for each."""
     lacking = {ord(letter) for text in texts for letter in text} - _dejavu_characters()
     if not lacking:
         return (_DEJAVU,)
