@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,18 @@ REAL = os.environ.get("MOVINET_REAL_DATA")
 real = pytest.mark.skipif(not REAL, reason="MOVINET_REAL_DATA names no folder of real clips and weights")
 
 
+@pytest.fixture
+def small() -> Iterator[None]:
+    """Every network that a test builds is small."""
+    from tests.models.movinet.small import small_variants
+
+    with small_variants():
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("exporting")
-def test_every_format_of_a_network_gives_the_same_prediction(tmp_path):
+def test_every_format_of_a_network_gives_the_same_prediction(small, tmp_path):
     """The checkpoint, the SavedModel of finetune and the files of export, on a clip longer than its views."""
     import tensorflow as tf
 
@@ -29,15 +39,13 @@ def test_every_format_of_a_network_gives_the_same_prediction(tmp_path):
     from pipeline.models.movinet.network.saved_head import read_head
     from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
     from pipeline.models.movinet.network.variants import VARIANTS
-    from tests.models.movinet.small import small_variants
     from tests.models.movinet.test_streaming import CLASSES as NAMES
     from tests.models.movinet.test_streaming import lively
 
     variant = VARIANTS["a0_stream_relu6"]
     home = tmp_path / "classifier"
     home.mkdir()
-    with small_variants():
-        network = lively(variant.id)
+    network = lively(variant.id)
     last = network.layers[-1].weights[2]
     last.assign(0.1 * last)  # so that no class is certain
     description = ClassifierDescription(
@@ -50,8 +58,7 @@ def test_every_format_of_a_network_gives_the_same_prediction(tmp_path):
     backbone = FrozenBackbone(network.backbone, variant.features, sampling)
     served = Classifier(backbone, read_head(home / "ckpt-1"), sampling, activation=variant.activation, views=3)
     save_classifier(served, home / "saved_model")
-    with small_variants():
-        stream = open_stream(home, description)
+    stream = open_stream(home, description)
     save_streaming(stream, tmp_path / "export/saved_model")
     (tmp_path / "float32.tflite").write_bytes(convert(stream, "float32"))
 

@@ -86,10 +86,9 @@ def test_a_stream_gives_the_logits_of_the_whole_clip_network(variant_id):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant_id", ["a0_stream", "a3_stream"])
-def test_so_does_one_of_full_size(variant_id):
-    """A3 has every kernel size and stride of A0 to A5, and positional encodings."""
-    check(variant_id, [1, 1, 3, 1], small=False)
+def test_so_does_one_of_full_size():
+    """A1, which has every kernel size and stride of A0 to A5."""
+    check("a1_stream", [1, 1, 3, 1], small=False)
 
 
 @pytest.mark.slow
