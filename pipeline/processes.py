@@ -1,26 +1,18 @@
-"""Identifies processes across restarts and machines, and calls functions in child processes.
+"""Identifies processes across restarts and machines: a process id alone is ambiguous, because the system reuses it.
 
-A process id alone is ambiguous, because the system reuses it. A machine is anything with its own process id namespace: a host, or
-a container that may share the host's name.
+A machine is anything with its own process id namespace: a host, or a container that may share the host's name.
 
 Invariants: checking a process that exits at that moment raises nothing. A zombie does not count as running.
 """
 
-import multiprocessing
 import os
 import socket
 import sys
-import traceback
-from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 
-__all__ = ["call_in_child", "identity", "is_running", "machine"]
-
-Result = TypeVar("Result")
+__all__ = ["identity", "is_running", "machine"]
 
 
 def machine() -> str:
@@ -58,38 +50,3 @@ def _began(process_id: int) -> str | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
     except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):  # psutil's ZombieProcess is a NoSuchProcess
         return None
-
-
-def call_in_child(function: Callable[..., Result], *arguments: object) -> Callable[[], Result]:
-    """Starts a call in a child process; returns a function that waits for it and returns its result, or raises what it raised.
-
-    Function, arguments and result are pickled where the system does not fork, and the result always. The child ends with this
-    process. A child that is killed raises ChildProcessError.
-    """
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")  # a fork has all modules imported
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_call, args=(sender, function, arguments), daemon=True)
-    child.start()
-    sender.close()
-
-    def wait() -> Result:
-        try:
-            result, error = receiver.recv()
-        except EOFError:
-            child.join()
-            raise ChildProcessError(f"{function.__qualname__}: its process ended with status {child.exitcode}") from None
-        child.join()
-        if error is not None:
-            raise error
-        return result
-
-    return wait
-
-
-def _call(sender: Connection, function: Callable, arguments: tuple) -> None:
-    try:
-        answer = function(*arguments), None
-    except BaseException as error:  # raised again by the waiting process
-        error.add_note("".join(traceback.format_exception(error)))
-        answer = None, error
-    sender.send(answer)

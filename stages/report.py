@@ -5,6 +5,9 @@ the stage takes seconds. Equal inputs give equal files. The page is made in a ch
 """
 
 import argparse
+import multiprocessing
+import signal
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from pipeline import tracking
@@ -12,7 +15,6 @@ from pipeline.artifacts import CARD
 from pipeline.console import STARTS_OVER, run_command
 from pipeline.files import atomic_folder, write_text
 from pipeline.params import Params, load_params
-from pipeline.processes import call_in_child
 from pipeline.reporting.inputs import read_inputs
 
 DATA, RESULTS = Path("data"), Path("results")
@@ -41,11 +43,14 @@ def main() -> None:
     """Makes results/report/ from the results, logs it to the MLflow run they came from, and prints the page's path."""
     argparse.ArgumentParser(prog="python -m stages.report", description=main.__doc__).parse_args()
     params = load_params()
-    finish = call_in_child(run, params)
-    try:
-        tracking.configure()
-    finally:
-        index = finish()  # the report is there even if MLflow is not
+    # A new process, not a fork: libraries may have started threads here. An interrupt is this process's to handle.
+    spawn, ignored = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(1, spawn, initializer=signal.signal, initargs=ignored) as child:
+        page = child.submit(run, params)
+        try:
+            tracking.configure()
+        finally:
+            index = page.result()  # the report is there even if MLflow is not
     with tracking.stage_run(params, stage="report", run_file=RESULTS / "run.json") as tracked:
         tracked.log_artifacts(index.parent, "report")
         tracking.add_model_card(tracked, index.parent / CARD)

@@ -1,7 +1,6 @@
-"""A process is identified by its id and its start, and may end at any moment; a child process returns what it computed."""
+"""A process is identified by its id and its start, and may end at any moment."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,8 +9,7 @@ import psutil
 import pytest
 
 from pipeline import processes
-from pipeline.console import UserError
-from pipeline.processes import call_in_child, identity, is_running, machine
+from pipeline.processes import identity, is_running, machine
 
 
 def test_a_zombie_does_not_count_as_running():
@@ -64,30 +62,3 @@ def test_a_process_that_ends_during_the_check_does_not_run(monkeypatch):
     monkeypatch.setattr(processes.sys, "platform", "darwin")
     monkeypatch.setattr(psutil.Process, "status", vanished)
     assert not is_running(named)
-
-
-@pytest.mark.parametrize("platform", ["linux", "darwin"])  # a fork, a new process
-def test_a_child_process_returns_the_result(monkeypatch, platform):
-    monkeypatch.setattr(processes.sys, "platform", platform)
-    assert call_in_child(divmod, 7, 2)() == (3, 1)
-
-
-def test_a_child_runs_next_to_its_parent_and_its_errors_are_raised_there():
-    pid = call_in_child(os.getpid)
-    assert pid() != os.getpid()
-
-    def fail():
-        raise UserError("a.csv: broken", advice="run `dvc repro`")
-
-    with pytest.raises(UserError, match=r"a\.csv: broken") as caught:
-        call_in_child(fail)()
-    assert caught.value.advice == "run `dvc repro`"
-    assert "in fail" in caught.value.__notes__[0]  # where, in the child
-
-
-def test_a_killed_child_is_an_error():
-    def die():
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    with pytest.raises(ChildProcessError, match=r"die: its process ended with status -9"):
-        call_in_child(die)()
