@@ -81,6 +81,7 @@ def speed(connections: int = 4, retries: int = 3, timeout: float = 2.0) -> Speed
         download_timeout=timeout,
         decode_workers=1,
         inference_batch=8,
+        engine="auto",
         feature_cache=1.0,
         checkpoint_minutes=1.0,
     )
