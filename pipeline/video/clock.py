@@ -108,6 +108,11 @@ class FrameClock:
         return elapsed
 
     @property
+    def started(self) -> bool:
+        """Whether the first frame is known, from which times count."""
+        return self._origin is not None
+
+    @property
     def end(self) -> int:
         """When the latest frame ends if no other follows."""
         return self.time + (self._duration or self.period or self._tolerance)

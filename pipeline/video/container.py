@@ -10,7 +10,7 @@ Invariants:
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -25,6 +25,7 @@ from av.video.reformatter import VideoReformatter
 from ..console import UserError  # relative, because a registered model brings this module along in a package of another name
 from .clock import MAX_SOURCE_FPS, FrameClock, UselessTimesError
 
+Packets = Iterator[av.Packet | None]
 MAX_PIXELS = 1 << 26  # 8192 x 8192; a header with more is damaged, or crafted to exhaust memory
 MAX_ELONGATION = 16  # long side / short side; frames are scaled by the short side, so a narrower strip would exhaust memory
 _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
@@ -68,6 +69,13 @@ class Fault(NamedTuple):
 
     time: int
     repaired: bool
+
+
+class Gap(NamedTuple):
+    """Packets that are not decoded, because nothing needs them. resume: timestamp of the keyframe after them; None if unknown."""
+
+    packets: int
+    resume: int | None
 
 
 class Orientation(NamedTuple):
@@ -122,7 +130,7 @@ class VideoFile:
         self.path = Path(path)
         self._threads = threads
         self._formats = tuple(formats)
-        self.decoded = self._packets = self._discarded = 0
+        self.decoded = self._left_out = self._packets = self._discarded = 0
         self.faults: list[Fault] = []
         self.ended_early = False
         self._reformatter = VideoReformatter()
@@ -232,21 +240,29 @@ class VideoFile:
         """Whether frames have the time of the packet upon which the decoder returns them: an AVI stores no presentation times."""
         return self._container.format.name == "avi"
 
-    def frames(self, clock: FrameClock) -> Iterator[tuple[int, av.VideoFrame]]:
+    def frames(
+        self, clock: FrameClock, choose: Callable[[Packets], Iterator[av.Packet | Gap | None]] = iter
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
         """Each frame that can be decoded, in display order, with the tick of `clock` at which it starts.
+
+        choose: puts a Gap in place of packets that need not be decoded.
 
         Raises BrokenVideo if there is none or times are unusable, or, after the last frame, if less than half of the file could
         be decoded.
         """
-        self._clock, error = clock, None
-        for packet in self.packets():
+        self._clock, error, resume = clock, None, None
+        context = self._stream.codec_context
+        for packet in choose(self.packets()):
+            gap = packet if isinstance(packet, Gap) else None
             try:
-                frames = self._stream.codec_context.decode(packet)
+                frames = context.decode(None if gap else packet)
             except av.error.FFmpegError as failure:
-                error = error or failure
-                self._note_fault(None if packet is None else packet.dts if packet.pts is None else packet.pts, repaired=False)
-                continue
+                error, frames = error or failure, []
+                stamp = None if packet is None or gap else packet.dts if packet.pts is None else packet.pts
+                self._note_fault(stamp, repaired=False)
             for frame in frames:
+                if resume is not None and frame.pts is not None and frame.pts < resume:
+                    continue  # refers to a frame that was left out
                 try:
                     time = clock.tick(frame.pts, frame.dts, frame.duration)
                 except UselessTimesError:
@@ -257,6 +273,10 @@ class VideoFile:
                 if frame.is_corrupt:
                     self._note_fault(frame.pts, repaired=True)
                 yield time, frame
+            if gap:
+                context.flush_buffers()
+                self._left_out += gap.packets
+                resume = gap.resume
         if not self.decoded:
             why = f" ({_text(error)})" if error else ""
             raise BrokenVideo(self.path, f"no frame of its {self.codec} video can be decoded{why}", advice=_HINT)
@@ -286,7 +306,7 @@ class VideoFile:
 
     def _check_length(self, clock: FrameClock) -> None:
         """Raises BrokenVideo for a truncated file. Headers are often slightly wrong, but not by half of both frames and time."""
-        promised = self._promised - self._discarded
+        promised = self._promised - self._discarded - self._left_out
         if 2 * self.decoded < promised and (clock.period is None or 2 * clock.end < promised * clock.period):
             raise BrokenVideo(self.path, f"truncated: {self.decoded} of the {promised} frames that it should hold can be decoded")
         if self.is_short(clock):

@@ -1,4 +1,4 @@
-"""Cuts a recording into segments while decoding it once, from its first frame to the end of the last segment. No TensorFlow here.
+"""Cuts a recording into segments while reading it once, to the end of the last segment. No TensorFlow here.
 
 Invariants:
 
@@ -7,6 +7,7 @@ Invariants:
 - Times are exact: a start of 0.1 is a tenth of a second. As listings round to milliseconds, a time within ROUNDED of a multiple
   of 1/fps is that multiple, and another start that lies as closely before a frame is that frame's. The times of a segment's
   frames count from its start.
+- What lies between segments is not decoded where the file's timestamps allow it (see `groups`).
 - A frame that overlapping segments show is converted once. Only the frames of segments that have not ended are in memory.
 - Damage counts in the segments in which it lies, and in no other.
 """
@@ -16,6 +17,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
+from functools import partial
+from itertools import chain, takewhile
 from pathlib import Path
 
 import av
@@ -23,6 +26,7 @@ import cv2
 
 from .container import BrokenVideo, Damage, Orientation, VideoFile
 from .decode import MICROSECONDS, EncodedClip, encode_jpeg, exact_rate, frame_size, resize_frame
+from .groups import leave_out_groups
 from .segment import Segment
 
 __all__ = ["encode_segments"]
@@ -113,6 +117,15 @@ class _Cutter:
                 cut.timestamps.append(round(len(cut.timestamps) * MICROSECONDS / self.rate))
                 cut.due += self.clock.due
 
+    def needs(self, first: int, until: float) -> bool:
+        """Whether a segment that has not ended lies within a second of the timestamps `first` to `until`."""
+        if not self.clock.started:
+            return True
+        start = self.clock.elapsed(first) - self.clock.second
+        end = until if until == math.inf else self.clock.elapsed(until) + self.clock.second
+        waiting = takewhile(lambda cut: cut.start < end, self.waiting)
+        return any(start < cut.end for cut in chain(self.current, waiting))
+
     def attribute_faults(self) -> None:
         """Counts new faults in the segments in which a frame of that time would be shown."""
         for fault in self.video.faults[self._faults :]:
@@ -191,7 +204,10 @@ def _cut(
     cutter = _Cutter(video, segments, rate, size, quality)
     before: _Picture | None = None
     failure: BrokenVideo | None = None
-    with closing(video.frames(cutter.clock)) as frames:
+    # Without a constant rate in the header a clock may derive the time of a frame from the frames before.
+    predictable = video.fps is not None and not video.only_dts
+    choose = partial(leave_out_groups, needed=cutter.needs) if predictable else iter
+    with closing(video.frames(cutter.clock, choose)) as frames:
         try:
             for time, frame in frames:
                 if before is not None:

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import pytest
 
+from pipeline.video import groups
 from pipeline.video.container import VideoFile
 from pipeline.video.decode import BrokenVideo, EncodedClip
 from pipeline.video.encoding import encode_clip
@@ -86,8 +87,8 @@ def test_decoding_ends_with_the_last_segment(tmp_path, monkeypatch):
     seen = []
     frames = VideoFile.frames
 
-    def counted(self, clock):
-        for item in frames(self, clock):
+    def counted(self, *arguments):
+        for item in frames(self, *arguments):
             seen.append(item[0])
             yield item
 
@@ -100,6 +101,64 @@ def test_segments_come_as_soon_as_they_end(tmp_path):
     path = write_video(tmp_path / "a.avi", 25, 250)
     found = encode_segments(path, [Segment(8.0, 9.0), Segment(1.0, 2.0), Segment(0.5, 4.0)], 5.0, 48, 95)
     assert [number for number, _ in found] == [1, 2, 0]
+
+
+def encoded(container: str, codec: str, frames: int = 600, **options: str):
+    return lambda folder: write_av(folder / f"a.{container}", frames, codec=codec, options=options)
+
+
+GAPS = {  # groups of 25 frames, a second each
+    "h264": encoded("mp4", "libx264", g="25", bf="3"),
+    "h264, open groups": encoded("mkv", "libx264", **{"g": "25", "bf": "3", "x264-params": "open-gop=1"}),
+    "hevc, open groups": encoded("mp4", "libx265", **{"x265-params": "log-level=none:keyint=25:bframes=4:open-gop=1"}),
+    "hevc, transport stream": encoded("ts", "libx265", **{"x265-params": "log-level=none:keyint=25:bframes=4:open-gop=1"}),
+    "mpeg2": encoded("mkv", "mpeg2video", g="25", bf="2"),
+    "mpeg4": encoded("mp4", "mpeg4", g="25", bf="2"),
+    "vp9": encoded("webm", "libvpx-vp9", **{"g": "25", "cpu-used": "8", "deadline": "realtime"}),
+    "mjpeg": lambda folder: write_video(folder / "a.mkv", 25, 600, "MJPG"),
+    "late start": lambda folder: write_av(folder / "a.mkv", 600, start=1.24, options={"g": "25", "bf": "3"}),
+}
+
+
+@pytest.mark.parametrize("kind", GAPS)
+def test_what_lies_between_segments_is_not_decoded(tmp_path, kind, monkeypatch):
+    path = GAPS[kind](tmp_path)
+    whole = encode_clip(path, 25.0, 48, 95)
+    assert len(whole.jpegs) == 600 and whole.damage is None
+    seen, frames = [], VideoFile.frames
+
+    def counted(self, *arguments):
+        for item in frames(self, *arguments):
+            seen.append(item[0])
+            yield item
+
+    monkeypatch.setattr(VideoFile, "frames", counted)
+    parts = [(0.2, 0.6), (9.0, 9.6), (9.96, 10.04), (18.4, 18.8)]
+    for part, (start, end) in zip(cut(path, *parts, fps=25.0), parts, strict=True):
+        assert part.jpegs == whole.jpegs[round(25 * start) : round(25 * end)] and part.damage is None
+    assert seen == sorted(seen) and len(seen) < 400
+    seen.clear()
+    (rest,) = cut(path, (20.0, None), fps=25.0)
+    assert rest.jpegs == whole.jpegs[500:] and rest.damage is None and len(seen) < 250
+
+
+def test_what_the_recording_does_not_hold_is_said_though_nothing_was_needed_of_it(tmp_path):
+    (gone,) = cut(GAPS["h264"](tmp_path), (30.0, 31.0))
+    assert gone.reason == "no frame: it starts at 30.0 s, and the recording can be decoded until 24.0 s"
+
+
+def test_damage_between_segments_is_no_segments(tmp_path):
+    path = damaged(tmp_path, *range(80, 160))
+    before, after = cut(path, (0.0, 1.0), (9.0, 10.0))
+    assert before.damage is None and after.damage is None and len(before.jpegs) == len(after.jpegs) == 5
+
+
+def test_a_recording_without_further_keyframes_is_decoded(tmp_path, monkeypatch):
+    path = encoded("mp4", "libx264", g="1000", bf="3", sc_threshold="0")(tmp_path)
+    whole = encode_clip(path, 25.0, 48, 95)
+    monkeypatch.setattr(groups, "GROUP_BYTES", 1000)
+    (part,) = cut(path, (20.0, 21.0), fps=25.0)
+    assert part.jpegs == whole.jpegs[500:525]
 
 
 def damaged(folder, *numbers):
