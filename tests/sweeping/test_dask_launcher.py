@@ -141,7 +141,7 @@ def test_a_cluster_that_cannot_be_used_ends_in_one_line(tmp_path, capfd, overrid
 def test_a_killed_sweep_resumes(sweep_repository, clips, weights):  # noqa: F811
     """Two trials with features of their own, which share the stages before embed; SIGKILL as one trains, and the same again."""
     small = [override for override in SMALL if not override.startswith(("finetune", "embed.views"))]
-    settings = ("embed.views=2,3", "finetune=head", "finetune.epochs=2", "tracking.system_metrics=false", "export.formats=[]")
+    settings = ("embed.views=2,3", "finetune=probe", "tracking.system_metrics=false", "export.formats=[]")
     with dask_cluster(sweep_repository, **OF_A_WORKER) as found:
         jobs = ("hydra/launcher=dask", f"hydra.launcher.address={found}")
         given = (*small, f"data.folder={clips}", f"model.weights={weights}", *settings, *jobs)
