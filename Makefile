@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && { echo $$name; break; }; done)
 
-.PHONY: help env run doctor test test-slow lint docs ui lock
+.PHONY: help env run doctor test test-slow lint docs ui lock versus
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -48,9 +48,19 @@ docs: env  ## build the pages of docs/ as a site in .cache/site, and check their
 ui: env  ## show the runs of this folder in MLflow, at http://127.0.0.1:5000
 	@python -m commands.ui
 
+versus: env .venv-versus/installed  ## measure against networks of other libraries; needs 6 GB more, for PyTorch
+	@python -m benchmarks.versus.run
+
+.venv-versus/installed: benchmarks/versus/requirements.lock
+	@echo "installing into .venv-versus; about 6 GB, as PyTorch comes with its libraries for GPUs"
+	@$(PYTHON) -m venv .venv-versus
+	@PIP_USE_PEP517=1 .venv-versus/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 # Packages whose versions affect results: DVC runs stages again when one of these changes.
 NUMERIC := ai-edge-litert|av|cleanlab|numpy|opencv-python-headless|openvino|pandas|scikit-learn|tensorflow|tf-keras|tf-models-official
 
-lock: env  ## update requirements.lock and numeric.lock from pyproject.toml; needs uv
+lock: env  ## update requirements.lock, numeric.lock and the lock of `make versus`; needs uv
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements.lock
 	@sed -nE 's/^(($(NUMERIC))==[^\\]*[^ \\]).*/\1/p' requirements.lock > numeric.lock
+	@cd benchmarks/versus && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.txt -o requirements.lock

@@ -73,7 +73,7 @@ def build_random(model: str, convolutions: str) -> "tf_keras.Model":
 
 
 @functools.lru_cache(maxsize=1)
-def _forward(load: Load, convolutions: str) -> Callable[[], np.ndarray]:
+def forward_pass(load: Load, convolutions: str) -> Callable[[], np.ndarray]:
     import tensorflow as tf
 
     restore_inference_optimizer()
@@ -101,6 +101,11 @@ def _frozen(load: Load) -> tuple[Callable, Callable]:
     return FrozenBackbone(classifier.backbone, variant.features, Sampling(load.frames, load.size)).features, network
 
 
+def frozen_network(load: Load) -> Callable[[np.ndarray], np.ndarray]:
+    """The backbone in OpenVINO, as embed runs it: views -> features."""
+    return _frozen(load)[1]
+
+
 def frozen_forward(load: Load, engine: str) -> float:
     """Seconds of a forward pass of the frozen backbone. engine: tensorflow or openvino."""
     run, clips = _frozen(load)[engine == "openvino"], load.clips().numpy()
@@ -114,8 +119,8 @@ def engine_difference(load: Load) -> float:
 
 
 @functools.lru_cache(maxsize=1)
-def _step(load: Load, convolutions: str, settings: Finetune | None) -> Callable[[], object]:
-    """A training step of the whole network. settings: of our optimizer; None: the plain way's Adam."""
+def training_step(load: Load, convolutions: str, settings: Finetune | None, backbone: bool = True) -> Callable[[], object]:
+    """A training step of the whole network, or of its head. settings: of our optimizer; None: the plain way's Adam."""
     import tensorflow as tf
     import tf_keras
 
@@ -133,23 +138,24 @@ def _step(load: Load, convolutions: str, settings: Finetune | None) -> Callable[
         labels = tf.one_hot(labels, KINETICS_CLASSES)
     model, clips = build_random(load.model, convolutions), load.clips()
     model.trainable = True
+    model.backbone.trainable = backbone
     model.compile(optimizer, loss=loss, metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
     return lambda: model.train_on_batch({"image": clips}, labels)
 
 
 def logits(load: Load, convolutions: str) -> np.ndarray:
-    return _forward(load, convolutions)()
+    return forward_pass(load, convolutions)()
 
 
 def forward(load: Load, convolutions: str) -> float:
     """Seconds of a forward pass. A process's first call builds and compiles."""
-    return seconds_a_call(_forward(load, convolutions))
+    return seconds_a_call(forward_pass(load, convolutions))
 
 
 def step(load: Load, convolutions: str, settings: Finetune | None) -> float:
     """Seconds of a training step: forward, backward and update. A process's first call builds and compiles."""
-    return seconds_a_call(_step(load, convolutions, settings))
+    return seconds_a_call(training_step(load, convolutions, settings))
 
 
 def fed_step(load: Load, settings: Finetune, batches: Iterable) -> tuple[float, float]:
@@ -157,7 +163,7 @@ def fed_step(load: Load, settings: Finetune, batches: Iterable) -> tuple[float, 
 
     The step is that of `step`; more batches are made while it runs. The first wait fills the queues, and is not counted.
     """
-    call = _step(load, "fast", settings)
+    call = training_step(load, "fast", settings)
     waited, stepped, iterator = [], [], iter(batches)
     next(iterator)
     while True:
