@@ -125,13 +125,14 @@ def training_step(load: Load, convolutions: str, settings: Finetune | None, back
     import tf_keras
 
     from pipeline.training.optimizer import build_optimizer
-    from pipeline.training.runtime import disable_grappler_on_cpu
+    from pipeline.training.runtime import disable_grappler_on_cpu, keep_memory_on_cpu
 
     labels = tf.range(load.batch)
     if settings is None:
         optimizer = tf_keras.optimizers.Adam()
         loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
+        keep_memory_on_cpu()
         disable_grappler_on_cpu()
         optimizer = build_optimizer(settings, steps=1000)
         loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)

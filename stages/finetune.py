@@ -32,7 +32,7 @@ from pipeline.files import atomic_file, content_key, resumable_scratch, scratch,
 from pipeline.params import Params, load_params
 from pipeline.settings import Finetune
 
-VERSION = 7  # increase it to discard scratch files of older code
+VERSION = 8  # increase it to discard scratch files of older code
 
 
 def training_key(params: Params, *, frames: Path = FRAMES, embeddings: Path = EMBEDDINGS) -> str:
@@ -95,8 +95,9 @@ def run(
     from pipeline.training.datasets import ViewRecipe
     from pipeline.training.network import train_network
     from pipeline.training.replicas import check_precision, convert_worker_errors, open_replicas
-    from pipeline.training.runtime import disable_grappler_on_cpu, enable_determinism
+    from pipeline.training.runtime import disable_grappler_on_cpu, enable_determinism, keep_memory_on_cpu
 
+    keep_memory_on_cpu()
     enable_determinism()
     disable_grappler_on_cpu()
     replicas = open_replicas(params.finetune)

@@ -1,5 +1,7 @@
 """TensorFlow's settings, to be made before a stage's first operation."""
 
+import os
+
 import tensorflow as tf
 
 
@@ -16,3 +18,12 @@ def disable_grappler_on_cpu() -> None:
     """Disables Grappler on a CPU. It takes 10 s for a MoViNet's training step and does not speed it up; inference needs it."""
     if not tf.config.list_physical_devices("GPU"):
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def keep_memory_on_cpu() -> None:
+    """Makes TensorFlow reuse the memory of its tensors on a CPU, as it does on a GPU.
+
+    By default the memory of each large tensor is returned to the system, which clears the pages of the next one: for a feature
+    map of 40 MB that takes four times as long as an elementwise operation.
+    """
+    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")  # read with the first operation

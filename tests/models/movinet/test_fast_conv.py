@@ -7,6 +7,7 @@ import tf_keras
 from official.projects.movinet.modeling import movinet
 from official.vision.modeling.layers import nn_layers
 
+from pipeline.models.movinet.network import fast_gradients
 from pipeline.models.movinet.network.build import build_backbone, freeze, set_rezero
 from pipeline.models.movinet.network.fast_conv import use_fast_convolutions
 from pipeline.models.movinet.network.variants import VARIANTS
@@ -27,16 +28,27 @@ LAYERS = {
 }
 
 
+LAYERS_2D = {
+    "pointwise": nn_layers.Conv2D(6, 1, padding="same", use_bias=True),
+    "pointwise, strided": nn_layers.Conv2D(6, 1, strides=2, padding="same", use_bias=False),
+    "stem": nn_layers.Conv2D(6, 3, strides=2, padding="same", activation="relu"),
+    "depthwise": nn_layers.DepthwiseConv2D((3, 5), padding="same", use_bias=False),
+    "depthwise, strided": nn_layers.DepthwiseConv2D(5, strides=2, padding="same"),
+    "over frames": nn_layers.DepthwiseConv2D((3, 1), padding="causal", use_buffered_input=True),
+    "not of a MoViNet": nn_layers.DepthwiseConv2D((3, 1), padding="causal"),
+}
+
+
 class Holder(tf.Module):
     def __init__(self, layer):
         super().__init__()
         self.layer = layer
 
 
-def outputs_and_gradients(layer, x):
+def outputs_and_gradients(layer, x, **options):
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = layer(x)
+        y = layer(x, **options)
         loss = tf.reduce_sum(y**2)
     return [y, *tape.gradient(loss, [x, *layer.trainable_variables])]
 
@@ -53,6 +65,27 @@ def test_a_layer_gives_the_same_values_and_gradients(name, shape):
     for one, other in zip(stock, fast, strict=True):
         assert one.shape == other.shape
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(LAYERS_2D))
+def test_a_2d_layer_gives_the_same_values_and_gradients_in_training(name):
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 7, 8, 4)), tf.float32)
+    model = tf_keras.Sequential([LAYERS_2D[name]])
+    stock = outputs_and_gradients(model, x, training=True)
+    assert use_fast_convolutions(model) == 0
+    fast = outputs_and_gradients(model, x, training=True)
+    assert len(stock) == len(fast) >= 3
+    for one, other in zip(stock, fast, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_pooling_gives_the_same_values_and_gradients():
+    model = tf_keras.Sequential([tf_keras.layers.AveragePooling3D((1, 3, 3), (1, 2, 2), padding="same")])
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 7, 8, 4)), tf.float32)
+    stock = outputs_and_gradients(model, x)
+    use_fast_convolutions(model)
+    for one, other in zip(stock, outputs_and_gradients(model, x), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_a_clip_shorter_than_the_kernel():
@@ -141,15 +174,16 @@ def assert_equal(expected: dict[str, list], found: dict[str, list]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("causal", [False, True])
-def test_a_network_equals_the_stock_one(causal):
+@pytest.mark.parametrize("conv_type", ["3d", "3d_2plus1d", "2plus1d"])
+def test_a_network_equals_the_stock_one(conv_type, monkeypatch):
+    monkeypatch.setattr(fast_gradients, "FUSED", 0)
     tf_keras.utils.set_random_seed(1)
-    kind = {"causal": True, "conv_type": "3d_2plus1d", "se_type": "2plus3d"} if causal else {}
+    kind = {} if conv_type == "3d" else {"causal": True, "conv_type": conv_type, "se_type": "2plus3d", "activation": "hard_swish"}
     with small_variants():
         backbone = movinet.Movinet(model_id="a0", **kind)
     set_rezero(backbone, 0.5)
     stock = results(backbone, eager=False)
-    assert use_fast_convolutions(backbone) > 20
+    assert (use_fast_convolutions(backbone) > 20) == (conv_type != "2plus1d")
     assert_equal(stock, results(backbone, eager=False))
 
 
