@@ -50,15 +50,38 @@ class Judgement(NamedTuple):
     suspect: np.ndarray
     accuracy: float | None
 
+
+class KeptJudgement(NamedTuple):
+    """What is kept of a judgement of n clips: of each clip two probabilities, as those of all classes would take gigabytes.
+
+    Attributes:
+      judged, quality, suspect, accuracy: see Judgement.
+      suggested: int (n,), the most probable class. p_given, p_suggested: float64 (n,), of the class given and of that one.
+    """
+
+    judged: np.ndarray
+    suggested: np.ndarray
+    p_given: np.ndarray
+    p_suggested: np.ndarray
+    quality: np.ndarray
+    suspect: np.ndarray
+    accuracy: float | None
+
+    @classmethod
+    def of(cls, judgement: Judgement, labels: np.ndarray) -> "KeptJudgement":
+        probabilities, every = judgement.probabilities, np.arange(len(labels))
+        suggested = probabilities.argmax(1)
+        chosen = suggested, probabilities[every, labels], probabilities[every, suggested]
+        return cls(judgement.judged, *chosen, judgement.quality, judgement.suspect, judgement.accuracy)
+
     def to_lists(self) -> list:
         """For JSON, which keeps every digit."""
         return [value.tolist() if isinstance(value, np.ndarray) else value for value in self]
 
     @classmethod
-    def from_lists(cls, values: list) -> "Judgement":
-        judged, probabilities, quality, suspect, accuracy = values
-        arrays = np.array(judged, bool), np.array(probabilities), np.array(quality, float), np.array(suspect, bool)
-        return cls(*arrays, accuracy)
+    def from_lists(cls, values: list) -> "KeptJudgement":
+        kinds = (bool, int, float, float, float, bool)
+        return cls(*(np.array(value, kind) for value, kind in zip(values[:-1], kinds, strict=True)), values[-1])
 
 
 def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int = FOLDS) -> np.ndarray:
@@ -162,8 +185,13 @@ def find_label_errors(embeddings: Path, classifier: Path, manifest: Path) -> tup
     rows = rows.iloc[order].reset_index(drop=True)
 
     classes = len(description.classes)
-    found = remember("labels", (features, labels, groups), [classes], lambda: judge(features, labels, groups, classes).to_lists())
-    of = Judgement.from_lists(found)
+    found = remember(
+        "labels",
+        (features, labels, groups),
+        [classes],
+        lambda: KeptJudgement.of(judge(features, labels, groups, classes), labels).to_lists(),
+    )
+    of = KeptJudgement.from_lists(found)
     judged, count = int(of.judged.sum()), int(of.suspect.sum())
     if not judged:
         reason = f"at least two classes with clips of {MIN_GROUPS} groups are needed"
@@ -175,13 +203,11 @@ def find_label_errors(embeddings: Path, classifier: Path, manifest: Path) -> tup
             f"{MIN_ACCURACY:.0%} are needed), so that a class other than the one given says little"
         )
     names = np.array(description.classes, dtype=object)
-    suggested = of.probabilities.argmax(1)
-    every = np.arange(len(rows))
     frame = rows.merge(read_manifest(manifest)[["clip", "file", "source"]], on="clip", how="left", validate="1:1").assign(
         given=names[labels],
-        suggested=names[suggested],
-        p_given=of.probabilities[every, labels],
-        p_suggested=of.probabilities[every, suggested],
+        suggested=names[of.suggested],
+        p_given=of.p_given,
+        p_suggested=of.p_suggested,
         quality=of.quality,
     )
     suspects = frame[of.suspect].sort_values(["quality", "clip"], ignore_index=True)[COLUMNS]

@@ -1,5 +1,7 @@
 """Wrong labels that are planted are named, with the right class; right ones are not, nor where the features say nothing."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from pipeline.artifacts import ClassifierDescription
 from pipeline.evaluation import label_errors
 from pipeline.evaluation.held_out import ClipFeatures
-from pipeline.evaluation.label_errors import COLUMNS, assign_folds, find_label_errors, judge
+from pipeline.evaluation.label_errors import COLUMNS, KeptJudgement, assign_folds, find_label_errors, judge
 from pipeline.files import write_json
 from pipeline.sources.manifest import write_manifest
 
@@ -36,6 +38,22 @@ def test_planted_errors_are_the_suspects_and_their_own_class_is_suggested():
     assert found.probabilities.argmax(1)[PLANTED].tolist() == clips.labels[PLANTED].tolist()
     assert found.quality[PLANTED].max() < np.delete(found.quality, PLANTED).min()
     assert found.probabilities.sum(1) == pytest.approx(1)
+
+
+def test_what_is_kept_of_a_judgement_does_not_grow_with_the_classes():
+    clips = examples()
+    labels = np.where(clips.labels == 3, 9, clips.labels)  # the clips of a class of one group are not judged
+    groups = np.where(clips.labels == 3, "one", clips.groups)
+    judgement = judge(clips.features, labels, groups, 10)
+    lists = json.loads(json.dumps(KeptJudgement.of(judgement, labels).to_lists()))
+    kept, every = KeptJudgement.from_lists(lists), np.arange(64)
+    assert all(array.shape == (64,) for array in kept[:-1])
+    np.testing.assert_array_equal(kept.suggested, judgement.probabilities.argmax(1))
+    np.testing.assert_array_equal(kept.p_given, judgement.probabilities[every, labels])
+    np.testing.assert_array_equal(kept.p_suggested, judgement.probabilities.max(1))
+    np.testing.assert_array_equal(kept.quality, judgement.quality)
+    assert np.isnan(kept.quality[labels == 9]).all() and kept.judged.tolist() == judgement.judged.tolist()
+    assert kept.suspect.tolist() == judgement.suspect.tolist() and kept.accuracy == judgement.accuracy
 
 
 def test_right_labels_are_not_suspected_and_quality_is_the_margin_of_the_label():
