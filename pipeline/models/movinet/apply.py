@@ -38,7 +38,8 @@ def load_head(path: Path) -> HeadValues:
         return HeadValues(**arrays)
 
 
-def _activate(x: np.ndarray, activation: str) -> np.ndarray:
+def activate(x: np.ndarray, activation: str) -> np.ndarray:
+    """The activation of the head, element by element."""
     if activation == "relu6":
         return np.clip(x, 0, 6)
     if activation == "hard_swish":
@@ -50,7 +51,7 @@ def _activate(x: np.ndarray, activation: str) -> np.ndarray:
 
 def head_probabilities(features: np.ndarray, values: HeadValues, activation: str) -> np.ndarray:
     """Probabilities float32 (B, classes) of features float32 (B, P)."""
-    hidden = _activate(features @ values.projection + values.projection_bias, activation)
+    hidden = activate(features @ values.projection + values.projection_bias, activation)
     logits = hidden @ values.classifier + values.classifier_bias
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)

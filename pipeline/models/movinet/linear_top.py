@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.models.movinet.apply import HeadValues, _activate  # made public, it would have every cached feature computed again
+from pipeline.models.movinet.apply import HeadValues, activate
 from pipeline.models.movinet.network.saved_head import read_head, write_head
 from pipeline.models.movinet.settings import Settings
 from pipeline.settings import Finetune
@@ -20,7 +20,7 @@ class Projection:
     activation: str
 
     def inputs(self, features: np.ndarray) -> np.ndarray:
-        return _activate(features @ self.projection + self.bias, self.activation)
+        return activate(features @ self.projection + self.bias, self.activation)
 
     def save(self, kernel: np.ndarray, bias: np.ndarray, embeddings: Path, folder: Path) -> int:
         return write_head(HeadValues(self.projection, self.bias, kernel, bias), embeddings, folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts import ClassifierDescription
-from pipeline.models.movinet.apply import _activate  # made public, it would have every cached feature computed again
+from pipeline.models.movinet.apply import activate
 from pipeline.models.movinet.network.saved_head import read_head
 
 
@@ -15,4 +15,4 @@ def probe_features(embeddings: Path, description: ClassifierDescription, feature
     The trained ones have seen all classes, the published ones only those of Kinetics-600.
     """
     start = read_head(embeddings / "ckpt-1")
-    return _activate(features @ start.projection + start.projection_bias, description.activation)
+    return activate(features @ start.projection + start.projection_bias, description.activation)
