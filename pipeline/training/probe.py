@@ -66,7 +66,7 @@ def fit(
     present = np.unique(labels)
     if len(present) < 2:
         raise UserError("all training clips are of one class", advice="check data.split and `skipped` of data/frames/frames.json")
-    inputs = inputs.astype(np.float64)
+    inputs = inputs.astype(np.float64, copy=False)
     mean, deviation = inputs.mean(0), np.maximum(inputs.std(0), _SMALLEST_DEVIATION)
     standard = (inputs - mean) / deviation
     threads = 1 if standard.size * classes < _SMALL else None
