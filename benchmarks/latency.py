@@ -1,4 +1,4 @@
-"""Times a frame of the stream networks on this machine, as TensorFlow Lite files and in TensorFlow, next to published times.
+"""Times a frame of the stream networks here, in TensorFlow Lite, TensorFlow and OpenVINO, next to published times.
 
 Networks of full size with random weights by default: what a frame costs does not depend on their values. All formats and numbers
 of threads of one network alternate, so that a busy machine slows all alike. Not counted: decoding and resizing the frame.
@@ -92,7 +92,7 @@ def lines_of(rows: Sequence[Latency], weights: str) -> list[str]:
     ]
     lines = [
         f"Weights: {weights}. Milliseconds a frame: median, in brackets the 10th and 90th percentile. "
-        "saved_model runs in TensorFlow.",
+        "saved_model runs in TensorFlow, classifier (the folder that finetune writes) in OpenVINO, on one thread.",
         "",
         *table(cells),
     ]

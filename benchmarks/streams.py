@@ -23,10 +23,13 @@ from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS
 from pipeline.settings import EXPORT_FORMATS
 
 if TYPE_CHECKING:
+    import tf_keras
+
     from pipeline.export.measure import Stream
     from pipeline.models.movinet.stream import StreamingClassifier
 
-FORMATS = (*EXPORT_FORMATS, SAVED_MODEL)
+CLASSIFIER = "classifier"  # a classifier's folder, in OpenVINO
+FORMATS = (*EXPORT_FORMATS, SAVED_MODEL, CLASSIFIER)
 ROUNDS = 5
 WARM_UP = 3  # frames before each measurement: other networks have emptied the processor's caches
 FEWEST = 5  # frames of a measurement
@@ -72,31 +75,44 @@ def frame_seconds(stream: "Stream", seconds: float) -> list[float]:
 
 
 @functools.lru_cache(maxsize=1)
-def _build(model: str, weights: str, size: int) -> "StreamingClassifier":
+def _network(model: str, weights: str) -> "tf_keras.Model":
     """With Kinetics-600's number of classes. What a frame costs does not depend on the weights, as long as they are not zero."""
-    from pipeline.models.movinet.stream import StreamingClassifier, pretrained_streaming
+    from pipeline.models.movinet.network.build import build_backbone, build_classifier
+    from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
+
+    variant = VARIANTS[model]
+    prefix = find_weights(weights, variant)
+    if prefix is not None:
+        network = build_classifier(variant, build_backbone(variant))
+        restore(network, prefix, weights)
+        return network
+    network, rng = build_random(model, "auto"), np.random.default_rng(SEED)
+    for weight in network.weights:
+        if weight.name.endswith(("/beta:0", "/bias:0")):
+            weight.assign(rng.normal(0, SHIFT, weight.shape))
+    return network
+
+
+def _stream(model: str, weights: str, size: int) -> "StreamingClassifier":
+    from pipeline.models.movinet.stream import StreamingClassifier
     from pipeline.video.sampling import Sampling
 
     variant, classes = VARIANTS[model], [f"class {number}" for number in range(KINETICS_CLASSES)]
-    if weights == "random":
-        network = build_random(model, "auto")
-        rng = np.random.default_rng(SEED)
-        for weight in network.weights:
-            if weight.name.endswith(("/beta:0", "/bias:0")):
-                weight.assign(rng.normal(0, SHIFT, weight.shape))
-        stream = StreamingClassifier(network, variant, classes, fps=float(variant.fps), size=size)
-    else:
-        stream = pretrained_streaming(model, weights, classes, size)
-    stream.sampling, stream.views = Sampling(FRAMES, size), 1
-    return stream
+    expected = {"fps": float(variant.fps), "size": size, "sampling": Sampling(FRAMES, size), "views": 1}
+    return StreamingClassifier(_network(model, weights), variant, classes, **expected)
 
 
 def make_file(model: str, weights: str, size: int, format: str, path: Path) -> None:
     """Writes a network of random or other `weights` (as model.weights) to `path`."""
+    if format == CLASSIFIER:
+        import tensorflow as tf
+
+        tf.train.Checkpoint(model=_network(model, weights)).write(str(path / "ckpt-1"))
+        return
     from pipeline.export.convert import convert
     from pipeline.export.saved import save_streaming
 
-    classifier = _build(model, weights, size)
+    classifier = _stream(model, weights, size)
     if format == SAVED_MODEL:
         save_streaming(classifier, path)
         return
@@ -105,7 +121,16 @@ def make_file(model: str, weights: str, size: int, format: str, path: Path) -> N
 
 
 @functools.lru_cache(maxsize=1)
-def _open(path: Path, format: str, threads: int) -> "Stream":
+def _open(model: str, size: int, path: Path, format: str, threads: int) -> "Stream":
+    if format == CLASSIFIER:
+        from pipeline.engines.engine import StreamGraph
+        from pipeline.inference.openvino_stream import OpenvinoStream
+        from pipeline.models.movinet.network.openvino_graph import build_frame_graph
+        from pipeline.models.movinet.network.saved_head import read_head
+        from pipeline.models.movinet.network.weights.values import backbone_values
+
+        prefix = path / "ckpt-1"
+        return OpenvinoStream(StreamGraph(*build_frame_graph(backbone_values(prefix), read_head(prefix), VARIANTS[model], size)))
     if format != SAVED_MODEL:
         from pipeline.inference.lite import LiteClassifier
 
@@ -119,12 +144,12 @@ def _open(path: Path, format: str, threads: int) -> "Stream":
     return SavedStream(path)
 
 
-def time_file(path: Path, format: str, threads: int, seconds: float) -> list[float]:
-    return frame_seconds(_open(path, format, threads), seconds)
+def time_file(model: str, size: int, path: Path, format: str, threads: int, seconds: float) -> list[float]:
+    return frame_seconds(_open(model, size, path, format, threads), seconds)
 
 
-def state_bytes(path: Path, format: str, threads: int) -> int:
-    return _open(path, format, threads).state_bytes
+def state_bytes(model: str, size: int, path: Path, format: str, threads: int) -> int:
+    return _open(model, size, path, format, threads).state_bytes
 
 
 def measure_streams(
@@ -149,10 +174,12 @@ def measure_streams(
     with ExitStack() as stack:
         children, ways = {}, {}
         for opened in [(files[format], format, number) for format in formats for number in threads]:
+            if opened[1] == CLASSIFIER and opened[2] > 1:
+                continue  # a frame is computed on one thread
             children[opened] = stack.enter_context(ChildProcess(f"{model} as {opened[1]} with {opened[2]} threads"))
-            ways[opened] = functools.partial(children[opened].run, time_file, *opened, seconds / ROUNDS)
+            ways[opened] = functools.partial(children[opened].run, time_file, model, size, *opened, seconds / ROUNDS)
         found, _ = alternate(ways, ROUNDS, describe=model)
-        states = {opened: child.run(state_bytes, *opened) for opened, child in children.items()}
+        states = {opened: child.run(state_bytes, model, size, *opened) for opened, child in children.items()}
     rows = []
     for (path, format, number), rounds in found.items():
         each = 1000 * np.concatenate(rounds)

@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         "--engine",
         choices=get_args(EngineName),
         default="auto",
-        help="what runs a classifier on whole clips (default: TensorFlow on a GPU, else OpenVINO if it can)",
+        help="what runs the classifier in a folder (default: TensorFlow on a GPU, else OpenVINO if it can)",
     )
     which.add_argument("--views", type=at_least(1), metavar="N", help="number of views of a clip (default: the model's)")
     what = parser.add_argument_group("the source")

@@ -5,9 +5,10 @@ replaced by TensorFlow only under `auto`, and that is said.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from openvino import Model
 
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's and the Windows Subsystem's
+
+
+Opened = TypeVar("Opened")
 
 
 class Network(Protocol):
@@ -48,6 +52,19 @@ class NetworkFiles(NamedTuple):
     function: Callable[[object], Callable]
     graph: "Callable[[int], Model]"
     top: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+class StreamGraph(NamedTuple):
+    """A network as a function of a frame and of states.
+
+    Attributes:
+      model: inputs: the frame float32 (1, size, size, 3) in [0, 1]; its number from 1, float32 (1,); then the states of each
+        layer, oldest first. Outputs: logits (1, N); then the newest state of each layer, an input of the next frame.
+      states: number of states of each layer.
+    """
+
+    model: "Model"
+    states: Sequence[int]
 
 
 class TensorflowNetwork:
@@ -103,18 +120,28 @@ def open_network(files: NetworkFiles, engine: EngineName, count: int, threads: i
     Raises:
       UserError: the engine that was asked for cannot run it.
     """
+    ways = {name: partial(make, files, count, threads) for name, make in ENGINES.items()}
+    return open_in_engine(files.name, ways, engine)
+
+
+def open_in_engine(name: str, ways: Mapping[str, Callable[[], Opened]], engine: EngineName) -> Opened:
+    """Opens something in the engine of `speed.engine`. name: for messages. ways: by engine, how to open it.
+
+    Raises:
+      UserError: the engine that was asked for cannot run it.
+    """
     if engine == "auto":
         engine = "tensorflow" if has_gpu() else "openvino"
         if engine == "openvino":
             try:
-                return ENGINES[engine](files, count, threads)
+                return ways[engine]()
             except (UserError, ImportError, RuntimeError) as error:  # OpenVINO raises RuntimeError
-                say(f"{files.name}: runs in TensorFlow, not in OpenVINO ({_short(error)})")
+                say(f"{name}: runs in TensorFlow, not in OpenVINO ({_short(error)})")
                 engine = "tensorflow"
     try:
-        return ENGINES[engine](files, count, threads)
+        return ways[engine]()
     except (ImportError, RuntimeError) as error:
-        message = f"speed.engine = {engine}: cannot run {files.name}: {_short(error)}"
+        message = f"speed.engine = {engine}: cannot run {name}: {_short(error)}"
         raise UserError(message, advice="set speed.engine to auto or tensorflow") from error
 
 

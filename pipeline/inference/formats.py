@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 
 from pipeline.artifacts import CLASSIFIER, ClassifierDescription
 from pipeline.console import UserError, say
-from pipeline.engines.engine import TensorflowNetwork
+from pipeline.engines.engine import TensorflowNetwork, open_in_engine
 from pipeline.inference.models import ClipPredictor, Predictor, StatefulStepper, StreamingPredictor, one_view_at_a_time
 from pipeline.inference.stepper import Stepper
 from pipeline.models.class_names import read_labels
-from pipeline.models.family import open_pretrained, open_probabilities, open_stream
+from pipeline.models.family import frame_graph, open_pretrained, open_probabilities, open_stream
 from pipeline.models.movinet.kinetics import kinetics_labels
 from pipeline.settings import EngineName
 from pipeline.video.sampling import Sampling
@@ -39,7 +39,7 @@ def open_model(
       pretrained: the id of a published model.
       weights: where its weights are, with the values of `model.weights`; None: the published sources.
       labels: a file with the names of the classes, for models that do not contain them.
-      engine: of classifiers on whole clips; see `open_network`.
+      engine: of classifiers in the folders that finetune writes; see `open_network`.
 
     Raises:
       UserError: if there is no such model, or it cannot be read or is of an unknown format.
@@ -101,10 +101,9 @@ def _open_classifier(home: Path, name: str, engine: EngineName) -> Predictor:
 
     def stream() -> Stepper:
         try:
-            network = open_stream(home, description)
+            return _open_stepper(home, name, description, engine)
         except UserError as error:
             raise UserError(f"{name}: {error.message}", advice=error.advice) from error
-        return StatefulStepper(network.call, network.init_states)
 
     network = open_probabilities(home, description, engine)
     return ClipPredictor(
@@ -119,6 +118,23 @@ def _open_classifier(home: Path, name: str, engine: EngineName) -> Predictor:
         causal="_stream" in description.model,
         decision=description.decision,
     )
+
+
+def _open_stepper(home: Path, name: str, description: ClassifierDescription, engine: EngineName) -> Stepper:
+    def in_tensorflow() -> Stepper:
+        network = open_stream(home, description)
+        return StatefulStepper(network.call, network.init_states)
+
+    graph = frame_graph(home, description)
+    if graph is None:
+        return in_tensorflow()
+
+    def in_openvino() -> Stepper:
+        from pipeline.inference.openvino_stream import OpenvinoStream
+
+        return OpenvinoStream(graph())
+
+    return open_in_engine(f"{name}, frame by frame,", {"tensorflow": in_tensorflow, "openvino": in_openvino}, engine)
 
 
 def _open_registered(uri: str, labels: Path | None, engine: EngineName) -> Predictor:

@@ -14,6 +14,7 @@ and only the top is trained, on the cached features. A family may also train its
 | `probe` | `probe_features`: what a linear classifier is fitted to, with NumPy | evaluate |
 | `training` | `initial_weights_digest`, and from `build_network` to `save_network` | finetune (last blocks, all) |
 | `stream` | `open_stream`: runs the classifier frame by frame | export, predict |
+| `frame_graph` | `frame_graph`: the same for OpenVINO; absent if only TensorFlow runs it frame by frame | predict |
 | `pretrained` | `open_pretrained`; absent if no published weights classify videos | predict |
 | `check` | `check_weights`: checks that `model.weights` exists and fits. Does not import TensorFlow | doctor |
 
@@ -23,6 +24,7 @@ influence the results are in the family's `network/`, a dependency of stages in 
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
@@ -35,7 +37,7 @@ from pipeline import models
 from pipeline.artifacts import ClassifierDescription, Decision
 from pipeline.check_results import CheckResult
 from pipeline.console import UserError
-from pipeline.engines.engine import Network
+from pipeline.engines.engine import Network, StreamGraph
 from pipeline.settings import EngineName, Finetune, PositiveInt, Section
 
 if TYPE_CHECKING:
@@ -320,6 +322,16 @@ def save_network(network: "tf_keras.Model", folder: Path, description: Classifie
 def open_stream(classifier: Path, description: ClassifierDescription) -> Stream:
     """Opens the classifier in a folder that finetune wrote. Raises UserError if it cannot run frame by frame."""
     return _module(description.family, "stream").open_stream(classifier, description)
+
+
+def frame_graph(classifier: Path, description: ClassifierDescription) -> Callable[[], StreamGraph] | None:
+    """What builds the graph that OpenVINO runs frame by frame, of a folder that finetune wrote; None if the family has none.
+
+    Raises UserError where `open_stream` does.
+    """
+    if find_spec(f"{models.__name__}.{description.family}.frame_graph") is None:
+        return None
+    return _module(description.family, "frame_graph").frame_graph(classifier, description)
 
 
 def pretrained_ids() -> dict[str, str]:

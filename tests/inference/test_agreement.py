@@ -77,6 +77,9 @@ def test_every_format_of_a_network_gives_the_same_prediction(small, tmp_path):
     for name in ("classifier", "export", "float32.tflite"):
         lines, _ = run(open_model(str(tmp_path / name)), [video], form="json", stream=True)
         timelines[name] = [{one["class"]: one["probability"] for one in json.loads(line)["top"]} for line in lines]
+    lines, _ = run(open_model(str(home), engine="tensorflow"), [video], form="json", stream=True)
+    for line, wanted in zip(lines, timelines["classifier"], strict=True):  # which OpenVINO has run
+        assert {one["class"]: one["probability"] for one in json.loads(line)["top"]} == pytest.approx(wanted, abs=1e-5)
     for name, timeline in timelines.items():
         for found, wanted in zip(timeline, timelines["classifier"], strict=True):
             assert found == pytest.approx(wanted, abs=2e-4), name

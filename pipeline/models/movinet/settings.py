@@ -1,9 +1,11 @@
 """The section `model` of a MoViNet, and the costs of its variants. Does not import TensorFlow."""
 
+from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
+from pipeline.artifacts import ClassifierDescription
 from pipeline.console import UserError
 from pipeline.models.family import Cost, ModelSettings
 from pipeline.models.movinet.network.variants import MODEL_IDS, VARIANTS, Variant
@@ -81,6 +83,28 @@ class Settings(ModelSettings):
             step=measured.step,
             parameters=LAYOUTS[self.id].parameters,
             features=self.variant.features,
+        )
+
+
+def check_stream_variant(variant: Variant) -> None:
+    """Raises UserError unless networks of this variant run frame by frame."""
+    if not variant.stream:
+        raise UserError(
+            f"{variant.id} sees whole clips and cannot run frame by frame", advice=Settings.of_id(variant.id).streaming_advice
+        )
+
+
+def check_stream(classifier: Path, description: ClassifierDescription) -> None:
+    """Raises UserError unless the classifier runs frame by frame with the variant's head and has its checkpoint."""
+    variant = VARIANTS[description.model]
+    check_stream_variant(variant)
+    if description.activation not in (None, variant.activation):
+        message = f"trained when {variant.id} had {description.activation} in its head, not {variant.activation}"
+        raise UserError(message, advice="train it again, or run its SavedModel on whole clips")
+    if not (classifier / "checkpoint").exists():
+        raise UserError(
+            "without its checkpoint it takes whole clips only",
+            advice="to run it frame by frame, name models/classifier or a file of models/export",
         )
 
 

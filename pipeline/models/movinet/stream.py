@@ -19,7 +19,7 @@ from pipeline.console import UserError
 from pipeline.models.movinet.network.build import build_backbone, build_classifier
 from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS, Variant
 from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
-from pipeline.models.movinet.settings import Settings
+from pipeline.models.movinet.settings import check_stream, check_stream_variant
 from pipeline.video.sampling import Sampling
 
 States = dict[str, tf.Tensor]
@@ -182,7 +182,7 @@ class StreamingClassifier(tf.Module):
           UserError: `variant` is not a stream variant.
         """
         super().__init__()
-        _check_stream(variant)
+        check_stream_variant(variant)
         self.model, self.classes, self.fps, self.size = variant.id, classes, fps, size
         self.sampling, self.views, self.decision = sampling, views, decision
         backbone, top = classifier.backbone, classifier.layers[-1]
@@ -222,13 +222,6 @@ class StreamingClassifier(tf.Module):
         return {name: tf.zeros(spec.shape, spec.dtype) for name, spec in self.specs(size or self.size).items()}
 
 
-def _check_stream(variant: Variant) -> None:
-    if not variant.stream:
-        raise UserError(
-            f"{variant.id} sees whole clips and cannot run frame by frame", advice=Settings.of_id(variant.id).streaming_advice
-        )
-
-
 def _restore_stream(
     variant: Variant,
     prefix: Path,
@@ -251,15 +244,7 @@ def _restore_stream(
 def open_stream(classifier: Path, description: ClassifierDescription) -> StreamingClassifier:
     """Implements `family.open_stream`. Also raises UserError if the network was trained with another activation in its head."""
     variant = VARIANTS[description.model]
-    _check_stream(variant)
-    if description.activation not in (None, variant.activation):
-        message = f"trained when {variant.id} had {description.activation} in its head, not {variant.activation}"
-        raise UserError(message, advice="train it again, or run its SavedModel on whole clips")
-    if not (classifier / "checkpoint").exists():
-        raise UserError(
-            "without its checkpoint it takes whole clips only",
-            advice="to run it frame by frame, name models/classifier or a file of models/export",
-        )
+    check_stream(classifier, description)
     return _restore_stream(
         variant,
         classifier / "ckpt-1",
@@ -286,7 +271,7 @@ def pretrained_streaming(variant_id: str, weights: str, classes: list[str], size
         does not have 600 names.
     """
     variant = VARIANTS[variant_id]
-    _check_stream(variant)
+    check_stream_variant(variant)
     if len(classes) != KINETICS_CLASSES:
         raise UserError(f"{len(classes)} names of classes given, but the Kinetics-600 weights have {KINETICS_CLASSES}")
     prefix = find_weights(weights, variant)

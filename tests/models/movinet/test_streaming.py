@@ -2,6 +2,7 @@
 
 import functools
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ import tf_keras
 
 from pipeline.artifacts import ClassifierDescription
 from pipeline.console import UserError
+from pipeline.inference.openvino_stream import OpenvinoStream
+from pipeline.inference.stepper import softmax
+from pipeline.models.movinet.frame_graph import frame_graph
 from pipeline.models.movinet.network.build import batch_norm_layers, build_backbone, build_classifier, set_rezero
 from pipeline.models.movinet.network.variants import VARIANTS
 from pipeline.models.movinet.network.weights.copying import write_checkpoint_state
@@ -78,6 +82,25 @@ def check(variant_id: str, chunks: list[int], *, small: bool) -> None:
     np.testing.assert_allclose(logits, expected[np.cumsum(chunks) - 1], rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
+def check_openvino(variant_id: str, folder: Path, *, small: bool) -> None:
+    """A frame at a time, twice: the second stream starts anew."""
+    with small_variants() if small else nullcontext():
+        classifier, image, expected = whole(variant_id, small=small)
+        prefix = tf.train.Checkpoint(model=classifier).write(str(folder / "ckpt-1"))
+        write_checkpoint_state(Path(prefix))
+        stream = OpenvinoStream(frame_graph(folder, described(variant_id))())
+    for _ in range(2):
+        stream.reset()
+        logits = np.stack([stream.step(frame) for frame in image[0].numpy()])
+        np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(softmax(logits), softmax(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("variant_id", ["a0_stream", "a0_stream_relu6", "a3_stream"])
+def test_openvino_gives_the_logits_of_the_whole_clip_network(variant_id, tmp_path):
+    check_openvino(variant_id, tmp_path, small=True)
+
+
 @pytest.mark.parametrize("variant_id", ["a0_stream", "a0_stream_relu6", "a3_stream"])
 def test_a_stream_gives_the_logits_of_the_whole_clip_network(variant_id):
     """Each kind of stream network: as published, without squeeze-and-excitation, and with positional encodings."""
@@ -89,6 +112,11 @@ def test_a_stream_gives_the_logits_of_the_whole_clip_network(variant_id):
 def test_so_does_one_of_full_size():
     """A1, which has every kernel size and stride of A0 to A5."""
     check("a1_stream", [1, 1, 3, 1], small=False)
+
+
+@pytest.mark.slow
+def test_so_does_openvino_at_full_size(tmp_path):
+    check_openvino("a1_stream", tmp_path, small=False)
 
 
 @pytest.mark.slow

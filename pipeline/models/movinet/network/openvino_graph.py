@@ -1,12 +1,13 @@
-"""Builds a MoViNet's backbone for OpenVINO from the values of a checkpoint: without TensorFlow, in a tenth of a second.
+"""Builds a MoViNet for OpenVINO from the values of a checkpoint: without TensorFlow, in a tenth of a second.
 
-The graph is for one view. It is in the form that OpenVINO computes fastest on a CPU:
+A graph is for one view, or for one frame of a stream. It is in the form that OpenVINO computes fastest on a CPU:
 
 - batch norms and residual scales are folded into kernels and biases;
 - a bias, an activation or a residual sum follows its convolution at once, and is computed with it;
 - a depthwise convolution over kt frames is a sum of kt convolutions without temporal extent, shifted in time, as in `fast_conv`:
   OpenVINO's own 3D kernels for them are ten times slower;
-- the fully connected layers of squeeze-and-excitation are pointwise convolutions.
+- the fully connected layers of squeeze-and-excitation are pointwise convolutions;
+- for one frame, a convolution over time is a sum of products with the frames before, each an input of the graph.
 
 Invariants: the features are those of the Model Garden's network but for the order of operations; tests compare every variant.
 """
@@ -17,6 +18,7 @@ import numpy as np
 from openvino import Model, Node
 from openvino import opset13 as ops
 
+from pipeline.models.movinet.apply import HeadValues
 from pipeline.models.movinet.network.variants import Variant
 
 # Number of blocks in each group (official/projects/movinet/modeling/movinet.py, BLOCK_SPECS). The first block of a group halves
@@ -50,6 +52,20 @@ def build_graph(values: Mapping[str, np.ndarray], variant: Variant, count: int, 
     """
     views = ops.parameter([1, count, size, size, 3], np.float32, name="views")
     return Model([_Builder(values, variant, count).features(views)], [views], variant.id)
+
+
+def build_frame_graph(values: Mapping[str, np.ndarray], head: HeadValues, variant: Variant, size: int) -> tuple[Model, list[int]]:
+    """The classifier for one frame: the parts of a `StreamGraph`. values: see `backbone_values`."""
+    image = ops.parameter([1, size, size, 3], np.float32, name="image")
+    number = ops.parameter([1], np.float32, name="number")
+    builder = _FrameBuilder(values, variant, number)
+    features = builder.features(ops.reshape(image, [1, 1, size, size, 3], special_zero=False))
+    hidden = ops.add(ops.matmul(features, np.ascontiguousarray(head.projection.T), False, True), head.projection_bias)
+    hidden = _ACTIVATIONS[variant.activation](hidden)
+    logits = ops.add(ops.matmul(hidden, np.ascontiguousarray(head.classifier.T), False, True), head.classifier_bias)
+    states = [state for states, _ in builder.states for state in states]
+    model = Model([logits, *(new for _, new in builder.states)], [image, number, *states], f"{variant.id}_frame")
+    return model, [len(states) for states, _ in builder.states]
 
 
 def _strides(variant: Variant) -> list[int]:
@@ -89,14 +105,33 @@ class _Builder:
         for number, stride in enumerate(strides, 1):
             x = self._block(x, f"layer_with_weights-{number}", stride)
         x = self._convolution(x, f"layer_with_weights-{len(strides) + 1}/_project", self._activation)
-        return ops.reshape(ops.reduce_mean(x, [2, 3, 4]), [1, self._variant.features], special_zero=False)
+        return ops.reshape(self._mean(x), [1, self._variant.features], special_zero=False)
+
+    def _mean(self, x: Node) -> Node:
+        """Over space and the view: (1, C, T, H, W) -> (1, C, 1, 1, 1)."""
+        return ops.reduce_mean(x, [2, 3, 4], keep_dims=True)
+
+    def _means_so_far(self, x: Node) -> Node:
+        """(1, C, T, 1, 1) -> the mean after each frame, (1, C, T, 1, 1)."""
+        channels, number = x.get_output_shape(0)[1], np.arange(1, self._count + 1, dtype=np.float32)
+        running_mean = ops.constant(np.tri(self._count, dtype=np.float32).T / number)  # (T, T)
+        by_channel = ops.reshape(x, [channels, self._count], special_zero=False)
+        return ops.reshape(ops.matmul(by_channel, running_mean, False, False), [1, channels, self._count, 1, 1], False)
+
+    def _encoding(self, channels: int) -> Node:
+        """The positional encoding (1, channels, T, 1, 1)."""
+        return ops.constant(_positional_encoding(self._count, channels).T[np.newaxis, :, :, np.newaxis, np.newaxis])
+
+    def _convolve_over_time(self, x: Node, kernel: np.ndarray, bias: np.ndarray) -> Node:
+        """kernel: depthwise, (kt, 1, 1, 1, C)."""
+        return self._convolve(x, kernel, bias, self._activation)
 
     def _block(self, x: Node, name: str, stride: int) -> Node:
         y = self._convolution(x, f"{name}/_expansion", self._activation)
         y = self._convolution(y, f"{name}/_feature", self._activation, stride=stride)
         if f"{name}/_feature/_batch_norm_temporal/gamma" in self._values:
             kernel, bias = self._folded(f"{name}/_feature", "_temporal")
-            y = self._convolve(y, kernel.swapaxes(0, 1), bias, self._activation)  # stored as (1, kt, 1, 1, C)
+            y = self._convolve_over_time(y, kernel.swapaxes(0, 1), bias)  # stored as (1, kt, 1, 1, C)
         if self._variant.builder["se_type"] != "none":
             y = self._attention(y, f"{name}/_attention")
         y = self._convolution(y, f"{name}/_projection", scale=float(self._values[f"{name}/_mobile_bottleneck/_rezero/scale"]))
@@ -110,16 +145,11 @@ class _Builder:
         """Squeeze-and-excitation over the view, or in stream networks over the frame and all frames up to it."""
         if self._variant.stream:
             space = ops.reduce_mean(x, [3, 4], keep_dims=True)
-            channels, number = space.get_output_shape(0)[1], np.arange(1, self._count + 1, dtype=np.float32)
-            running_mean = ops.constant(np.tri(self._count, dtype=np.float32).T / number)  # (T, T)
-            by_channel = ops.reshape(space, [channels, self._count], special_zero=False)
-            so_far = ops.reshape(ops.matmul(by_channel, running_mean, False, False), [1, channels, self._count, 1, 1], False)
-            gate = ops.concat([so_far, space], 1)
+            gate = ops.concat([self._means_so_far(space), space], 1)
             if (scale := self._values.get(f"{name}/_pos_encoding/_rezero/scale")) is not None:
-                encoding = scale * _positional_encoding(self._count, 2 * channels).T
-                gate = ops.add(gate, ops.constant(np.float32(encoding)[np.newaxis, :, :, np.newaxis, np.newaxis]))
+                gate = ops.add(gate, ops.multiply(self._encoding(gate.get_output_shape(0)[1]), np.float32(scale)))
         else:
-            gate = ops.reduce_mean(x, [2, 3, 4], keep_dims=True)
+            gate = self._mean(x)
         gate = self._convolution(gate, f"{name}/_se_reduce", self._activation)
         return ops.multiply(x, self._convolution(gate, f"{name}/_se_expand", self._gate))
 
@@ -172,3 +202,42 @@ class _Builder:
                 part = ops.slice(part, [max(offset, 0)], [max(offset, 0) + self._count], [1], [2])
             y = ops.add(part, np.float32(bias).reshape(1, -1, 1, 1, 1) if y is None else y)
         return y if activation is None else activation(y)
+
+
+class _FrameBuilder(_Builder):
+    """Builds a stream network for one frame. number: of the frame, from 1, float32 (1,).
+
+    Attributes:
+      states: of each layer that remembers frames, its inputs, oldest first, and the output that is the newest of the next frame.
+    """
+
+    def __init__(self, values: Mapping[str, np.ndarray], variant: Variant, number: Node):
+        super().__init__(values, variant, 1)
+        self._number = number
+        self.states: list[tuple[list[Node], Node]] = []
+
+    def _mean(self, x: Node) -> Node:
+        return self._means_so_far(ops.reduce_mean(x, [3, 4], keep_dims=True))
+
+    def _means_so_far(self, x: Node) -> Node:
+        total = ops.parameter(x.get_output_shape(0), np.float32)
+        new = ops.add(total, x)
+        self.states.append(([total], new))
+        return ops.divide(new, self._number)
+
+    def _encoding(self, channels: int) -> Node:
+        channel = np.arange(channels)
+        angles = np.float32(1.0) / np.float32(_WAVELENGTH) ** (np.float32(2 * (channel // 2)) / np.float32(channels))
+        time = ops.subtract(self._number, np.float32([1]))
+        waves = ops.concat([ops.sin(ops.multiply(time, angles[0::2])), ops.cos(ops.multiply(time, angles[1::2]))], 0)
+        return ops.reshape(waves, [1, channels, 1, 1, 1], special_zero=False)
+
+    def _convolve_over_time(self, x: Node, kernel: np.ndarray, bias: np.ndarray) -> Node:
+        # With the channels last, as OpenVINO stores them: it would convert each state otherwise.
+        x = ops.transpose(x, [0, 2, 3, 4, 1])
+        past = [ops.parameter(x.get_output_shape(0), np.float32) for _ in kernel[1:]]
+        self.states.append((past, x))
+        y = ops.constant(np.float32(bias))
+        for frame, tap in reversed(list(zip([*past, x], kernel, strict=True))):
+            y = ops.add(ops.multiply(frame, np.float32(tap).reshape(-1)), y)
+        return ops.transpose(self._activation(y), [0, 4, 1, 2, 3])

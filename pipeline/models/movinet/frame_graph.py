@@ -1,0 +1,24 @@
+"""A stream MoViNet as a graph of one frame for OpenVINO. Does not import TensorFlow."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.artifacts import ClassifierDescription
+from pipeline.engines.engine import StreamGraph
+from pipeline.models.movinet.network.saved_head import read_head
+from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.models.movinet.network.weights.values import backbone_values
+from pipeline.models.movinet.settings import check_stream
+
+
+def frame_graph(classifier: Path, description: ClassifierDescription) -> Callable[[], StreamGraph]:
+    """Implements `family.frame_graph`."""
+    check_stream(classifier, description)
+
+    def build() -> StreamGraph:
+        from pipeline.models.movinet.network.openvino_graph import build_frame_graph
+
+        prefix, variant = classifier / "ckpt-1", VARIANTS[description.model]
+        return StreamGraph(*build_frame_graph(backbone_values(prefix), read_head(prefix), variant, description.size))
+
+    return build
