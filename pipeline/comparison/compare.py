@@ -96,11 +96,6 @@ class Comparison:
     resampling: Resampling
     all_pairs: bool
 
-    @property
-    def best(self) -> int:
-        """The number of the most accurate model; of equal ones, of the one with the lower log loss."""
-        return min(range(len(self.scores)), key=lambda n: (-self.scores[n].accuracy.value, self.scores[n].log_loss.value))
-
 
 def compare_models(models: Sequence[ModelResults], split: str, resampling: Resampling, *, all_pairs: bool = False) -> Comparison:
     """Compares two or more models on the clips of a split; raises UserError where their test sets do not fit together."""

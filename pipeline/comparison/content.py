@@ -298,9 +298,12 @@ def _parameters(comparison: Comparison) -> Table:
 
 
 def _score_notes(comparison: Comparison) -> list[str]:
-    best = comparison.models[comparison.best].label
     baseline = comparison.models[0].label
-    notes = [f"The most accurate is {best}."]
+    highest = max(score.accuracy.value for score in comparison.scores)
+    best = [
+        model.label for model, score in zip(comparison.models, comparison.scores, strict=True) if score.accuracy.value == highest
+    ]
+    notes = [f"The most accurate {'is' if len(best) == 1 else 'are'} {' and '.join(best)}."]
     if comparison.all_pairs:
         notes.append("Every pair is compared: the difference is of the model named first less the other.")
     elif len(comparison.models) > 2:

@@ -33,7 +33,6 @@ def test_scores_of_each_model(compare):
     assert second.ece == pytest.approx(1 - SURE)
     assert first.accuracy.low < 22 / 24 < first.accuracy.high
     assert first.log_loss.low < first.log_loss.value < first.log_loss.high
-    assert comparison.best == 1
 
 
 def test_a_difference_is_of_the_second_less_the_first(compare):

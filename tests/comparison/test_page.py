@@ -190,6 +190,7 @@ def test_equal_models_and_several_pairs_are_worded(tmp_path):
     comparison, text, _, _ = made(models, all_pairs=True)
     page = Page(text)
     assert page.text.count("have the same clips right, so their accuracies do not differ") == 3
+    assert "The most accurate are a and b and c." in page.text
     assert "None: the models have the same clips right." in page.text
     assert "after Holm's correction for 3 comparisons" in page.text
     assert describe_pair(comparison, comparison.pairs[2]).startswith("c and b have")
