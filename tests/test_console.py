@@ -124,7 +124,7 @@ def test_every_command_states_whether_it_resumes():
         if call:
             found.setdefault(call[1], set()).add(path.stem)
     assert found["RESUMES"] == {"download", "extract", "embed", "finetune", "sweep"}
-    assert found["STARTS_OVER"] == {"evaluate", "export", "report", "inspect", "sample", "compare", "run", "latency"}
+    assert found["STARTS_OVER"] == {"evaluate", "export", "report", "inspect", "sample", "compare", "run", "scale", "latency"}
     assert found[None] == {"cache", "doctor", "evaluate_events", "ui", "dask_launcher"}
     (events,) = found.keys() - {"RESUMES", "STARTS_OVER", None}
     assert found[events] == {"predict"} and events.startswith("RESUMES if ") and "--events" in events
