@@ -12,7 +12,7 @@ from pipeline.models import family as families
 from pipeline.models.family import FAMILIES, ModelSettings, pretrained_ids, settings_class, settings_of
 from tests.imports import FAMILY, ROOT, called_by_family, modules
 
-OPTIONAL = {"pretrained"}
+OPTIONAL = {"pretrained", "frame_graph"}
 OFFERED = {name.removeprefix(f"{FAMILY}."): module for name, module in called_by_family().items()}
 REQUIRED = [(name, module) for name, module in OFFERED.items() if module not in {*OPTIONAL, "settings"}]
 
