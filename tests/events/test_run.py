@@ -208,7 +208,7 @@ def test_an_interrupt_while_an_event_is_written_ends_regularly():
     assert [event.class_name for event in told] == ["Dark", "Bright"]  # the second was open
 
 
-def test_an_interrupt_loses_none_of_several_events_that_end_at_once():
+def test_an_interrupt_loses_none_of_several_events_that_end_at_once(heeds_ctrl_c):
     class Finder:
         def push(self, score):
             return ["a", "b"]

@@ -370,14 +370,6 @@ def test_a_cut_at_every_frame_does_not_flood_the_server(quick, monkeypatch, caps
     assert between[:10] == [*(0.05 * 2**k for k in range(8)), live.LONGEST_WAIT, live.LONGEST_WAIT]
 
 
-@pytest.fixture
-def heeds_ctrl_c():
-    """A shell starts a command in the background with Ctrl-C ignored, and the tests inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_ctrl_c_ends_a_stream_that_stalls(server, heeds_ctrl_c):
     frames = open_stream(server, timeout=8.0).frames(25.0, 48)
     numbers(frames, 2)
