@@ -1,6 +1,5 @@
 """Events of sources from frames to events: resuming, later thresholds, live sources."""
 
-import os
 import signal
 
 import numpy as np
@@ -220,14 +219,14 @@ def test_an_interrupt_loses_none_of_several_events_that_end_at_once(heeds_ctrl_c
         end = 1.0
 
         def close(self):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             return ["score"]
 
     told = []
 
     def emit(event):
         if not told:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         told.append(event)
 
     with pytest.raises(KeyboardInterrupt):
