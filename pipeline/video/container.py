@@ -72,7 +72,7 @@ class Fault(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Packets that are not decoded, because nothing needs them. resume: timestamp of the keyframe after them; None if unknown."""
+    """A number of packets that nothing needs. resume: timestamp of the keyframe after them; None if unknown."""
 
     packets: int
     resume: int | None
@@ -130,7 +130,7 @@ class VideoFile:
         self.path = Path(path)
         self._threads = threads
         self._formats = tuple(formats)
-        self.decoded = self._left_out = self._packets = self._discarded = 0
+        self.decoded = self._skipped = self._packets = self._discarded = 0
         self.faults: list[Fault] = []
         self.ended_early = False
         self._reformatter = VideoReformatter()
@@ -258,11 +258,11 @@ class VideoFile:
                 frames = context.decode(None if gap else packet)
             except av.error.FFmpegError as failure:
                 error, frames = error or failure, []
-                stamp = None if packet is None or gap else packet.dts if packet.pts is None else packet.pts
-                self._note_fault(stamp, repaired=False)
+                timestamp = None if packet is None or gap else packet.dts if packet.pts is None else packet.pts
+                self._note_fault(timestamp, repaired=False)
             for frame in frames:
                 if resume is not None and frame.pts is not None and frame.pts < resume:
-                    continue  # refers to a frame that was left out
+                    continue  # refers to a frame in the gap
                 try:
                     time = clock.tick(frame.pts, frame.dts, frame.duration)
                 except UselessTimesError:
@@ -275,7 +275,7 @@ class VideoFile:
                 yield time, frame
             if gap:
                 context.flush_buffers()
-                self._left_out += gap.packets
+                self._skipped += gap.packets
                 resume = gap.resume
         if not self.decoded:
             why = f" ({_text(error)})" if error else ""
@@ -306,7 +306,7 @@ class VideoFile:
 
     def _check_length(self, clock: FrameClock) -> None:
         """Raises BrokenVideo for a truncated file. Headers are often slightly wrong, but not by half of both frames and time."""
-        promised = self._promised - self._discarded - self._left_out
+        promised = self._promised - self._discarded - self._skipped
         if 2 * self.decoded < promised and (clock.period is None or 2 * clock.end < promised * clock.period):
             raise BrokenVideo(self.path, f"truncated: {self.decoded} of the {promised} frames that it should hold can be decoded")
         if self.is_short(clock):

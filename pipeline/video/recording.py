@@ -7,7 +7,7 @@ Invariants:
 - Times are exact: a start of 0.1 is a tenth of a second. As listings round to milliseconds, a time within ROUNDED of a multiple
   of 1/fps is that multiple, and another start that lies as closely before a frame is that frame's. The times of a segment's
   frames count from its start.
-- What lies between segments is not decoded where the file's timestamps allow it (see `groups`).
+- What lies between segments is not decoded where the file's timestamps allow it (see `gaps`).
 - A frame that overlapping segments show is converted once. Only the frames of segments that have not ended are in memory.
 - Damage counts in the segments in which it lies, and in no other.
 """
@@ -26,7 +26,7 @@ import cv2
 
 from .container import BrokenVideo, Damage, Orientation, VideoFile
 from .decode import MICROSECONDS, EncodedClip, encode_jpeg, exact_rate, frame_size, resize_frame
-from .groups import leave_out_groups
+from .gaps import skip_groups
 from .segment import Segment
 
 __all__ = ["encode_segments"]
@@ -206,7 +206,7 @@ def _cut(
     failure: BrokenVideo | None = None
     # Without a constant rate in the header a clock may derive the time of a frame from the frames before.
     predictable = video.fps is not None and not video.only_dts
-    choose = partial(leave_out_groups, needed=cutter.needs) if predictable else iter
+    choose = partial(skip_groups, needed=cutter.needs) if predictable else iter
     with closing(video.frames(cutter.clock, choose)) as frames:
         try:
             for time, frame in frames:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from pipeline.video import groups
+from pipeline.video import gaps
 from pipeline.video.container import VideoFile
 from pipeline.video.decode import BrokenVideo, EncodedClip
 from pipeline.video.encoding import encode_clip
@@ -156,7 +156,7 @@ def test_damage_between_segments_is_no_segments(tmp_path):
 def test_a_recording_without_further_keyframes_is_decoded(tmp_path, monkeypatch):
     path = encoded("mp4", "libx264", g="1000", bf="3", sc_threshold="0")(tmp_path)
     whole = encode_clip(path, 25.0, 48, 95)
-    monkeypatch.setattr(groups, "GROUP_BYTES", 1000)
+    monkeypatch.setattr(gaps, "GROUP_BYTES", 1000)
     (part,) = cut(path, (20.0, 21.0), fps=25.0)
     assert part.jpegs == whole.jpegs[500:525]
 
