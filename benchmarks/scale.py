@@ -7,7 +7,6 @@ Written: scale.json, .csv and .md.
 
 import argparse
 import itertools
-import os
 import shlex
 import shutil
 import subprocess
@@ -22,10 +21,11 @@ import psutil
 
 from benchmarks.clips import render_clips
 from benchmarks.configuration import CONF
+from benchmarks.repository import clone_environment, clone_repository
 from benchmarks.table import bytes_in, describe_machine, number, save, table
 from pipeline.arguments import at_least, listed
 from pipeline.console import STARTS_OVER, UserError, progress, run_command, say
-from pipeline.files import repository_root, write_text
+from pipeline.files import write_text
 from pipeline.models.movinet.network.variants import MODEL_IDS
 from pipeline.sources.folders import folder_clips
 
@@ -104,12 +104,10 @@ def run_step(words: Sequence[str], repository: Path) -> tuple[float, float, int]
     Processor time is read while the processes live: joblib's, which outlive the work, would not be counted at their end.
     Raises UserError with the end of the output if it fails.
     """
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment = {name: value for name, value in environment.items() if name != "DVC_ROOT" and not name.startswith("MLFLOW_")}
     started, peak, seconds = time.perf_counter(), 0, {}
     with tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", *words]
-        with subprocess.Popen(command, cwd=repository, env=environment, stdout=output, stderr=output) as process:
+        with subprocess.Popen(command, cwd=repository, env=clone_environment(), stdout=output, stderr=output) as process:
             watched = psutil.Process(process.pid)
             while process.poll() is None:
                 try:
@@ -127,9 +125,7 @@ def run_step(words: Sequence[str], repository: Path) -> tuple[float, float, int]
 
 def measure_point(source: Path, folder: Path, count: int, classes: int, model: str, frames: int, size: int | None) -> list[Point]:
     """All steps on `count` clips of `classes` classes, in a clone of the committed code in `folder`."""
-    repository = folder / "repository"
-    clone = ["git", "clone", "-q", "--shared", str(repository_root()), str(repository)]
-    subprocess.run(clone, check=True)
+    repository = clone_repository(folder / "repository")
     clips = distinct_clips(source, count, classes, folder / "clips")
     write_params(repository, clips, model, frames, size)
     points, disk = [], 0

@@ -4,7 +4,6 @@ In a clone of the committed code, with DVC's start, its checksums, the four stag
 level of `unknown`: it changes the classifier's decision, not the time that fitting it takes.
 """
 
-import os
 import resource
 import subprocess
 import sys
@@ -12,9 +11,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.repository import clone_environment, clone_repository
 from benchmarks.table import Row
 from pipeline.console import UserError, progress
-from pipeline.files import repository_root
 
 CHANGED = "finetune.unknown.level"
 
@@ -28,11 +27,9 @@ class Cost(NamedTuple):
 
 def run_trial(repository: Path, settings: list[str]) -> Cost:
     """Runs an experiment with the settings in the clone. Raises UserError with the end of its output if it fails."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment = {name: value for name, value in environment.items() if name != "DVC_ROOT" and not name.startswith("MLFLOW_")}
     command = [sys.executable, "-m", "dvc", "exp", "run", *(part for one in settings for part in ("-S", one))]
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=repository, env=clone_environment(), capture_output=True, text=True)
     seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise UserError(f"the trial failed: {(done.stdout + done.stderr)[-1500:]}")
@@ -44,9 +41,7 @@ def measure_trials(clips: Path, model: str, weights: str, frames: int, size: int
 
     clips: folder of `<class>/<video>`. weights, frames, size: of the model and of views; size None: the model's own.
     """
-    repository = folder / "repository"
-    clone = ["git", "clone", "-q", "--shared", str(repository_root()), str(repository)]
-    subprocess.run(clone, check=True)
+    repository = clone_repository(folder / "repository")
     settings = [
         "data=folder",
         f"data.folder={clips}",
