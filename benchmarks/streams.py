@@ -123,14 +123,10 @@ def make_file(model: str, weights: str, size: int, format: str, path: Path) -> N
 @functools.lru_cache(maxsize=1)
 def _open(model: str, size: int, path: Path, format: str, threads: int) -> "Stream":
     if format == CLASSIFIER:
-        from pipeline.engines.engine import StreamGraph
         from pipeline.inference.openvino_stream import OpenvinoStream
-        from pipeline.models.movinet.network.openvino_graph import build_frame_graph
-        from pipeline.models.movinet.network.saved_head import read_head
-        from pipeline.models.movinet.network.weights.values import backbone_values
+        from pipeline.models.movinet.frame_graph import graph_of_checkpoint
 
-        prefix = path / "ckpt-1"
-        return OpenvinoStream(StreamGraph(*build_frame_graph(backbone_values(prefix), read_head(prefix), VARIANTS[model], size)))
+        return OpenvinoStream(graph_of_checkpoint(path / "ckpt-1", VARIANTS[model], size))
     if format != SAVED_MODEL:
         from pipeline.inference.lite import LiteClassifier
 

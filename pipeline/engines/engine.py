@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from openvino import Model
 
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's and the Windows Subsystem's
-
-
 Opened = TypeVar("Opened")
 
 
@@ -120,12 +118,12 @@ def open_network(files: NetworkFiles, engine: EngineName, count: int, threads: i
     Raises:
       UserError: the engine that was asked for cannot run it.
     """
-    ways = {name: partial(make, files, count, threads) for name, make in ENGINES.items()}
-    return open_in_engine(files.name, ways, engine)
+    openers = {name: partial(opener, files, count, threads) for name, opener in ENGINES.items()}
+    return open_in_engine(files.name, openers, engine)
 
 
-def open_in_engine(name: str, ways: Mapping[str, Callable[[], Opened]], engine: EngineName) -> Opened:
-    """Opens something in the engine of `speed.engine`. name: for messages. ways: by engine, how to open it.
+def open_in_engine(name: str, openers: Mapping[str, Callable[[], Opened]], engine: EngineName) -> Opened:
+    """Opens a network in an engine. name: for messages. openers: what opens it in each engine.
 
     Raises:
       UserError: the engine that was asked for cannot run it.
@@ -134,12 +132,12 @@ def open_in_engine(name: str, ways: Mapping[str, Callable[[], Opened]], engine: 
         engine = "tensorflow" if has_gpu() else "openvino"
         if engine == "openvino":
             try:
-                return ways[engine]()
+                return openers[engine]()
             except (UserError, ImportError, RuntimeError) as error:  # OpenVINO raises RuntimeError
                 say(f"{name}: runs in TensorFlow, not in OpenVINO ({_short(error)})")
                 engine = "tensorflow"
     try:
-        return ways[engine]()
+        return openers[engine]()
     except (ImportError, RuntimeError) as error:
         message = f"speed.engine = {engine}: cannot run {name}: {_short(error)}"
         raise UserError(message, advice="set speed.engine to auto or tensorflow") from error

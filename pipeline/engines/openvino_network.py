@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import openvino
 
-FLOAT32_ON_ANY_CORE = {
+CPU_OPTIONS = {
     "INFERENCE_PRECISION_HINT": "f32",
     "EXECUTION_MODE_HINT": "ACCURACY",
     "ENABLE_CPU_PINNING": False,  # other processes use the cores, too
@@ -37,7 +37,7 @@ class OpenvinoNetwork:
         self._queues = {count: self._compile(count)}
 
     def _compile(self, count: int) -> openvino.AsyncInferQueue:
-        options = {"NUM_STREAMS": self._threads, "INFERENCE_NUM_THREADS": self._threads, **FLOAT32_ON_ANY_CORE}
+        options = {"NUM_STREAMS": self._threads, "INFERENCE_NUM_THREADS": self._threads, **CPU_OPTIONS}
         compiled = openvino.Core().compile_model(self._graph(count), "CPU", options)
         return openvino.AsyncInferQueue(compiled, self._threads)
 

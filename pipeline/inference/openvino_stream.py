@@ -8,7 +8,7 @@ import numpy as np
 import openvino
 
 from pipeline.engines.engine import StreamGraph
-from pipeline.engines.openvino_network import FLOAT32_ON_ANY_CORE
+from pipeline.engines.openvino_network import CPU_OPTIONS
 
 
 class OpenvinoStream:
@@ -19,7 +19,7 @@ class OpenvinoStream:
     """
 
     def __init__(self, graph: StreamGraph):
-        options = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, **FLOAT32_ON_ANY_CORE}
+        options = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, **CPU_OPTIONS}
         compiled = openvino.Core().compile_model(graph.model, "CPU", options)
         self._request = compiled.create_infer_request()
         self._number = np.zeros(1, np.float32)

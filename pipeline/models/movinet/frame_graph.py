@@ -1,12 +1,13 @@
 """A stream MoViNet as a graph of one frame for OpenVINO. Does not import TensorFlow."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pipeline.artifacts import ClassifierDescription
 from pipeline.engines.engine import StreamGraph
 from pipeline.models.movinet.network.saved_head import read_head
-from pipeline.models.movinet.network.variants import VARIANTS
+from pipeline.models.movinet.network.variants import VARIANTS, Variant
 from pipeline.models.movinet.network.weights.values import backbone_values
 from pipeline.models.movinet.settings import check_stream
 
@@ -14,11 +15,11 @@ from pipeline.models.movinet.settings import check_stream
 def frame_graph(classifier: Path, description: ClassifierDescription) -> Callable[[], StreamGraph]:
     """Implements `family.frame_graph`."""
     check_stream(classifier, description)
+    return partial(graph_of_checkpoint, classifier / "ckpt-1", VARIANTS[description.model], description.size)
 
-    def build() -> StreamGraph:
-        from pipeline.models.movinet.network.openvino_graph import build_frame_graph
 
-        prefix, variant = classifier / "ckpt-1", VARIANTS[description.model]
-        return StreamGraph(*build_frame_graph(backbone_values(prefix), read_head(prefix), variant, description.size))
+def graph_of_checkpoint(prefix: Path, variant: Variant, size: int) -> StreamGraph:
+    """The graph of the classifier in the checkpoint `prefix`. size: pixels of a side of the frames."""
+    from pipeline.models.movinet.network.openvino_graph import build_frame_graph
 
-    return build
+    return StreamGraph(*build_frame_graph(backbone_values(prefix), read_head(prefix), variant, size))
