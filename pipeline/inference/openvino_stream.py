@@ -1,7 +1,7 @@
 """Runs a network frame by frame in OpenVINO on the processor.
 
-Invariants: one thread, as a frame is too little work for several; float32 arithmetic (`engines.openvino_network`). The states
-stay in the tensors that the network wrote them to: none is copied from frame to frame.
+Invariants: it uses one thread, because a frame is too little work for more, and computes in float32. States are not copied: they
+stay in the tensors that the network wrote them to.
 """
 
 import numpy as np

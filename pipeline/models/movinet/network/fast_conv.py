@@ -9,8 +9,8 @@ XLA's implementation is slow. But each 3D convolution of a MoViNet is of one of 
 These operations are limited by memory bandwidth, so each pass over a feature map matters. A tap is therefore computed only for
 the frames that it reaches, and a frozen batch norm is folded into kernel and bias.
 
-In training, gradients matter more than values (`fast_gradients`): they and the activations of large feature maps are replaced in
-every network, also in those of 2D convolutions (conv_type `2plus1d`), whose inference is left as it is, for export.
+In training, the gradients of convolutions and the activations of large feature maps are replaced as well (`fast_gradients`), also
+in networks of 2D convolutions (conv_type `2plus1d`). Inference of the latter is not changed, because it is exported.
 
 Invariants: the result differs from the Model Garden's only by the order of operations. Variables, their names and checkpoints do
 not change. Nothing global is changed: `use_fast_convolutions` replaces `call` of the layers of one model.
