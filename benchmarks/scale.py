@@ -37,9 +37,10 @@ STEPS = {
     "embed, cached": "stages.embed",
     "finetune": "stages.finetune",
     "evaluate": "stages.evaluate",
+    "export": "stages.export",
     "report": "stages.report",
-    "dvc commit": "dvc commit --force --quiet",
-    "dvc status": "dvc status --quiet",
+    "dvc commit": "dvc commit --force",
+    "dvc status": "dvc status",
 }
 MADE = ("data", "models", "results", "mlartifacts", "mlflow.db", ".cache", ".dvc/cache")
 RENDERED = 20
@@ -119,7 +120,7 @@ def run_step(words: Sequence[str], repository: Path) -> tuple[float, float, int]
         if process.returncode:
             output.seek(0)
             said = output.read().decode(errors="replace")[-1500:]
-            raise UserError(f"{shlex.join(words)} failed: {said}", advice=f"what it made so far is in {repository}")
+            raise UserError(f"{shlex.join(words)} failed: {said}")
     return sum(seconds.values()), time.perf_counter() - started, peak
 
 

@@ -69,5 +69,5 @@ def test_each_step_is_a_row_with_what_it_added(source, tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "run", clone)
     points = scale.measure_point(source, tmp_path / "work", 50, 5, "a0", 2, 32)
     assert [one.step for one in points] == list(scale.STEPS) and {one.disk for one in points} == {10**6}
-    assert done[2:4] == [["stages.embed"]] * 2 and done[-1] == ["dvc", "status", "--quiet"]
+    assert done[2:4] == [["stages.embed"]] * 2 and done[-1] == ["dvc", "status"]
     assert "| 50 | 5 | extract | 5.00 | 100 | 2.00 | 0.001 |" in scale.lines_of(points)
