@@ -33,11 +33,14 @@ run: env  ## run the whole pipeline on the default data set; prints the report's
 doctor: env  ## check what would fail in a run; estimate its time, memory and disk space
 	@python -m commands.doctor
 
+# A worker that died is not replaced: pytest-xdist 3.8 would wait for ever for the groups of tests that it had.
+PYTEST := pytest -n auto --dist loadgroup --max-worker-restart=0
+
 test: env  ## run the tests on all cores
-	@pytest -n auto --dist loadgroup
+	@$(PYTEST)
 
 test-slow: env  ## run the slow tests: networks of every size, sweeps, servers, clusters
-	@pytest -n auto --dist loadgroup -m slow
+	@$(PYTEST) -m slow
 
 lint: env  ## run ruff and import-linter
 	@ruff check . && ruff format --check . && lint-imports

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import openvino
 
+from pipeline.engines.openvino_core import read_graph
 from pipeline.files import atomic_folder, content_key, scratch, sha256
 
 
@@ -24,7 +25,7 @@ def converted_graph(saved_model: Path, function: Callable[[object], Callable]) -
     if not folder.exists():
         with atomic_folder(folder) as part:
             openvino.save_model(_convert(saved_model, function), part / "graph.xml", compress_to_fp16=False)
-    return openvino.Core().read_model(folder / "graph.xml")
+    return read_graph(folder / "graph.xml")
 
 
 def _convert(saved_model: Path, function: Callable[[object], Callable]) -> openvino.Model:
@@ -35,4 +36,4 @@ def _convert(saved_model: Path, function: Callable[[object], Callable]) -> openv
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.pb"
         path.write_bytes(graph.SerializeToString())
-        return openvino.Core().read_model(path)
+        return read_graph(path)

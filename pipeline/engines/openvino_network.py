@@ -2,8 +2,7 @@
 
 Invariants: every view is computed by itself on one thread, so a view's result depends neither on the views next to it nor on the
 number of threads; several views are computed at once, one on each core. Single threads also waste less than several that share
-a view (a third less processor time for A0 on two cores). Arithmetic is float32: by itself, OpenVINO would compute in bfloat16 or
-float16 where the processor can.
+a view (a third less processor time for A0 on two cores).
 """
 
 from collections.abc import Callable
@@ -12,11 +11,7 @@ import joblib
 import numpy as np
 import openvino
 
-CPU_OPTIONS = {
-    "INFERENCE_PRECISION_HINT": "f32",
-    "EXECUTION_MODE_HINT": "ACCURACY",
-    "ENABLE_CPU_PINNING": False,  # other processes use the cores, too
-}
+from pipeline.engines.openvino_core import compile_graph
 
 
 class OpenvinoNetwork:
@@ -37,9 +32,7 @@ class OpenvinoNetwork:
         self._queues = {count: self._compile(count)}
 
     def _compile(self, count: int) -> openvino.AsyncInferQueue:
-        options = {"NUM_STREAMS": self._threads, "INFERENCE_NUM_THREADS": self._threads, **CPU_OPTIONS}
-        compiled = openvino.Core().compile_model(self._graph(count), "CPU", options)
-        return openvino.AsyncInferQueue(compiled, self._threads)
+        return openvino.AsyncInferQueue(compile_graph(self._graph(count), self._threads), self._threads)
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
         views = np.ascontiguousarray(views, np.float32)

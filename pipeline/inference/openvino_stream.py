@@ -8,7 +8,7 @@ import numpy as np
 import openvino
 
 from pipeline.engines.engine import StreamGraph
-from pipeline.engines.openvino_network import CPU_OPTIONS
+from pipeline.engines.openvino_core import compile_graph
 
 
 class OpenvinoStream:
@@ -19,8 +19,7 @@ class OpenvinoStream:
     """
 
     def __init__(self, graph: StreamGraph):
-        options = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, **CPU_OPTIONS}
-        compiled = openvino.Core().compile_model(graph.model, "CPU", options)
+        compiled = compile_graph(graph.model, threads=1)
         self._request = compiled.create_infer_request()
         self._number = np.zeros(1, np.float32)
         self._request.set_input_tensor(1, openvino.Tensor(self._number, shared_memory=True))

@@ -1,6 +1,8 @@
 """The engines agree, depend neither on threads nor on the views next to a view, and replace each other only as they say."""
 
+import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -68,6 +70,23 @@ def test_a_view_gives_the_same_bits_alone_and_on_any_number_of_threads(files):
         np.testing.assert_array_equal(first, other)
     network = open_network(files, "openvino", 4)
     np.testing.assert_array_equal(first, np.concatenate([network(view[None]) for view in views(9)]))
+
+
+def test_ctrl_c_reaches_python_after_networks_were_dropped():
+    """In a process of its own, which a segmentation fault would end."""
+    code = f"""
+        import signal
+        from {__name__} import OpenvinoNetwork, graph
+        first, second = (OpenvinoNetwork(graph, None, 4, 1) for _ in range(2))
+        del first
+        del second
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 def test_the_top_is_applied_to_the_graphs_results(files):
