@@ -75,13 +75,14 @@ def distinct_clips(folder: Path, count: int, classes: int, target: Path) -> Path
     return target
 
 
-def write_params(repository: Path, clips: Path, model: str, frames: int, size: int | None) -> None:
+def write_params(repository: Path, clips: Path, options: argparse.Namespace) -> None:
     """params.yaml of a probe on the folder `clips`, with random weights."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    settings = ["data=folder", f"data.folder={clips}", "data.split.duplicates=ignore", f"model={model}", "model.weights=random"]
-    settings += [f"frames.count={frames}", *([] if size is None else [f"frames.size={size}"])]
+    settings = ["data=folder", f"data.folder={clips}", "data.split.duplicates=ignore", f"model={options.model}"]
+    settings += ["model.weights=random", f"frames.count={options.frames}"]
+    settings += [*([] if options.size is None else [f"frames.size={options.size}"]), *options.overrides]
     with initialize_config_dir(str(CONF), version_base=None):
         config = compose("config", overrides=settings)
     write_text(repository / "params.yaml", OmegaConf.to_yaml(config, resolve=True))
@@ -124,24 +125,27 @@ def run_step(words: Sequence[str], repository: Path) -> tuple[float, float, int]
     return sum(seconds.values()), time.perf_counter() - started, peak
 
 
-def measure_point(source: Path, folder: Path, count: int, classes: int, model: str, frames: int, size: int | None) -> list[Point]:
-    """All steps on `count` clips of `classes` classes, in a clone of the committed code in `folder`."""
+def measure_point(source: Path, folder: Path, count: int, options: argparse.Namespace) -> list[Point]:
+    """The steps on `count` clips, in a clone of the committed code in `folder`."""
     repository = clone_repository(folder / "repository")
+    classes = min(options.classes, count // 10)
     clips = distinct_clips(source, count, classes, folder / "clips")
-    write_params(repository, clips, model, frames, size)
+    write_params(repository, clips, options)
     points, disk = [], 0
-    for step, words in progress(STEPS.items(), describe=f"{count:,} clips", unit="step"):
-        cpu, wall, memory = run_step(words.split(), repository)
+    steps = list(STEPS)[: list(STEPS).index(options.until) + 1]
+    for step in progress(steps, describe=f"{count:,} clips", unit="step"):
+        cpu, wall, memory = run_step(STEPS[step].split(), repository)
         before, disk = disk, sum(bytes_in(repository / made) for made in MADE)
         points.append(Point(count, classes, step, cpu, wall, memory, disk - before))
-        say(f"{count:,} clips: {step} {number(cpu)} CPU-seconds, {memory / 1e9:.2f} GB of memory, {(disk - before) / 1e9:.3f} GB")
+        used = f"{number(cpu)} CPU-seconds in {number(wall)} s, {memory / 1e9:.2f} GB of memory"
+        say(f"{count:,} clips: {step} {used}, {(disk - before) / 1e9:.3f} GB")
     return points
 
 
 def lines_of(points: Sequence[Point]) -> list[str]:
     cells = [
         {"clips": f"{one.clips:,}", "classes": str(one.classes), "step": one.step}
-        | {"CPU-seconds": number(one.cpu), "CPU-ms a clip": number(1000 * one.cpu / one.clips)}
+        | {"seconds": number(one.wall), "CPU-seconds": number(one.cpu), "CPU-ms a clip": number(1000 * one.cpu / one.clips)}
         | {"memory, GB": f"{one.memory / 1e9:.2f}", "disk added, GB": f"{one.disk / 1e9:.3f}"}
         for one in points
     ]
@@ -161,7 +165,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--size", type=at_least(32), help="pixels of a side (default: the model's own)")
     add("--seconds", type=at_least(1), default=6, help="of a clip (default: %(default)s)")
     add("--height", type=at_least(32), default=240, help="of a clip, pixels; it is 4:3 (default: %(default)s)")
+    add("--until", choices=STEPS, default=list(STEPS)[-1], help="the last step (default: all)")
     add("--out", type=Path, default=Path("results"), help="folder for the results (default: %(default)s)")
+    add("overrides", nargs="*", help="of the configuration, such as cluster=dask cluster.workers=2")
     return parser.parse_args(arguments)
 
 
@@ -175,8 +181,7 @@ def run(options: argparse.Namespace, command: str) -> str:
         source = render_clips(Path(folder) / "rendered", RENDERED, size=size, seconds=(options.seconds, options.seconds))
         for count in sorted(options.clips):
             work = Path(folder) / str(count)
-            classes = min(options.classes, count // 10)
-            points += measure_point(source, work, count, classes, options.model, options.frames, options.size)
+            points += measure_point(source, work, count, options)
             shutil.rmtree(work)
             text = save(options.out, "scale", [asdict(point) for point in points], about, lines_of(points))
     return text

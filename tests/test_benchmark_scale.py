@@ -46,14 +46,17 @@ def test_the_cost_of_a_step_has_its_children_and_its_failure_is_told(tmp_path):
 
 
 def test_the_parameters_are_of_a_probe_on_the_folder(tmp_path):
-    scale.write_params(tmp_path, Path("/clips"), "a2", 8, None)
+    options = scale.parse_arguments(["--model", "a2", "--frames", "8", "cluster=dask", "cluster.workers=2"])
+    scale.write_params(tmp_path, Path("/clips"), options)
     params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     assert params["data"]["folder"] == "/clips" and params["data"]["split"]["duplicates"] == "ignore"
     assert (params["model"]["id"], params["frames"]["size"], params["frames"]["count"]) == ("a2", 224, 8)
     assert params["finetune"]["trainable"] == "probe" and params["model"]["weights"] == "random"
+    assert (params["cluster"]["engine"], params["cluster"]["workers"]) == ("dask", 2)
 
 
-def test_each_step_is_a_row_with_what_it_added(source, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("until", "count"), [(None, 10), ("embed", 3)])
+def test_each_step_is_a_row_with_what_it_added(source, tmp_path, monkeypatch, until, count):
     done = []
 
     def run_step(words, repository):
@@ -67,7 +70,8 @@ def test_each_step_is_a_row_with_what_it_added(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(scale, "run_step", run_step)
     monkeypatch.setattr(subprocess, "run", clone)
-    points = scale.measure_point(source, tmp_path / "work", 50, 5, "a0", 2, 32)
-    assert [one.step for one in points] == list(scale.STEPS) and {one.disk for one in points} == {10**6}
-    assert done[2:4] == [["stages.embed"]] * 2 and done[-1] == ["dvc", "status"]
-    assert "| 50 | 5 | extract | 5.00 | 100 | 2.00 | 0.001 |" in scale.lines_of(points)
+    options = scale.parse_arguments(["--frames", "2", "--size", "32", *([] if until is None else ["--until", until])])
+    points = scale.measure_point(source, tmp_path / "work", 50, options)
+    assert [one.step for one in points] == list(scale.STEPS)[:count] and {one.disk for one in points} == {10**6}
+    assert done == [words.split() for words in scale.STEPS.values()][:count]
+    assert "| 50 | 5 | extract | 6.00 | 5.00 | 100 | 2.00 | 0.001 |" in scale.lines_of(points)
