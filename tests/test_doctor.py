@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,21 +21,33 @@ ROOT = Path(__file__).parent.parent
 CHECKS = ["versions", "git", "gpu", "tracking", "params", "settings", "data", "weights", "memory", "disk", "time"]
 
 
-@pytest.fixture
-def repository(tmp_path) -> Path:
-    folder = tmp_path / "repository"
+def run_git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory) -> Path:
+    """With compiled modules, where there are some: the copies keep the times by which Python knows that they are current."""
+    folder = tmp_path_factory.mktemp("doctor") / "repository"
     folder.mkdir()
     for name in ("stages", "pipeline", "commands", "conf", "hydra_plugins"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)
     (folder / "data").mkdir()
     for name in ("dvc.yaml", "requirements.lock", "data/sample.zip"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "params.yaml").write_text(yaml.safe_dump(composed(), sort_keys=False))
     (folder / ".gitignore").write_text("__pycache__/\n")
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
-        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        run_git(folder, *words)
     return folder
+
+
+@pytest.fixture
+def repository(committed) -> Iterator[Path]:
+    """One for all tests; what a test changes is undone."""
+    yield committed
+    run_git(committed, "checkout", "-q", ".")
+    run_git(committed, "clean", "-qfd")
 
 
 def environment() -> dict[str, str]:

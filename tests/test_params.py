@@ -1,5 +1,7 @@
 """The schema: conf/ composes to valid parameters, params.yaml is the default, and errors name the key."""
 
+import copy
+import functools
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,20 @@ CONF = ROOT / "conf"
 
 
 def composed(*overrides: str) -> dict:
+    """The parameters as Hydra composes them. It takes tenths of a second, so equal overrides are composed once in a process."""
+    if any(override.startswith("model.weights=") for override in overrides):
+        return _composed(overrides)  # model.watch depends on whether these files exist now
+    return copy.deepcopy(_composed_once(overrides))
+
+
+def _composed(overrides: tuple[str, ...]) -> dict:
     with initialize_config_dir(str(CONF), version_base=None):
         config = compose("config", overrides=list(overrides))
         OmegaConf.resolve(config)
         return OmegaConf.to_container(config)
+
+
+_composed_once = functools.cache(_composed)
 
 
 def names(group: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Checkpoints are written by TensorFlow and read without it. test_variants.py holds the layouts of the variants."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -167,40 +168,44 @@ def test_published_weights_are_looked_for_in_both_places(monkeypatch):
     assert check_needed_weights(model("pretrained", "a0_stream_relu6"), True).status == "problem"
 
 
+REAL = {
+    ("movinet_a0_stream_k600.tar.gz", "a0_stream_relu6"): "ok holds all 329 variables of a0_stream_relu6, in name and shape",
+    ("movinet_a0_stream_k600.tar.gz", "a0_stream"): "problem these are weights of a0_stream_relu6, not of a0_stream",
+    (
+        "published/native_a0_stream_savedmodel_variables.tar",
+        "a0_stream",
+    ): "ok the SavedModel holds all 389 variables of a0_stream",
+    (
+        "published/native_a0_stream_savedmodel_variables.tar",
+        "a2_stream",
+    ): "problem these are weights of a0_stream, not of a2_stream",
+    ("published/native_a0_base_checkpoint.tar", "a0"): "ok holds all 334 variables of a0",
+    ("published/native_a0_base_checkpoint.tar", "a0_stream"): "problem these are weights of a0, not of a0_stream",
+    ("movinet_a0_stream_k600_int8.tflite", "a0_stream"): "problem a TensorFlow Lite model, not MoViNet weights",
+    ("mobilenet_1_0_224_tf_no_top.h5", "a0"): "problem an HDF5 file (.h5)",
+}
+CHECK_REAL = """
+import json, sys
+from pipeline.checks.weights import check_needed_weights
+from pipeline.models.movinet.settings import Settings
+
+for file, variant in json.loads(sys.argv[1]):
+    found = check_needed_weights(Settings.of_id(variant).model_copy(update={"weights": file}), True)
+    print(found.status, found.message)
+assert "tensorflow" not in sys.modules
+"""
+
+
 @pytest.mark.real
-@pytest.mark.parametrize(
-    ("file", "variant", "message"),
-    [
-        ("movinet_a0_stream_k600.tar.gz", "a0_stream_relu6", "ok holds all 329 variables of a0_stream_relu6, in name and shape"),
-        ("movinet_a0_stream_k600.tar.gz", "a0_stream", "problem these are weights of a0_stream_relu6, not of a0_stream"),
-        (
-            "published/native_a0_stream_savedmodel_variables.tar",
-            "a0_stream",
-            "ok the SavedModel holds all 389 variables of a0_stream",
-        ),
-        (
-            "published/native_a0_stream_savedmodel_variables.tar",
-            "a2_stream",
-            "problem these are weights of a0_stream, not of a2_stream",
-        ),
-        ("published/native_a0_base_checkpoint.tar", "a0", "ok holds all 334 variables of a0"),
-        ("published/native_a0_base_checkpoint.tar", "a0_stream", "problem these are weights of a0, not of a0_stream"),
-        ("movinet_a0_stream_k600_int8.tflite", "a0_stream", "problem a TensorFlow Lite model, not MoViNet weights"),
-        ("mobilenet_1_0_224_tf_no_top.h5", "a0", "problem an HDF5 file (.h5)"),
-    ],
-)
-def test_real_files_are_recognised_without_tensorflow(file, variant, message):
+def test_real_files_are_recognised_without_tensorflow():
+    """In a process of its own, as this one has imported TensorFlow."""
     folder = os.environ.get("MOVINET_REAL_DATA")
     if not folder:
         pytest.skip("MOVINET_REAL_DATA names no folder with real weights")
-    code = (
-        "from pipeline.checks.weights import check_needed_weights; from pipeline.models.movinet.settings import Settings\n"
-        "import sys; model = Settings.of_id(sys.argv[2]).model_copy(update={'weights': sys.argv[1]})\n"
-        "found = check_needed_weights(model, True)\n"
-        "print(found.status, found.message); assert 'tensorflow' not in sys.modules"
-    )
-    command = [sys.executable, "-c", code, f"{folder}/{file}", variant]
+    given = json.dumps([(f"{folder}/{file}", variant) for file, variant in REAL])
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    status, expected = message.split(" ", 1)
-    assert done.stdout.startswith(f"{status} ") and expected in done.stdout, done.stdout + done.stderr
+    done = subprocess.run([sys.executable, "-c", CHECK_REAL, given], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    for line, (case, message) in zip(done.stdout.splitlines(), REAL.items(), strict=True):
+        status, expected = message.split(" ", 1)
+        assert line.startswith(f"{status} ") and expected in line, case
