@@ -95,11 +95,12 @@ def run(
     from pipeline.training.datasets import ViewRecipe
     from pipeline.training.network import train_network
     from pipeline.training.replicas import check_precision, convert_worker_errors, open_replicas
-    from pipeline.training.runtime import disable_grappler_on_cpu, enable_determinism, keep_memory_on_cpu
+    from pipeline.training.runtime import disable_grappler_on_cpu, enable_determinism, keep_memory_on_cpu, start_xla
 
     keep_memory_on_cpu()
     enable_determinism()
     disable_grappler_on_cpu()
+    start_xla()
     replicas = open_replicas(params.finetune)
     check_precision(params.finetune)
     if replicas is not None:

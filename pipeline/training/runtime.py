@@ -4,6 +4,8 @@ import os
 
 import tensorflow as tf
 
+from pipeline.console import without_chatter
+
 
 def enable_determinism() -> None:
     """Makes results bitwise reproducible on this machine.
@@ -27,3 +29,9 @@ def keep_memory_on_cpu() -> None:
     map of 40 MB that takes four times as long as an elementwise operation.
     """
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")  # read with the first operation
+
+
+def start_xla() -> None:
+    """Compiles a first function with XLA, which then announces itself on stderr at any log level: here, not in a progress bar."""
+    with without_chatter():
+        tf.function(tf.identity, jit_compile=True)(tf.zeros([]))
