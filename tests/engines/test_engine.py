@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -72,20 +71,29 @@ def test_a_view_gives_the_same_bits_alone_and_on_any_number_of_threads(files):
     np.testing.assert_array_equal(first, np.concatenate([network(view[None]) for view in views(9)]))
 
 
+NETWORKS_DROPPED = """
+import signal
+import numpy as np
+from openvino import Model, opset13 as ops
+from pipeline.engines.openvino_network import OpenvinoNetwork
+
+def graph(count):
+    views = ops.parameter([1, count, 8, 8, 3], np.float32)
+    return Model([ops.reduce_mean(views, [1, 2, 3])], [views], "mean")
+
+first, second = (OpenvinoNetwork(graph, None, 4, 1) for _ in range(2))
+del first
+del second
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
 def test_ctrl_c_reaches_python_after_networks_were_dropped():
     """In a process of its own, which a segmentation fault would end."""
-    code = f"""
-        import signal
-        from {__name__} import OpenvinoNetwork, graph
-        first, second = (OpenvinoNetwork(graph, None, 4, 1) for _ in range(2))
-        del first
-        del second
-        try:
-            signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt:
-            print("interrupted")
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", NETWORKS_DROPPED], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
