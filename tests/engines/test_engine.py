@@ -81,6 +81,7 @@ def graph(count):
     views = ops.parameter([1, count, 8, 8, 3], np.float32)
     return Model([ops.reduce_mean(views, [1, 2, 3])], [views], "mean")
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 first, second = (OpenvinoNetwork(graph, None, 4, 1) for _ in range(2))
 del first
 del second
