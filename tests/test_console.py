@@ -175,3 +175,14 @@ def test_a_reader_of_stdout_that_goes_away_is_no_traceback(main, message):
     errors = process.stderr.read()
     assert process.wait(timeout=60) == 1
     assert errors.strip().splitlines()[-1:] == ([f"BrokenPipeError: {message}"] if message else [])
+
+
+def test_a_command_exits_without_collecting_garbage_from_all_objects():
+    code = """
+import atexit, gc
+from pipeline.console import run_command
+atexit.register(lambda: print(gc.get_freeze_count() > 1000, gc.get_threshold()[0]))  # runs after what run_command registers
+run_command(lambda: None)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True 50000\n", done.stderr

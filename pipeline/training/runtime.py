@@ -32,6 +32,9 @@ def keep_memory_on_cpu() -> None:
 
 
 def start_xla() -> None:
-    """Compiles a first function with XLA, which then announces itself on stderr at any log level: here, not in a progress bar."""
+    """Makes XLA write its start-up messages now, where they are filtered, and not in the middle of a progress bar.
+
+    XLA writes them to stderr when it first compiles a function, whatever the log level.
+    """
     with without_chatter():
         tf.function(tf.identity, jit_compile=True)(tf.zeros([]))
