@@ -33,7 +33,7 @@ run: env  ## run the whole pipeline on the default data set; prints the report's
 doctor: env  ## check what would fail in a run; estimate its time, memory and disk space
 	@python -m commands.doctor
 
-# A worker that died is not replaced: pytest-xdist 3.8 would wait for ever for the groups of tests that it had.
+# If a worker crashes, the run fails: pytest-xdist 3.8 hangs when it restarts one with --dist loadgroup.
 PYTEST := pytest -n auto --dist loadgroup --max-worker-restart=0
 
 test: env  ## run the tests on all cores

@@ -132,7 +132,8 @@ def measure_point(source: Path, folder: Path, count: int, options: argparse.Name
     clips = distinct_clips(source, count, classes, folder / "clips")
     write_params(repository, clips, options)
     points, disk = [], 0
-    steps = list(STEPS)[: list(STEPS).index(options.until) + 1]
+    steps = list(STEPS)
+    steps = steps[: steps.index(options.until) + 1]
     for step in progress(steps, describe=f"{count:,} clips", unit="step"):
         cpu, wall, memory = run_step(STEPS[step].split(), repository)
         before, disk = disk, sum(bytes_in(repository / made) for made in MADE)

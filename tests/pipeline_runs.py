@@ -29,7 +29,7 @@ SMALL = (
     "evaluate.views=2",
     "evaluate.bootstrap=100",
     "finetune.batch_size=8",
-    "speed.decode_workers=1",  # joblib's processes stay in the folder of the test that started them
+    "speed.decode_workers=1",  # joblib reuses workers, which keep the working directory of an earlier test
 )
 
 

@@ -27,7 +27,7 @@ def run_git(folder: Path, *words: str) -> None:
 
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory) -> Path:
-    """With compiled modules, where there are some: the copies keep the times by which Python knows that they are current."""
+    """A repository with one commit. Compiled modules are copied with their times, so that Python does not compile again."""
     folder = tmp_path_factory.mktemp("doctor") / "repository"
     folder.mkdir()
     for name in ("stages", "pipeline", "commands", "conf", "hydra_plugins"):
@@ -44,7 +44,7 @@ def committed(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def repository(committed) -> Iterator[Path]:
-    """One for all tests; what a test changes is undone."""
+    """The same repository for every test; changes are reverted afterwards."""
     yield committed
     run_git(committed, "checkout", "-q", ".")
     run_git(committed, "clean", "-qfd")

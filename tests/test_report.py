@@ -13,7 +13,7 @@ import yaml
 
 from pipeline.console import UserError
 from pipeline.files import read_json, write_json
-from pipeline.reporting import page as page_of_report
+from pipeline.reporting import page as report_page
 from pipeline.reporting import parts
 from pipeline.settings import Finetune
 from pipeline.tracking.environment import environment
@@ -65,9 +65,9 @@ def _run(root: Path, classes: list[str] = CLASSES, **options) -> tuple[Path, str
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """The figures are made, but no pictures of them, which take most of a report's time."""
-    monkeypatch.setattr(page_of_report, "png", lambda figure: b"")
+def unrendered_figures(monkeypatch):
+    """Builds the figures, but does not render them to PNG, which is slow."""
+    monkeypatch.setattr(report_page, "png", lambda figure: b"")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_run_section_has_no_credentials(made):
     assert "The environment of training was not recorded." in page.text and "scikit-learn" in page.text
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unrendered_figures")
 def test_environment_is_that_of_training(tmp_path):
     data, results = write_results(tmp_path, CLASSES)
     trained = environment(["<NVIDIA> H100"]) | {"processor": "of training", "commit": "abc", "changed": True}
@@ -176,7 +176,7 @@ def test_equal_input_gives_equal_files(tmp_path):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unrendered_figures")
 def test_old_report_is_replaced(tmp_path):
     stale = tmp_path / "results/report/old.png"
     stale.parent.mkdir(parents=True)
@@ -217,7 +217,7 @@ def test_nothing_is_written_when_an_input_is_missing(tmp_path):
     assert not (results / "report").exists()
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unrendered_figures")
 def test_main_logs_the_folder_and_prints_the_page_last(tmp_path, monkeypatch, capsys):
     write_results(tmp_path, ["a", "b"])
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(some_params().model_dump()))
@@ -259,7 +259,7 @@ EXPORTED |= {
 }
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unrendered_figures")
 def test_exported_files_are_on_the_page_of_their_own_run_only(tmp_path, capsys):
     data, results = write_results(tmp_path, CLASSES)
     run_id = read_json(results / "run.json")["run_id"]
@@ -273,7 +273,7 @@ def test_exported_files_are_on_the_page_of_their_own_run_only(tmp_path, capsys):
     assert "of another run" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unrendered_figures")
 def test_note_of_an_export_is_on_the_page(tmp_path):
     data, results = write_results(tmp_path, CLASSES)
     bare = {key: EXPORTED[key] for key in ("bytes", "test_top1", "clips", "groups", "accuracy_drop", "agreement")} | {
@@ -287,7 +287,7 @@ def test_note_of_an_export_is_on_the_page(tmp_path):
     assert "saved_model 3.14 MB 87.5% – 98.77% – – – – – –" in page.text and note in page.text
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unrendered_figures")
 @pytest.mark.parametrize("trainable", get_args(Finetune.model_fields["trainable"].annotation))
 def test_every_kind_of_training_has_a_page(tmp_path, trainable):
     data, results = write_results(tmp_path, ["a", "b"], skill=2)
@@ -302,7 +302,7 @@ def test_every_kind_of_training_has_a_page(tmp_path, trainable):
     assert ("Kept: epoch" in page.text) == (trainable != "probe")
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unrendered_figures")
 def test_suspects_are_on_the_page_with_what_to_do(tmp_path):
     data, results = write_results(tmp_path, CLASSES, suspects=25)
     page = _Page(report.run(some_params(), data=data, results=results).read_text(encoding="utf-8"))
@@ -313,7 +313,7 @@ def test_suspects_are_on_the_page_with_what_to_do(tmp_path):
     assert "and 5 more clips; all are in results/suspects.csv" in page.text
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unrendered_figures")
 @pytest.mark.parametrize(
     ("label_errors", "expected"),
     [

@@ -1,8 +1,8 @@
-"""Compiles graphs for the processor with OpenVINO.
+"""Reads graphs and compiles them for the CPU with OpenVINO.
 
-Invariant: a process has one `openvino.Core`, which lives as long as it does. OpenVINO 2026.4 gives the thread that first compiles
-with a Core a stack for signals; where two Cores are dropped in the order of their making, that stack is memory already freed, and
-the next signal, such as Ctrl-C, ends the process with a segmentation fault.
+Invariant: there is one `openvino.Core` per process, and it is never freed. OpenVINO 2026.4's CPU plugin installs an alternate
+signal stack (sigaltstack) for each Core. If two Cores are freed in the order in which they were created, the thread keeps a stack
+that no longer exists, and the next signal, such as Ctrl-C, crashes the process with a segmentation fault.
 """
 
 from pathlib import Path
@@ -13,18 +13,18 @@ _CORE = openvino.Core()
 
 
 def read_graph(path: Path) -> openvino.Model:
-    """The graph in a file of OpenVINO's or of TensorFlow's.
+    """Reads a graph from an OpenVINO XML file or a TensorFlow GraphDef.
 
     Raises:
-      RuntimeError: OpenVINO does not know an operation.
+      RuntimeError: OpenVINO does not support an operation.
     """
     return _CORE.read_model(path)
 
 
 def compile_graph(graph: openvino.Model, threads: int) -> openvino.CompiledModel:
-    """The compiled graph, of which `threads` requests run at once, each on one thread, in float32.
+    """Compiles `graph` to run up to `threads` requests in parallel, each on one thread, in float32.
 
-    By itself, OpenVINO would compute in bfloat16 or float16 where the processor can.
+    By default OpenVINO computes in bfloat16 or float16 on processors that support it.
     """
     options = {
         "NUM_STREAMS": threads,

@@ -71,7 +71,7 @@ def test_a_view_gives_the_same_bits_alone_and_on_any_number_of_threads(files):
     np.testing.assert_array_equal(first, np.concatenate([network(view[None]) for view in views(9)]))
 
 
-NETWORKS_DROPPED = """
+FREE_NETWORKS_THEN_INTERRUPT = """
 import signal
 import numpy as np
 from openvino import Model, opset13 as ops
@@ -81,7 +81,7 @@ def graph(count):
     views = ops.parameter([1, count, 8, 8, 3], np.float32)
     return Model([ops.reduce_mean(views, [1, 2, 3])], [views], "mean")
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start with SIGINT ignored
 first, second = (OpenvinoNetwork(graph, None, 4, 1) for _ in range(2))
 del first
 del second
@@ -92,9 +92,9 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_reaches_python_after_networks_were_dropped():
-    """In a process of its own, which a segmentation fault would end."""
-    done = subprocess.run([sys.executable, "-c", NETWORKS_DROPPED], capture_output=True, text=True)
+def test_ctrl_c_raises_keyboard_interrupt_after_networks_were_freed():
+    """Runs in a subprocess, because a failure is a segmentation fault."""
+    done = subprocess.run([sys.executable, "-c", FREE_NETWORKS_THEN_INTERRUPT], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
