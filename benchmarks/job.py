@@ -116,5 +116,5 @@ def add_job_rows(bench: Bench, params: Params, folder: Path, steps: int, accurac
         fast = replace(job, model=job.model.model_copy(update={"convolutions": "fast"}))
         by_plain, how = bench.plain.run(plain.run_whole, fast)["accuracy"], "run whole with fast convolutions: the same numbers"
     plain_text = "not measured" if by_plain is None else f"{by_plain:.3f} ({how})"
-    weights = Path(params.model.weights).name
+    weights = Path(params.model.weights).parent.name
     bench.facts["test accuracy"] = f"plain {plain_text}, ours {found['whole'][0]['accuracy']:.3f}; {clips}, weights {weights}"

@@ -98,7 +98,7 @@ def _frozen(load: Load) -> tuple[Callable, Callable]:
     with tempfile.TemporaryDirectory() as folder:
         values = backbone_values(Path(tf.train.Checkpoint(model=classifier).write(f"{folder}/ckpt-1")))
     network = OpenvinoNetwork(lambda count: build_graph(values, variant, count, load.size), None, load.frames, None)
-    return FrozenBackbone(classifier.backbone, variant.features, Sampling(load.frames, load.size)).features, network
+    return FrozenBackbone(values, variant, Sampling(load.frames, load.size)).features, network
 
 
 def frozen_network(load: Load) -> Callable[[np.ndarray], np.ndarray]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.networks import Load, fed_step, restore_inference_optimizer
+from benchmarks.networks import Load, build_random, fed_step, restore_inference_optimizer
 from pipeline.artifacts import CLASSIFIER, CLIPS, EMBEDDINGS, FRAMES, MANIFEST, FramesSummary
 from pipeline.files import resumable_scratch
 from pipeline.params import Params
@@ -29,13 +29,20 @@ def place_clips(params: Params, folder: Path) -> pd.DataFrame:
     return download.run(params.data, params.seed, params.speed, folder / CLIPS, folder / MANIFEST).manifest
 
 
-def locate_weights(weights: str, model: str) -> str:
-    """`weights`, as model.weights, as something that is on this disk, so that fetching it is never measured."""
+def locate_weights(weights: str, model: str, folder: Path) -> str:
+    """The prefix of a checkpoint on this disk with `weights`, as model.weights, so that fetching it is never measured.
+
+    Random ones are written to `folder` as the published ones are, so that both ways restore a checkpoint, as users do.
+    """
+    import tensorflow as tf
+
     from pipeline.models.movinet.network.variants import VARIANTS
     from pipeline.models.movinet.network.weights.checkpoints import find_weights
 
     prefix = find_weights(weights, VARIANTS[model])
-    return "random" if prefix is None else str(prefix.resolve())
+    if prefix is not None:
+        return str(prefix.resolve())
+    return tf.train.Checkpoint(model=build_random(model, "stock")).write(str(folder.resolve() / "random" / "ckpt-1"))
 
 
 def extract_clips(params: Params, folder: Path, workers: int | None = None) -> float:

@@ -123,7 +123,7 @@ def _compare(options: argparse.Namespace, clips: Path, work: Path, about: dict) 
                         few, model, options.weights, options.frames, options.size, options.repeats, folder
                     )
                 else:
-                    weights = ours.run(locate_weights, options.weights, model)
+                    weights = ours.run(locate_weights, options.weights, model, work)
                     job = compose_job(many, model=model, weights=weights, **view)
                     add_job_rows(bench, job, work / row, options.steps, accuracy=not options.quick)
                 text = save_comparisons(options.out, found, about, facts)

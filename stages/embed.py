@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pipeline.embedding.store import ViewFeatures
     from pipeline.embedding.views import View
 
-VERSION = 5  # increase it when code changes the features, so that older ones are not used
+VERSION = 6  # increase it when code changes the features, so that older ones are not used
 
 
 def run(params: Params, frames: Path = FRAMES, out: Path = EMBEDDINGS) -> Path:

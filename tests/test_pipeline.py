@@ -248,7 +248,7 @@ def test_the_notebook_walks_through_the_run(head_run, tmp_path, monkeypatch):
     (chosen,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     chosen.source = f"OTHER = {str(tmp_path / 'other')!r}"
     # The notebook's process has to know how small the network is, too.
-    chosen.source += "\nfrom pipeline.models.movinet.network import openvino_graph\nopenvino_graph._GROUPS['a0'] = (1, 1, 2)"
+    chosen.source += "\nfrom pipeline.models.movinet.network import folded\nfolded._GROUPS['a0'] = (1, 1, 2)"
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(head_run.folder)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     printed = "".join(output.text for output in outputs if output.get("name") == "stdout")

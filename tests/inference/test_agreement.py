@@ -39,6 +39,7 @@ def test_every_format_of_a_network_gives_the_same_prediction(small, tmp_path):
     from pipeline.models.movinet.network.saved_head import read_head
     from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
     from pipeline.models.movinet.network.variants import VARIANTS
+    from pipeline.models.movinet.network.weights.values import backbone_values
     from tests.models.movinet.test_streaming import CLASSES as NAMES
     from tests.models.movinet.test_streaming import lively
 
@@ -55,7 +56,7 @@ def test_every_format_of_a_network_gives_the_same_prediction(small, tmp_path):
     sampling = Sampling.of(description)
     tf.train.Checkpoint(model=network).write(str(home / "ckpt-1"))
     (home / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\n')
-    backbone = FrozenBackbone(network.backbone, variant.features, sampling)
+    backbone = FrozenBackbone(backbone_values(home / "ckpt-1"), variant, sampling)
     served = Classifier(backbone, read_head(home / "ckpt-1"), sampling, activation=variant.activation, views=3)
     save_classifier(served, home / "saved_model")
     stream = open_stream(home, description)

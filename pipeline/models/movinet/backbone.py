@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.models.movinet.network.weights.checkpoints import find_weights, weights_digest
+from pipeline.console import say
+from pipeline.models.movinet.network.weights.checkpoints import find_weights, weights_digest, write_with_new_head
 from pipeline.models.movinet.network.weights.copying import write_checkpoint_state
+from pipeline.models.movinet.network.weights.values import backbone_values
 from pipeline.models.movinet.settings import Settings
 from pipeline.video.sampling import Sampling
 
@@ -15,28 +17,36 @@ class MovinetBackbone:
     def __init__(self, model: Settings, num_classes: int, sampling: Sampling, seed: int):
         self._model, self._classes, self._sampling, self._seed = model, num_classes, sampling, seed
         self.shape = (model.variant.features,)
-        self.digest = weights_digest(find_weights(model.weights, model.variant))
+        self._weights = find_weights(model.weights, model.variant)
+        self.digest = weights_digest(self._weights)
         self.made_with: dict[str, Any] = {"activation": model.activation, "dropout": model.variant.dropout}
 
     def save(self, folder: Path, views: int) -> None:
         """Writes the classifier with a new head, as the checkpoint `ckpt-1` in the published layout and as `saved_model`."""
-        # Here, because these import the Model Garden, which takes seconds, and the files may be in a cache.
-        import tensorflow as tf
-
-        from pipeline.models.movinet.network.classifier import initial_classifier
         from pipeline.models.movinet.network.saved_head import read_head
         from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
 
-        model, variant = self._model, self._model.variant
-        classifier, _ = initial_classifier(
-            variant, model.weights, self._classes, seed=self._seed, convolutions=model.convolutions
-        )
-        prefix = folder / "ckpt-1"
-        tf.train.Checkpoint(model=classifier).write(str(prefix))
+        prefix, variant = folder / "ckpt-1", self._model.variant
+        self._write_checkpoint(prefix)
         write_checkpoint_state(prefix)
-        frozen = FrozenBackbone(classifier.backbone, variant.features, self._sampling)
+        frozen = FrozenBackbone(backbone_values(prefix), variant, self._sampling)
         served = Classifier(frozen, read_head(prefix), self._sampling, activation=variant.activation, views=views)
         save_classifier(served, folder / "saved_model")
+
+    def _write_checkpoint(self, prefix: Path) -> None:
+        model, variant = self._model, self._model.variant
+        if self._weights is not None:
+            restored = write_with_new_head(self._weights, variant, self._classes, prefix)
+            if restored is not None:
+                say(f"restored all {restored} variables of {variant.id} from {model.weights}")
+                return
+        # Here, because it imports the Model Garden, which takes seconds.
+        import tensorflow as tf
+
+        from pipeline.models.movinet.network.classifier import initial_classifier
+
+        classifier, _ = initial_classifier(variant, model.weights, self._classes, seed=self._seed)
+        tf.train.Checkpoint(model=classifier).write(str(prefix))
 
 
 def open_backbone(model: Settings, num_classes: int, sampling: Sampling, seed: int) -> MovinetBackbone:

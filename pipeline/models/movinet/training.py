@@ -20,6 +20,7 @@ from pipeline.models.movinet.network.weights.checkpoints import (
     weights_digest,
 )
 from pipeline.models.movinet.network.weights.copying import count_parameters, write_checkpoint_state
+from pipeline.models.movinet.network.weights.values import backbone_values
 from pipeline.models.movinet.settings import Settings
 from pipeline.settings import Finetune
 from pipeline.video.sampling import Sampling
@@ -89,7 +90,7 @@ def save_network(network: tf_keras.Model, folder: Path, description: ClassifierD
     head = read_head(prefix)
     save_head(head, folder / "head.npz")
     sampling = Sampling.of(description)
-    frozen = FrozenBackbone(network.backbone, variant.features, sampling)
+    frozen = FrozenBackbone(backbone_values(prefix), variant, sampling)
     served = Classifier(frozen, head, sampling, activation=variant.activation, views=description.views)
     save_classifier(served, folder / "saved_model")
     return count_parameters(prefix)

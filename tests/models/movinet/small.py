@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 from official.projects.movinet.modeling import movinet, movinet_model
 
-from pipeline.models.movinet.network import openvino_graph
+from pipeline.models.movinet.network import folded
 from pipeline.models.movinet.network.variants import HEAD_FILTERS, VARIANTS
 
 WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -55,7 +55,7 @@ def small_variants() -> Iterator[None]:
                 movinet.HeadSpec(project_filters=variant.features, head_filters=HEAD_FILTERS),
             )
             patch.setitem(movinet.BLOCK_SPECS, variant.family, specs)
-            patch.setitem(openvino_graph._GROUPS, variant.family, (1, 1, 2))
+            patch.setitem(folded._GROUPS, variant.family, (1, 1, 2))
         yield
 
 

@@ -8,22 +8,24 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.engines.openvino_network import OpenvinoNetwork
+from pipeline.models.movinet.network.activations import hard_sigmoid
 from pipeline.models.movinet.network.build import (
     batch_norm_layers,
     build_backbone,
     build_classifier,
     freeze,
-    hard_sigmoid,
     set_rezero,
 )
 from pipeline.models.movinet.network.head import build_head
 from pipeline.models.movinet.network.openvino_graph import build_graph
 from pipeline.models.movinet.network.saved_head import head_keys, read_head
+from pipeline.models.movinet.network.serving import FrozenBackbone
 from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS, Variant
 from pipeline.models.movinet.network.weights.bundle import VALUE, read_shapes
 from pipeline.models.movinet.network.weights.checkpoints import restore, variable_keys
 from pipeline.models.movinet.network.weights.layouts import LAYOUTS, contents_of, layout_of
 from pipeline.models.movinet.network.weights.values import backbone_values
+from pipeline.video.sampling import Sampling
 from tests.models.movinet.small import small_variants
 
 # Kondratyuk et al. 2021 and the Model Garden's results tables, Kinetics-600: top-1, top-5, frames, resolution.
@@ -81,14 +83,17 @@ def scatter(classifier: tf_keras.Model, backbone: tf_keras.Model, stddev: float)
     set_rezero(backbone, 0.5)
 
 
-def check_openvino(backbone: tf_keras.Model, prefix: Path, variant: Variant) -> None:
-    """Checks that OpenVINO's graph gives the backbone's features. With 5 frames every temporal tap counts."""
+def check_engines(backbone: tf_keras.Model, prefix: Path, variant: Variant) -> None:
+    """Checks that every engine gives the backbone's features. With 5 frames every temporal tap counts."""
+    values = backbone_values(prefix)
     for shape in ([2, 5, 48, 48, 3], [1, 2, 36, 36, 3]):
         views = tf.random.uniform(shape, seed=4)
         expected = tf.reshape(backbone({"image": views}, training=False)[0]["head"], [shape[0], -1]).numpy()
-        graph = build_graph(backbone_values(prefix), variant, shape[1], shape[2])
-        found = OpenvinoNetwork(lambda count, graph=graph: graph, None, shape[1], threads=1)(views.numpy())
-        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+        graph = build_graph(values, variant, shape[1], shape[2])
+        by_openvino = OpenvinoNetwork(lambda count, graph=graph: graph, None, shape[1], threads=1)(views.numpy())
+        by_tensorflow = FrozenBackbone(values, variant, Sampling(shape[1], shape[2])).features(views).numpy()
+        for found in (by_openvino, by_tensorflow):
+            assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.slow
@@ -100,7 +105,7 @@ def test_a_variant_can_be_built_and_restored(name, tmp_path):
     assert backbone.output[0]["head"].shape[-1] == variant.features
     scatter(classifier, backbone, 0.05)
     tf.train.Checkpoint(model=classifier).write(str(tmp_path / "mine"))
-    check_openvino(backbone, tmp_path / "mine", variant)
+    check_engines(backbone, tmp_path / "mine", variant)
     randomise(classifier, seed=1)
     saved = classifier.get_weights()
     prefix = tf.train.Checkpoint(model=classifier).save(str(tmp_path / "ckpt"))
@@ -159,7 +164,7 @@ def test_every_kind_of_network_trains(name, tmp_path):
     np.testing.assert_allclose(head(flat), after, rtol=1e-4, atol=1e-5)
     assert set(head_keys(tf.train.load_checkpoint(prefix).get_variable_to_shape_map())) == set(vars(values))
     with small_variants():
-        check_openvino(backbone, tmp_path / "mine", variant)
+        check_engines(backbone, tmp_path / "mine", variant)
 
 
 def test_freezing_keeps_the_last_blocks_trainable():

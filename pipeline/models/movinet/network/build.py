@@ -9,21 +9,13 @@ import tf_keras
 from official.projects.movinet.modeling import movinet, movinet_model
 from official.vision.modeling.layers import nn_layers
 
+from pipeline.models.movinet.network.activations import hard_sigmoid
 from pipeline.models.movinet.network.fast_conv import use_fast_convolutions
 from pipeline.models.movinet.network.variants import KINETICS_CLASSES, Variant
 
 logging.getLogger("absl").setLevel(logging.ERROR)
 
 KERAS_BATCH_NORM_MOMENTUM = 0.99  # the Model Garden's default, also used for the published weights
-
-
-def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
-    """clip(0.2 x + 0.5, 0, 1), the definition of Keras 2, written with operations that TensorFlow Lite has kernels for.
-
-    The published stream networks were trained with it. In newer versions of the Model Garden the name means relu6(x + 3) / 6,
-    which gives other logits.
-    """
-    return tf.nn.relu6(1.2 * x + 3.0) / 6.0
 
 
 def _choose_convolutions(model: tf_keras.Model, convolutions: str) -> None:

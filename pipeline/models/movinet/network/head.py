@@ -4,23 +4,14 @@ It is the Model Garden's `ClassifierHead`: a dense layer, an activation, dropout
 weights.
 """
 
-from collections.abc import Callable
-
 import tensorflow as tf
 import tf_keras
 
 from pipeline.models.movinet.apply import HeadValues
+from pipeline.models.movinet.network.activations import ACTIVATIONS
 from pipeline.models.movinet.network.variants import HEAD_FILTERS
 
 CLASSIFIER_STDDEV = 0.01  # of the last layer's initial weights, as in the Model Garden
-
-
-def hard_swish(x: tf.Tensor) -> tf.Tensor:
-    """x * relu6(x + 3) / 6 (Howard et al. 2019, MobileNetV3)."""
-    return x * tf.nn.relu6(x + 3.0) / 6.0
-
-
-ACTIVATIONS: dict[str, Callable] = {"swish": tf.nn.silu, "hard_swish": hard_swish, "relu6": tf.nn.relu6}
 
 
 def build_head(features: int, classes: int, *, activation: str, dropout: float, seed: int) -> tf_keras.Model:

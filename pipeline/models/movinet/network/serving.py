@@ -4,16 +4,19 @@ The backbone's weights are constants of its graph. The head's weights are variab
 another head into a copy of the SavedModel.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from pipeline.files import atomic_folder
-from pipeline.models.constants import convert_variables_to_constants
 from pipeline.models.movinet.apply import HeadValues
 from pipeline.models.movinet.network.head import apply_head
 from pipeline.models.movinet.network.saved_head import HEAD_FIELDS
+from pipeline.models.movinet.network.tensorflow_graph import features
+from pipeline.models.movinet.network.variants import Variant
 from pipeline.video.sampling import Sampling
 from pipeline.video.views import test_views
 
@@ -21,27 +24,15 @@ _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # fo
 
 
 class FrozenBackbone(tf.Module):
-    """The backbone in inference mode, with its current weights as constants.
+    """The backbone in inference mode, with the values of a checkpoint as constants; see `backbone_values`.
 
-    `features`: views float32 (N, count, size, size, 3) in [0, 1] -> float32 (N, P). It uses fast convolutions on every machine.
+    `features`: views float32 (N, count, size, size, 3) in [0, 1] -> float32 (N, P).
     """
 
-    def __init__(self, backbone: tf_keras.Model, features: int, sampling: Sampling):
-        # Here, because it imports the Model Garden, which other users of this module do not need.
-        from pipeline.models.movinet.network.fast_conv import use_fast_convolutions
-
+    def __init__(self, values: Mapping[str, np.ndarray], variant: Variant, sampling: Sampling):
         super().__init__()
-        use_fast_convolutions(backbone)
-        count, size = sampling.count, sampling.size
-        spec = tf.TensorSpec([None, count, size, size, 3], tf.float32, name="views")
-
-        def compute(views: tf.Tensor) -> tf.Tensor:
-            endpoints, _ = backbone({"image": views}, training=False)
-            return tf.reshape(tf.cast(endpoints["head"], tf.float32), [-1, features])
-
-        frozen = convert_variables_to_constants(compute, spec)
-        self.width = features
-        self.features = tf.function(lambda views: frozen(views), input_signature=[spec], autograph=False)
+        spec = tf.TensorSpec([None, sampling.count, sampling.size, sampling.size, 3], tf.float32, name="views")
+        self.features = tf.function(partial(features, values, variant), input_signature=[spec], autograph=False)
 
 
 class Classifier(tf.Module):
@@ -70,8 +61,8 @@ class Classifier(tf.Module):
 
         view_spec = tf.TensorSpec([None, count, size, size, 3], tf.float32, name="views")
         clip_spec = tf.TensorSpec([None, None, None, None, 3], tf.uint8, name="frames")
-        self.probabilities = tf.function(probabilities, input_signature=[view_spec])
-        self.serve = tf.function(serve, input_signature=[clip_spec])
+        self.probabilities = tf.function(probabilities, input_signature=[view_spec], autograph=False)
+        self.serve = tf.function(serve, input_signature=[clip_spec], autograph=False)
 
 
 def save_classifier(classifier: Classifier, folder: Path) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import tensorflow as tf
 from pipeline.console import UserError, say
 from pipeline.files import atomic_folder, repository_root, sha256
 from pipeline.models.movinet.network.variants import PUBLISHED_ROOT, Variant
-from pipeline.models.movinet.network.weights.bundle import VALUE
+from pipeline.models.movinet.network.weights.bundle import OBJECT_GRAPH, VALUE
 from pipeline.models.movinet.network.weights.checkpoint_files import (
     inside_path,
     local_prefix,
@@ -26,7 +27,15 @@ from pipeline.models.movinet.network.weights.checkpoint_files import (
     read_prefix,
 )
 from pipeline.models.movinet.network.weights.fetching import WAITS, download
-from pipeline.models.movinet.network.weights.layouts import Contents, contents_of, find_mismatch, find_other_types, layout_of
+from pipeline.models.movinet.network.weights.layouts import (
+    LAST_LAYER,
+    LAYOUTS,
+    Contents,
+    contents_of,
+    find_mismatch,
+    find_other_types,
+    layout_of,
+)
 from pipeline.models.movinet.network.weights.published import (
     cached_file,
     cached_kaggle_folder,
@@ -196,14 +205,43 @@ def _differences(contents: Contents, expected: dict[str, tuple[int, ...]]) -> li
     return counts + [f"{key.removesuffix(VALUE)} is {contents.shapes[key]}, not {expected[key]}" for key in other[:3]]
 
 
-def _values(prefix: Path, contents: Contents, source: str) -> dict[str, np.ndarray]:
-    """Reads the values of the network's variables. TensorFlow verifies the checksum of each."""
+def _read_values(prefix: Path, stored: Mapping[str, str], source: str) -> dict[str, np.ndarray]:
+    """Reads values by name. TensorFlow verifies the checksum of each. stored: keys in the checkpoint, by name."""
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-        return {key: reader.get_tensor(stored_key) for key, stored_key in contents.variables.items()}
+        return {name: reader.get_tensor(key) for name, key in stored.items()}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:  # the reader raises many types
         message = f"{source}: damaged: {' '.join(str(error).split())[:200]}"
         raise UserError(message, advice="fetch it again") from error
+
+
+def write_with_new_head(prefix: Path, variant: Variant, num_classes: int, target: Path) -> int | None:
+    """Copies a checkpoint of published weights with a last layer of zeros for other classes, without building the network.
+
+    Args:
+      target: prefix of the copy.
+
+    Returns the number of the network's variables; None, with nothing written, if the checkpoint is not exactly in the published
+    layout: its network must then be built to find out whether the weights fit.
+
+    Raises:
+      UserError: not a checkpoint, or damaged.
+    """
+    checkpoint = read_prefix(prefix)
+    contents = contents_of(checkpoint.index.shapes, checkpoint.names)
+    counters = all("save_counter" in key for key in contents.ignored)
+    if contents.saved_model or not counters or find_mismatch(layout_of(contents), LAYOUTS[variant.id]):
+        return None
+    if OBJECT_GRAPH not in checkpoint.index.tensors or find_other_types(contents, checkpoint.index):
+        return None
+    keys = sorted(checkpoint.index.tensors)
+    values = _read_values(prefix, {key: key for key in keys}, str(prefix))
+    for key in keys:
+        if LAST_LAYER in key:
+            values[key] = np.zeros((*values[key].shape[:-1], num_classes), np.float32)
+    tensors = [values[key] for key in keys]
+    tf.raw_ops.SaveV2(prefix=str(target), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=tensors)
+    return len(contents.variables)
 
 
 def restore(classifier: tf.Module, prefix: Path, source: str) -> int:
@@ -237,7 +275,7 @@ def restore(classifier: tf.Module, prefix: Path, source: str) -> int:
     covered = {id(variable) for variable in variables.values()}
     if any(id(variable) not in covered for variable in classifier.variables):
         raise ValueError("the model has a variable that tf.train.Checkpoint does not save")
-    values = _values(prefix, contents, source)
+    values = _read_values(prefix, contents.variables, source)
     for key, value in values.items():
         variables[key].assign(value)
     ignored = [key for key in contents.ignored if "save_counter" not in key]
