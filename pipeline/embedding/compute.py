@@ -26,7 +26,7 @@ _one_at_a_time = threading.Lock()  # in a worker with several threads: one batch
 def compute(network: Network, views: Sequence[View], recipe: ViewRecipe, batch: int) -> Iterator[list[ViewFeatures]]:
     """Yields the features of `views`, `batch` views at a time."""
     for block in view_dataset(views, recipe).batch(batch).prefetch(2):
-        images = block["image"].numpy()
+        images = np.asarray(block["image"])  # without copying
         count = len(images)
         if count < batch:
             images = np.concatenate([images, np.repeat(images[-1:], batch - count, axis=0)])

@@ -146,6 +146,33 @@ def test_colours_shift_equally_in_every_frame_and_grey_stays_grey():
     assert min(values) >= 100 / 255 - 0.3 - 1e-6 and max(values) <= 100 / 255 + 0.3 + 1e-6
 
 
+@pytest.mark.parametrize("which", ["brightness", "contrast", "saturation", None])
+def test_colours_shift_in_brightness_then_contrast_then_saturation(which):
+    """`which` alone, or all three; compared with one step after the other."""
+    amounts = {name: 0.3 if which in (name, None) else 0.0 for name in ("brightness", "contrast", "saturation")}
+    given = tf.constant(np.random.default_rng(5).integers(60, 196, (3, 20, 20, 3)), tf.uint8)  # so that nothing is clipped
+    plain = given.numpy() / 255
+    for seed in range(5):
+        found = view(given, seed=seed, augment=NOTHING.model_copy(update=amounts)).frames.numpy()
+        seeds = tf.random.split(tf.constant([3, seed], tf.int64), 3)
+        draws = tf.random.stateless_uniform([3], seeds[2], -1.0, 1.0).numpy()
+        shift, contrast, saturation = draws * np.array(list(amounts.values()))
+        expected = plain + shift
+        mean = expected.mean(axis=(0, 1, 2))
+        expected = mean + (expected - mean) * (1 + contrast)
+        luma = expected @ [0.299, 0.587, 0.114]
+        expected = luma[..., np.newaxis] + (expected - luma[..., np.newaxis]) * (1 + saturation)
+        np.testing.assert_allclose(found, expected.clip(0, 1), atol=1e-6)
+        assert np.abs(found - plain).max() > 0.001
+
+
+@pytest.mark.parametrize("side", [20, 33, 40, 57])
+def test_squares_are_resized_as_with_antialiasing(side):
+    square = tf.constant(np.random.default_rng(side).integers(0, 256, (2, side, side, 3)), tf.uint8)
+    expected = tf.image.resize(tf.cast(square, tf.float32) / 255, [40, 40], antialias=True)
+    np.testing.assert_allclose(centre_square(square, 40), expected, atol=1e-6)
+
+
 def test_mirrored_labels():
     assert mirrored_labels(["a", "b", "c"], True) == [0, 1, 2]
     assert mirrored_labels(["a", "b", "c"], False) == [-1, -1, -1]
