@@ -43,7 +43,7 @@ def _logits_of(top: tf_keras.Model, cached: CachedFeatures) -> Callable[[], np.n
     """A function that returns logits float32 (clips, views, classes) of cached features, with the top's present weights."""
     batches = list(tf.data.Dataset.from_tensor_slices(_inputs(cached.flat())).batch(LOGITS_BATCH))
     spec = tf.nest.map_structure(lambda values: tf.TensorSpec([None, *values.shape[1:]], values.dtype), batches[0])
-    run = tf.function(lambda batch: top(batch, training=False)).get_concrete_function(spec)
+    run = tf.function(lambda batch: top(batch, training=False), autograph=False).get_concrete_function(spec)
     return lambda: np.concatenate([run(batch).numpy() for batch in batches]).reshape(*cached.labels.shape, -1)
 
 
@@ -71,22 +71,28 @@ def _steps(
     weights = class_weights(np.bincount(train.labels, minlength=classes)) if settings.balance == "weight" else None
     losses = training_losses(settings.label_smoothing, weights)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    def train(rows: tf.Tensor) -> tf.Tensor:
+        """A step. Returns as the whole function does."""
+        x, y = tf.nest.map_structure(lambda values: tf.gather(values, rows), (inputs, targets))
+        if settings.mixup:
+            x, y = mixup(x, y, settings.mixup, tf.stack([tf.constant(seed, tf.int64), optimizer.iterations]))
+        with tf.GradientTape() as tape:
+            logits = top(x, training=True)
+            loss = tf.reduce_mean(losses(y, logits))
+        optimizer.apply(tape.gradient(loss, top.trainable_variables))
+        right = tf.equal(tf.argmax(logits, axis=1), tf.argmax(y, axis=1))
+        cross_entropies = tf.nn.softmax_cross_entropy_with_logits(y, logits)
+        return tf.stack([tf.reduce_sum(cross_entropies), tf.reduce_sum(tf.cast(right, tf.float32))])
+
+    # Without AutoGraph, which takes longer to convert Python loops than the training of a small head.
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False)
     def run(order):
-        sums = tf.zeros([2])
-        for first in tf.range(0, tf.size(order), batch_size):
-            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            rows = order[first : first + batch_size]
-            x, y = tf.nest.map_structure(lambda values: tf.gather(values, rows), (inputs, targets))  # noqa: B023
-            if settings.mixup:
-                x, y = mixup(x, y, settings.mixup, tf.stack([tf.constant(seed, tf.int64), optimizer.iterations]))
-            with tf.GradientTape() as tape:
-                logits = top(x, training=True)
-                loss = tf.reduce_mean(losses(y, logits))
-            optimizer.apply(tape.gradient(loss, top.trainable_variables))
-            right = tf.equal(tf.argmax(logits, axis=1), tf.argmax(y, axis=1))
-            cross_entropies = tf.nn.softmax_cross_entropy_with_logits(y, logits)
-            sums += tf.stack([tf.reduce_sum(cross_entropies), tf.reduce_sum(tf.cast(right, tf.float32))])
+        _, sums = tf.while_loop(
+            lambda first, sums: first < tf.size(order),
+            lambda first, sums: (first + batch_size, sums + train(order[first : first + batch_size])),
+            (0, tf.zeros([2])),
+            parallel_iterations=1,
+        )
         return sums
 
     return run.get_concrete_function()
