@@ -8,9 +8,9 @@ import tf_keras
 
 from pipeline.console import UserError, say
 from pipeline.files import atomic_folder
+from pipeline.models.cnn_rnn.network.constants import convert_variables_to_constants
 from pipeline.models.cnn_rnn.network.image_networks import NETWORKS, ImageNetwork
 from pipeline.models.cnn_rnn.network.weights_file import weights_file
-from pipeline.models.constants import convert_variables_to_constants
 
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # for inference only
 
