@@ -211,7 +211,7 @@ def test_a_trained_network_gets_the_views_whose_features_are_cached_for_a_frozen
 def test_a_probe_sees_the_projection_with_which_training_started(head_run):
     from pipeline.artifacts import ClassifierDescription
     from pipeline.models.family import probe_features
-    from pipeline.models.movinet.network.head import ACTIVATIONS
+    from pipeline.models.movinet.network.activations import ACTIVATIONS
     from pipeline.models.movinet.network.saved_head import read_head
 
     folder = head_run.folder

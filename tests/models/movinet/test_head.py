@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from pipeline.models.movinet.apply import HeadValues, head_probabilities, load_head, save_head
-from pipeline.models.movinet.network.head import ACTIVATIONS, apply_head, build_head, head_values
+from pipeline.models.movinet.network.head import apply_head, build_head, head_values
+
+OF_HEADS = ["hard_swish", "relu6", "swish"]  # other activations are only in backbones
 
 
-@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("activation", OF_HEADS)
 def test_numpy_and_tensorflow_agree(activation, tmp_path):
     rng = np.random.default_rng(0)
     shapes = {"projection": (24, 2048), "projection_bias": 2048, "classifier": (2048, 5), "classifier_bias": 5}
@@ -22,7 +24,7 @@ def test_numpy_and_tensorflow_agree(activation, tmp_path):
 
 def test_large_values_do_not_overflow():
     values = HeadValues(*(np.full(shape, 1e3, np.float32) for shape in ((2, 4), (4,), (4, 3), (3,))))
-    for activation in ACTIVATIONS:
+    for activation in OF_HEADS:
         with np.errstate(over="raise", invalid="raise"):
             assert np.isfinite(head_probabilities(np.ones((1, 2), np.float32), values, activation)).all()
 
