@@ -17,7 +17,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 15  # for a scheduler to answer
 WORKERS_SECONDS = 60  # for a first worker to appear, or another one once all are gone (a nanny restarts its own in seconds)
+FETCHES = 16  # results that are fetched from workers at once
 CHECK_SECONDS = 2  # between checks of a cluster while waiting for a result
 PACKAGES = (
     "av",
@@ -143,24 +144,28 @@ class Workers:
         call_pickled = _unpickle_and_call()
         calls = iter(calls)
         upcoming = next(calls, None)
-        in_flight: deque[tuple[Call, Any]] = deque()
+        in_flight: deque[tuple[Call, Any, Future]] = deque()
         held, most = 0, ahead * self.threads()
+        # To fetch a result takes a round trip to the worker, so several are fetched at once.
+        fetching = ThreadPoolExecutor(FETCHES)
         try:
             while in_flight or upcoming is not None:
                 while upcoming is not None and (not in_flight or (len(in_flight) < most and held + upcoming.bytes <= most_bytes)):
                     pickled = pickle.dumps(functools.partial(_run_checked, software(), function, *upcoming.arguments))
-                    in_flight.append((upcoming, self.client.submit(call_pickled, pickled, pure=False)))
+                    future = self.client.submit(call_pickled, pickled, pure=False)
+                    in_flight.append((upcoming, future, fetching.submit(self._result, upcoming, future)))
                     held += upcoming.bytes
                     upcoming = next(calls, None)
-                call, future = in_flight[0]
-                result = self._result(call, future)
+                call, future, fetched = in_flight[0]
+                result = fetched.result()
                 in_flight.popleft()
                 held -= call.bytes
-                del future  # lets the cluster forget the result
+                del future, fetched  # lets the cluster forget the result
                 yield result
         finally:
             if in_flight and self.client.status == "running":
-                self.client.cancel([future for _, future in in_flight])
+                self.client.cancel([future for _, future, _ in in_flight])
+            fetching.shutdown(wait=False, cancel_futures=True)
 
     def _result(self, call: Call, future: Any) -> Any:
         from distributed import KilledWorker
