@@ -1,6 +1,7 @@
 """A real cluster on this machine, a scheduler and two workers as separate processes: the same results as without one."""
 
 import shutil
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import cluster
-from pipeline.cluster import Call, open_cluster
+from pipeline.cluster import Call, Workers, open_cluster
 from pipeline.console import UserError
 from pipeline.settings import Augment, Cluster
 from stages import extract
@@ -175,6 +176,19 @@ def test_results_come_in_order_and_few_calls_are_in_flight(workers):
     made = 0
     for number, _ in enumerate(workers.in_order(tasks.square, calls(), ahead=30, most_bytes=25)):
         assert made <= number + 4
+
+
+def test_several_results_are_fetched_at_once(workers, monkeypatch):
+    """Otherwise each clip would cost a round trip to its worker."""
+    fetch, together = Workers._result, threading.Barrier(4, timeout=60)
+
+    def fetched_together(self, call, future):
+        together.wait()
+        return fetch(self, call, future)
+
+    monkeypatch.setattr(Workers, "_result", fetched_together)
+    calls = (Call((number,), 0, str(number)) for number in range(8))
+    assert list(workers.in_order(abs, calls, ahead=8)) == list(range(8))
 
 
 def test_a_call_whose_worker_dies_runs_again(workers, tmp_path):
