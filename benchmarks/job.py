@@ -40,11 +40,12 @@ def _describe_measured(job: plain.Job, steps: int) -> str:
     return f"plain: {fit}, {test}; ours whole"
 
 
-def add_job_rows(bench: Bench, params: Params, folder: Path, steps: int, accuracy: bool) -> None:
+def add_job_rows(bench: Bench, params: Params, folder: Path, steps: int, accuracy: bool, weights: str) -> None:
     """Measures the job both ways.
 
     Args:
       steps: of the plain way's fit and of its evaluate that are run; 0: the whole job.
+      weights: name of the network's weights.
       accuracy: where only some steps are run, run the plain way whole once, with fast convolutions, for its accuracy.
     """
     manifest = bench.ours.run(ours.place_clips, params, folder)
@@ -116,5 +117,6 @@ def add_job_rows(bench: Bench, params: Params, folder: Path, steps: int, accurac
         fast = replace(job, model=job.model.model_copy(update={"convolutions": "fast"}))
         by_plain, how = bench.plain.run(plain.run_whole, fast)["accuracy"], "run whole with fast convolutions: the same numbers"
     plain_text = "not measured" if by_plain is None else f"{by_plain:.3f} ({how})"
-    weights = Path(params.model.weights).parent.name
-    bench.facts["test accuracy"] = f"plain {plain_text}, ours {found['whole'][0]['accuracy']:.3f}; {clips}, weights {weights}"
+    bench.facts["test accuracy"] = (
+        f"plain {plain_text}, ours {found['whole'][0]['accuracy']:.3f}; {clips}, weights {Path(weights).name}"
+    )

@@ -125,7 +125,7 @@ def _compare(options: argparse.Namespace, clips: Path, work: Path, about: dict) 
                 else:
                     weights = ours.run(locate_weights, options.weights, model, work)
                     job = compose_job(many, model=model, weights=weights, **view)
-                    add_job_rows(bench, job, work / row, options.steps, accuracy=not options.quick)
+                    add_job_rows(bench, job, work / row, options.steps, accuracy=not options.quick, weights=options.weights)
                 text = save_comparisons(options.out, found, about, facts)
     return text
 
