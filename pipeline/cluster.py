@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 15  # for a scheduler to answer
 WORKERS_SECONDS = 60  # for a first worker to appear, or another one once all are gone (a nanny restarts its own in seconds)
-FETCHES = 16  # results that are fetched from workers at once
+FETCHES = 16  # results that are fetched from workers concurrently
 CHECK_SECONDS = 2  # between checks of a cluster while waiting for a result
 PACKAGES = (
     "av",
@@ -146,7 +146,7 @@ class Workers:
         upcoming = next(calls, None)
         in_flight: deque[tuple[Call, Any, Future]] = deque()
         held, most = 0, ahead * self.threads()
-        # To fetch a result takes a round trip to the worker, so several are fetched at once.
+        # Fetching a result takes a round trip to its worker, so several are fetched concurrently.
         fetching = ThreadPoolExecutor(FETCHES)
         try:
             while in_flight or upcoming is not None:

@@ -1,10 +1,10 @@
-"""The structure of a MoViNet's backbone for inference, for every engine, built from the values of a checkpoint.
+"""The architecture of a MoViNet's backbone for inference, shared by all engines and built from the values of a checkpoint.
 
-An engine's subclass of `FoldedNetwork` says how it computes the few operations that there are. Batch norms and residual scales
-are folded into kernels and biases. The Model Garden's network is not built.
+Each engine has a subclass of `FoldedNetwork` that implements its operations. Batch norms and residual scales are folded into
+kernels and biases.
 
-Invariants: the features are those of the Model Garden's network but for the order of operations; tests compare every variant.
-Does not import TensorFlow.
+Invariants: the features equal those of the Model Garden's network up to rounding; tests compare every variant. This module does
+not import TensorFlow.
 """
 
 from abc import ABC, abstractmethod
@@ -75,7 +75,7 @@ class FoldedNetwork(ABC, Generic[Array]):
 
     @abstractmethod
     def _convolve(self, x: Array, kernel: np.ndarray, bias: np.ndarray, activation: str | None, stride: int) -> Array:
-        """activation(convolution + bias) with TensorFlow's padding SAME, in stream networks with that of time before the view.
+        """activation(convolution + bias) with SAME padding. In time, stream networks pad only before the first frame.
 
         Args:
           kernel: (kt, kh, kw, in, out) with kt = 1, or (kt, kh, kw, 1, C) if it is depthwise. bias: (out,) or (C,).
@@ -87,8 +87,8 @@ class FoldedNetwork(ABC, Generic[Array]):
         return self._convolve(x, kernel, bias, activation, 1)
 
     @abstractmethod
-    def _halve(self, x: Array) -> Array:
-        """The means of 3 x 3 pixels at stride 2 with padding SAME, which does not count."""
+    def _average_pool(self, x: Array) -> Array:
+        """Average pooling over 3 x 3 pixels with stride 2 and SAME padding, which is excluded from the averages."""
 
     @abstractmethod
     def _mean(self, x: Array) -> Array:
@@ -99,15 +99,15 @@ class FoldedNetwork(ABC, Generic[Array]):
         """The mean over space, for each frame and channel."""
 
     @abstractmethod
-    def _means_so_far(self, x: Array) -> Array:
-        """The mean over the frames up to each frame, of values without space."""
+    def _cumulative_mean(self, x: Array) -> Array:
+        """The mean over all frames up to each frame, of maps that are pooled over space."""
 
     @abstractmethod
-    def _encode_positions(self, x: Array, scale: np.float32) -> Array:
-        """Adds `scale` times the positional encoding of the frames to values without space."""
+    def _add_positional_encoding(self, x: Array, scale: np.float32) -> Array:
+        """Adds `scale` times the positional encoding of the frames to maps that are pooled over space."""
 
     @abstractmethod
-    def _join(self, x: Array, y: Array) -> Array:
+    def _concatenate(self, x: Array, y: Array) -> Array:
         """The channels of `x`, then those of `y`."""
 
     @abstractmethod
@@ -125,16 +125,16 @@ class FoldedNetwork(ABC, Generic[Array]):
             y = y * self._attention(y, f"{name}/_attention")
         y = self._convolution(y, f"{name}/_projection", scale=float(self._values[f"{name}/_mobile_bottleneck/_rezero/scale"]))
         if f"{name}/_skip/_projection/_batch_norm/gamma" in self._values:
-            x = self._convolution(self._halve(x) if stride > 1 else x, f"{name}/_skip/_projection")
+            x = self._convolution(self._average_pool(x) if stride > 1 else x, f"{name}/_skip/_projection")
         return y + x
 
     def _attention(self, x: Array, name: str) -> Array:
         """Squeeze-and-excitation over the view, or in stream networks over the frame and all frames up to it."""
         if self._variant.stream:
             space = self._mean_over_space(x)
-            gate = self._join(self._means_so_far(space), space)
+            gate = self._concatenate(self._cumulative_mean(space), space)
             if (scale := self._values.get(f"{name}/_pos_encoding/_rezero/scale")) is not None:
-                gate = self._encode_positions(gate, np.float32(scale))
+                gate = self._add_positional_encoding(gate, np.float32(scale))
         else:
             gate = self._mean(x)
         gate = self._convolution(gate, f"{name}/_se_reduce", self._variant.builder["activation"])
@@ -168,13 +168,13 @@ class FoldedNetwork(ABC, Generic[Array]):
         return kernel * factor, beta - mean * factor
 
     def _frames_before(self, kernel: np.ndarray) -> int:
-        """How many frames before the current one a kernel (kt, ...) sees."""
+        """The number of frames before the current one that a kernel (kt, ...) covers."""
         return len(kernel) - 1 if self._variant.stream else (len(kernel) - 1) // 2
 
     def _taps(self, kernel: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """The parts of a kernel by frame: (number of frames after the current one, (kh, kw, in, out)).
 
-        The current frame's is the first. A tap further away than the view is long sees only zeros, and is left out.
+        The current frame's part comes first. Parts that would only cover padding are omitted.
         """
         before = self._frames_before(kernel)
         offsets = (tap - before for tap in range(len(kernel)))

@@ -62,7 +62,7 @@ def _same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 class _ViewGraph(FoldedNetwork[Node]):
-    """Feature maps are (1, C, T, H, W), which OpenVINO stores with the channels last; values without space (1, C, T, 1, 1)."""
+    """Feature maps are (1, C, T, H, W), which OpenVINO stores with the channels last; pooled over space, (1, C, T, 1, 1)."""
 
     def _convolve(self, x: Node, kernel: np.ndarray, bias: np.ndarray, activation: str | None, stride: int) -> Node:
         height, width = x.get_output_shape(0)[3:]
@@ -81,7 +81,7 @@ class _ViewGraph(FoldedNetwork[Node]):
             y = ops.add(part, np.float32(bias).reshape(1, -1, 1, 1, 1) if y is None else y)
         return y if activation is None else _ACTIVATIONS[activation](y)
 
-    def _halve(self, x: Node) -> Node:
+    def _average_pool(self, x: Node) -> Node:
         return ops.avg_pool(x, [1, 2, 2], [0, 0, 0], [0, 0, 0], [1, 3, 3], True, "floor", "same_upper")
 
     def _mean(self, x: Node) -> Node:
@@ -90,17 +90,17 @@ class _ViewGraph(FoldedNetwork[Node]):
     def _mean_over_space(self, x: Node) -> Node:
         return ops.reduce_mean(x, [3, 4], keep_dims=True)
 
-    def _means_so_far(self, x: Node) -> Node:
+    def _cumulative_mean(self, x: Node) -> Node:
         channels, number = x.get_output_shape(0)[1], np.arange(1, self._count + 1, dtype=np.float32)
         running_mean = ops.constant(np.tri(self._count, dtype=np.float32).T / number)  # (T, T)
         by_channel = ops.reshape(x, [channels, self._count], special_zero=False)
         return ops.reshape(ops.matmul(by_channel, running_mean, False, False), [1, channels, self._count, 1, 1], False)
 
-    def _encode_positions(self, x: Node, scale: np.float32) -> Node:
+    def _add_positional_encoding(self, x: Node, scale: np.float32) -> Node:
         encoding = positional_encoding(self._count, x.get_output_shape(0)[1])
         return ops.add(x, ops.constant(scale * encoding.T[np.newaxis, :, :, np.newaxis, np.newaxis]))
 
-    def _join(self, x: Node, y: Node) -> Node:
+    def _concatenate(self, x: Node, y: Node) -> Node:
         return ops.concat([x, y], 1)
 
     def _flatten(self, x: Node) -> Node:
@@ -120,15 +120,15 @@ class _FrameGraph(_ViewGraph):
         self.states: list[tuple[list[Node], Node]] = []
 
     def _mean(self, x: Node) -> Node:
-        return self._means_so_far(self._mean_over_space(x))
+        return self._cumulative_mean(self._mean_over_space(x))
 
-    def _means_so_far(self, x: Node) -> Node:
+    def _cumulative_mean(self, x: Node) -> Node:
         total = ops.parameter(x.get_output_shape(0), np.float32)
         new = ops.add(total, x)
         self.states.append(([total], new))
         return ops.divide(new, self._number)
 
-    def _encode_positions(self, x: Node, scale: np.float32) -> Node:
+    def _add_positional_encoding(self, x: Node, scale: np.float32) -> Node:
         channels = x.get_output_shape(0)[1]
         frequencies, time = encoding_frequencies(channels), ops.subtract(self._number, np.float32([1]))
         sines, cosines = ops.sin(ops.multiply(time, frequencies[0::2])), ops.cos(ops.multiply(time, frequencies[1::2]))

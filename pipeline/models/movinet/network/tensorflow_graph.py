@@ -1,5 +1,6 @@
-"""A MoViNet's backbone in TensorFlow from the values of a checkpoint, without the Model Garden, whose networks take seconds to
-build, to trace and to save.
+"""Builds a MoViNet's backbone in TensorFlow from the values of a checkpoint.
+
+The Model Garden's network is not used, because building, tracing and saving it takes seconds.
 """
 
 from collections.abc import Mapping
@@ -26,27 +27,27 @@ def _merge_time(x: tf.Tensor) -> tf.Tensor:
 
 
 class _TensorflowNetwork(FoldedNetwork[tf.Tensor]):
-    """Feature maps are (N, T, H, W, C). Values without space are (N, T, 1, 1, C).
+    """Feature maps are (N, T, H, W, C); pooled over space, (N, T, 1, 1, C).
 
-    Convolutions are of 2D, with a depthwise one over kt frames as a sum of kt, shifted in time; see `fast_conv`.
+    All convolutions are 2D: a depthwise one over kt frames is a sum of kt 2D convolutions, shifted in time; see `fast_conv`.
     """
 
     def _convolve(self, x: tf.Tensor, kernel: np.ndarray, bias: np.ndarray, activation: str | None, stride: int) -> tf.Tensor:
         parts, count = [], x.shape[1]
         for offset, tap in self._taps(kernel):
-            shown = x
-            if offset and stride == 1:  # otherwise the result is cut, which is smaller
-                shown = x[:, max(offset, 0) : count + min(offset, 0)]
-            merged, weights = _merge_time(shown), np.float32(tap)
+            frames = x
+            if offset and stride == 1:  # with larger strides the result is sliced instead, as it is smaller
+                frames = x[:, max(offset, 0) : count + min(offset, 0)]
+            merged, weights = _merge_time(frames), np.float32(tap)
             if tap.shape[2] == 1:
                 part = tf.nn.depthwise_conv2d(merged, weights.swapaxes(2, 3), [1, stride, stride, 1], "SAME")
             else:
                 part = tf.nn.conv2d(merged, weights, stride, "SAME")
             if not offset:  # this tap reaches every frame
                 part = tf.nn.bias_add(part, np.float32(bias))
-                if len(kernel) == 1 and activation is not None:  # next to it, so that TensorFlow computes them together
+                if len(kernel) == 1 and activation is not None:  # directly after it, so that TensorFlow can fuse them
                     part = ACTIVATIONS[activation](part)
-            part = tf.reshape(part, [-1, shown.shape[1], *part.shape[1:]])
+            part = tf.reshape(part, [-1, frames.shape[1], *part.shape[1:]])
             if offset:
                 if stride > 1:
                     part = part[:, max(offset, 0) : count + min(offset, 0)]
@@ -66,7 +67,7 @@ class _TensorflowNetwork(FoldedNetwork[tf.Tensor]):
         y = tf.nn.bias_add(tf.nn.depthwise_conv2d(padded, weights, [1, 1, 1, 1], "VALID"), np.float32(bias))
         return tf.reshape(ACTIVATIONS[activation](y), [-1, count, height, width, channels])
 
-    def _halve(self, x: tf.Tensor) -> tf.Tensor:
+    def _average_pool(self, x: tf.Tensor) -> tf.Tensor:
         y = tf.nn.avg_pool2d(_merge_time(x), 3, 2, "SAME")
         return tf.reshape(y, [-1, x.shape[1], *y.shape[1:]])
 
@@ -76,15 +77,15 @@ class _TensorflowNetwork(FoldedNetwork[tf.Tensor]):
     def _mean_over_space(self, x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(x, [2, 3], keepdims=True)
 
-    def _means_so_far(self, x: tf.Tensor) -> tf.Tensor:
+    def _cumulative_mean(self, x: tf.Tensor) -> tf.Tensor:
         number = np.arange(1, self._count + 1, dtype=np.float32)[:, np.newaxis]
         means = tf.matmul(np.tri(self._count, dtype=np.float32) / number, x[:, :, 0, 0])  # (T, T) x (N, T, C)
         return means[:, :, tf.newaxis, tf.newaxis]
 
-    def _encode_positions(self, x: tf.Tensor, scale: np.float32) -> tf.Tensor:
+    def _add_positional_encoding(self, x: tf.Tensor, scale: np.float32) -> tf.Tensor:
         return x + scale * positional_encoding(self._count, x.shape[-1])[:, np.newaxis, np.newaxis]
 
-    def _join(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def _concatenate(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         return tf.concat([x, y], axis=-1)
 
     def _flatten(self, x: tf.Tensor) -> tf.Tensor:
