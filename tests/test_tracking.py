@@ -65,6 +65,35 @@ def test_history_and_metrics_are_named_by_part(params, store):
     assert stored(evaluate(params)).data.metrics["test/top1"] == 0.5
 
 
+def test_a_data_set_that_another_process_inserts_first_is_logged(params, store):
+    """The other process comes between MLflow's look at the table of data sets and its own insertion."""
+    from mlflow.entities import Dataset, DatasetInput
+    from mlflow.store.tracking.dbmodels.models import SqlDataset
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    inputs = [DatasetInput(Dataset(split, "digest", "local", "videos.zip")) for split in ("train", "test")]
+    with begin_run(params, RUN_FILE) as run:
+        other = open_client()
+        other_id = other.create_run(other.get_run(run.run_id).info.experiment_id).info.run_id
+        came = []
+
+        def come_first(session, *_):
+            if not came and any(isinstance(row, SqlDataset) for row in session.new):
+                came.append(True)
+                other.log_inputs(other_id, datasets=inputs[::-1])
+
+        event.listen(Session, "before_flush", come_first)
+        try:
+            run.log_inputs(inputs)
+        finally:
+            event.remove(Session, "before_flush", come_first)
+    assert came
+    for run_id in (run.run_id, other_id):
+        logged = other.get_run(run_id).inputs.dataset_inputs
+        assert {"train", "test"} <= {item.dataset.name for item in logged if item.dataset.digest == "digest"}
+
+
 def test_run_without_dvc_experiment_is_named_after_the_model(params, store):
     run = finetune(params)
     assert run.name == f"{params.model.id}-{params.finetune.trainable}-{run.run_id[:6]}"

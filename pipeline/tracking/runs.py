@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
 from pipeline.artifacts import HeldOutClasses, Metrics, RunRecord
 from pipeline.console import UserError, say, uninterrupted, without_credentials
 from pipeline.params import Params
@@ -38,7 +40,7 @@ from pipeline.tracking.provenance import (
     param_values,
     run_tags,
 )
-from pipeline.tracking.store import experiment_id, open_client, readable_errors
+from pipeline.tracking.store import experiment_id, lost_race, open_client, readable_errors
 from pipeline.tracking.system_metrics import system_metrics
 
 if TYPE_CHECKING:
@@ -123,8 +125,10 @@ class Run:
             self.client.log_artifacts(self.run_id, str(directory), folder)
 
     def log_inputs(self, inputs: "list[mlflow.entities.DatasetInput]") -> None:
+        # MLflow looks a data set up and inserts it in two steps; who loses the race to another process finds it the next time.
+        again = Retrying(retry=retry_if_exception(lost_race), stop=stop_after_attempt(1 + len(inputs)), reraise=True)
         with readable_errors(self.tracking_uri):
-            self.client.log_inputs(self.run_id, datasets=inputs)
+            again(self.client.log_inputs, self.run_id, datasets=inputs)
 
     def set_tags(self, tags: dict[str, str]) -> None:
         from mlflow.entities import RunTag

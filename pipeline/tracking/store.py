@@ -143,6 +143,11 @@ def already_exists(error: Exception) -> bool:
     return getattr(error, "error_code", None) in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
 
 
+def lost_race(error: BaseException) -> bool:
+    """Whether another process inserted the same row first, in the words of SQLite, PostgreSQL and MySQL, here or on a server."""
+    return re.search(r"UNIQUE constraint failed|duplicate key value|Duplicate entry", str(error)) is not None
+
+
 def not_found(error: Exception) -> bool:
     return getattr(error, "error_code", None) in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
 
