@@ -17,6 +17,8 @@ import pandas as pd
 from pipeline.artifacts import CLIPS, FRAMES, MANIFEST, FramesSummary
 from pipeline.cluster import LOCAL, open_cluster
 from pipeline.console import RESUMES, UserError, run_command, say
+from pipeline.extraction.shards import plan_shards, scratch_key, write_missing_shards
+from pipeline.extraction.summary import report_lines, summarise
 from pipeline.files import atomic_folder, resumable_scratch
 from pipeline.params import load_params
 from pipeline.settings import Cluster, Frames
@@ -38,9 +40,6 @@ def run(
     workers: decoding processes on this machine; None: one per core.
     Raises UserError also when clips are absent, or when a class has no clip left in a split.
     """
-    from pipeline.extraction.shards import plan_shards, scratch_key, write_missing_shards  # imports TensorFlow
-    from pipeline.extraction.summary import report_lines, summarise
-
     clips_dir, out_dir = Path(clips_dir), Path(out_dir)
     _check_clips(manifest, clips_dir)
     plan = plan_shards(manifest, frames.shards)

@@ -136,7 +136,7 @@ def check_served_as_evaluated(folder: Path) -> None:
     """Checks that the SavedModel gives the probabilities of predictions.csv for each test clip."""
     import tensorflow as tf
 
-    from pipeline.video.records import parse_clip, read_clips
+    from pipeline.video.parsing import parse_clip, read_clips
 
     predictions = pd.read_csv(folder / "results/predictions.csv").set_index("clip")
     serve = tf.saved_model.load(str(folder / "models/classifier/saved_model")).signatures["serving_default"]

@@ -100,14 +100,14 @@ def records(tmp_path_factory) -> list[Path]:
 
 
 def test_record_positions_are_those_of_reading(records):
-    from pipeline.embedding.record_positions import clip_positions, read_record
-    from pipeline.video.records import read_clips
+    from pipeline.video.parsing import read_clips
+    from pipeline.video.records import clip_positions, read_record
 
     assert [read_record(position) for position in clip_positions(records)] == [clip.numpy() for clip in read_clips(records)]
 
 
 def test_a_cut_file_is_refused(records, tmp_path):
-    from pipeline.embedding.record_positions import clip_positions
+    from pipeline.video.records import clip_positions
 
     (tmp_path / "cut").write_bytes(records[0].read_bytes()[:-9])
     with pytest.raises(UserError, match="cut off in its middle"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import zipfile
 from itertools import chain
@@ -18,7 +19,8 @@ from pipeline.extraction import decoding
 from pipeline.params import Params
 from pipeline.sources.manifest import write_manifest
 from pipeline.video.decode import decode_clip
-from pipeline.video.records import parse_clip, read_clips, shard_order
+from pipeline.video.parsing import parse_clip, read_clips
+from pipeline.video.records import shard_order
 from stages import extract
 from tests.extracting import break_clips, clips, contents, extract_clips, manifest, manifest_of, root, settings, whole  # noqa: F401
 from tests.sources.clips import speed
@@ -162,3 +164,8 @@ def test_real_clips(tmp_path):
         assert clip["frames"].numpy().std() > 10
         seen += 1
     assert seen == 10
+
+
+def test_the_stage_does_not_import_tensorflow():
+    code = "import sys, stages.extract; print([name for name in ('tensorflow', 'mlflow', 'sklearn') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

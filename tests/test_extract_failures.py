@@ -10,7 +10,7 @@ from pipeline.artifacts import SkippedClip
 from pipeline.console import UserError
 from pipeline.extraction import decoding
 from pipeline.files import read_json
-from pipeline.video.records import parse_clip, parse_clip_header, read_clips
+from pipeline.video.parsing import parse_clip, parse_clip_header, read_clips
 from tests.extracting import break_clips, clips, contents, extract_clips, manifest, root, settings, whole  # noqa: F401
 from tests.video.videos import overwrite, packets, picture, shown, write_av
 
@@ -45,7 +45,7 @@ def test_fail_after_a_killed_skip(tmp_path, clips, manifest, monkeypatch):
     """Shards that were finished while skipping was allowed do not hide what they skipped."""
     break_clips(clips, "a/g0_0.avi")
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.extraction.summary.summarise", lambda *a: 1 / 0)
+        patch.setattr("stages.extract.summarise", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             extract_clips(manifest, clips, tmp_path / "out")
     with pytest.raises(UserError, match=r"clips/a/g0_0\.avi: FFmpeg cannot read it"):
@@ -146,7 +146,7 @@ def test_a_killed_run_resumes(tmp_path, clips, manifest, monkeypatch):
 
 def test_shards_of_other_settings_or_clips_are_not_reused(tmp_path, clips, manifest, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.extraction.summary.summarise", lambda *a: 1 / 0)
+        patch.setattr("stages.extract.summarise", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             extract_clips(manifest, clips, tmp_path / "out")
     decoded = []

@@ -17,7 +17,7 @@ from pipeline.settings import Cluster
 from pipeline.sources.manifest import read_manifest, write_manifest
 from pipeline.video.decode import BrokenVideo, Damage, EncodedClip
 from pipeline.video.encoding import encode_clip
-from pipeline.video.records import parse_clip_header, read_clips
+from pipeline.video.parsing import parse_clip_header, read_clips
 from stages import extract
 from tests.dask_cluster import dask_cluster
 from tests.extracting import contents, root, settings, write_clip  # noqa: F401

@@ -78,7 +78,7 @@ def test_what_predictions_depend_on_is_measured_with_the_classifier_itself(head_
     import tensorflow as tf
 
     from pipeline.explanation.explain import write_clips
-    from pipeline.video.records import parse_clip, read_clips
+    from pipeline.video.parsing import parse_clip, read_clips
     from pipeline.video.views import test_views
 
     folder = head_run.folder
@@ -116,7 +116,7 @@ def test_the_head_learns_to_classify_brightness(head_run):
 def test_embeddings_are_the_features_of_the_views(head_run):
     import tensorflow as tf
 
-    from pipeline.video.records import parse_clip, read_clips
+    from pipeline.video.parsing import parse_clip, read_clips
     from pipeline.video.views import test_views
 
     folder = head_run.folder / "data"
@@ -287,7 +287,7 @@ mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/folder-a0_stream@latest")
 print(json.dumps(model.predict(np.load(sys.argv[2])).iloc[0].to_dict()))
 """
-    from pipeline.video.records import parse_clip, read_clips
+    from pipeline.video.parsing import parse_clip, read_clips
 
     folder = head_run.folder
     files = [folder / "data/frames" / name for name in read_json(folder / "data/frames/frames.json")["splits"]["test"]["files"]]

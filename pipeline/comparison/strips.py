@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.artifacts import FramesSummary
 from pipeline.console import progress
+from pipeline.video.records import clip_positions, parse_record, read_record
 
 FRAMES_SHOWN = 8
 HEIGHT = 84  # pixels
@@ -22,18 +23,14 @@ def read_strips(folder: Path, clips: Iterable[str], split: str) -> dict[str, lis
     wanted, strips = set(clips), {}
     if not wanted or not (folder / "frames.json").exists():
         return {}
-    from pipeline.video.records import CLIP_KEY, IMAGE_KEY, read_clips, tf
-
     summary = FramesSummary.of(folder)
     order = sorted((name for name, part in summary.splits.items() if part.files), key=lambda name: name != split)
     with progress(total=len(wanted), describe="frames of clips", unit="clip") as bar:
         for name in order:
-            for serialized in read_clips(summary.files(folder, name)).as_numpy_iterator():
-                example = tf.train.SequenceExample.FromString(serialized)
-                clip = example.context.feature[CLIP_KEY].bytes_list.value[0].decode()
-                if clip in wanted:
-                    jpegs = [feature.bytes_list.value[0] for feature in example.feature_lists.feature_list[IMAGE_KEY].feature]
-                    strips[clip] = [_small(jpegs[index]) for index in frame_indices(len(jpegs))]
+            for position in clip_positions(summary.files(folder, name)):
+                stored = parse_record(read_record(position))
+                if stored.clip in wanted:
+                    strips[stored.clip] = [_small(stored.jpegs[index]) for index in frame_indices(len(stored.jpegs))]
                     bar.update()
                 if len(strips) == len(wanted):
                     return strips

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from pipeline.embedding.record_positions import RecordPosition, clip_positions, read_record
 from pipeline.files import content_key
 from pipeline.training.datasets import ViewRecipe
-from pipeline.video.records import parse_clip_header, read_header
+from pipeline.video.parsing import parse_clip_header
+from pipeline.video.records import RecordPosition, clip_positions, parse_record, read_record
 from pipeline.video.sampling import FRAME_ORDERS
 
 
@@ -53,8 +53,9 @@ def read_clip_records(files: Sequence[Path]) -> list[ClipRecord]:
     """The clips of a split, in the order of `read_clips`."""
     clips = []
     for position in clip_positions(files):
-        header = read_header(read_record(position))
-        clips.append(ClipRecord(position, header.clip, header.group, header.label, header.frames, header.digest))
+        stored = parse_record(read_record(position))
+        digest = hashlib.sha256(b"".join(hashlib.sha256(jpeg).digest() for jpeg in stored.jpegs)).hexdigest()
+        clips.append(ClipRecord(position, stored.clip, stored.group, stored.label, len(stored.jpegs), digest))
     return clips
 
 

@@ -166,7 +166,7 @@ def _views(known: _Inputs, record: Record) -> tuple[np.ndarray, np.ndarray]:
     import tensorflow as tf
 
     from pipeline.video.dataset import centred_views
-    from pipeline.video.records import parse_clip_header
+    from pipeline.video.parsing import parse_clip_header
 
     sampling, views = known.sampling, known.description.views
     indices = sampling.indices(len(record.jpegs), views)

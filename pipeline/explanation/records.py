@@ -1,16 +1,11 @@
 """Single clips out of the records, by name, without TensorFlow."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.console import UserError
-from pipeline.embedding.record_positions import RecordPosition, clip_positions, read_record
-from pipeline.protobuf import fields, varint
-
-# Those of pipeline.video.records, which imports TensorFlow; moved out of it, every clip would be extracted again.
-CLIP_KEY, IMAGE_KEY, TIMESTAMP_KEY = "clip/id", "image/encoded", "image/timestamp"
+from pipeline.video.records import RecordPosition, clip_positions, parse_record, read_record, shard_order
 
 
 class Record(NamedTuple):
@@ -21,17 +16,12 @@ class Record(NamedTuple):
     seconds: list[float]
 
 
-def _shard_order(clips: Iterable[str]) -> list[str]:
-    """See `pipeline.video.records.shard_order`."""
-    return sorted(clips, key=lambda clip: hashlib.sha256(clip.encode()).hexdigest())
-
-
 class Records:
     """The clips of a split. files: its TFRecord files. clips: the names of all its clips, in any order."""
 
     def __init__(self, files: Sequence[Path], clips: Iterable[str]):
         self._positions: dict[str, RecordPosition] = {}
-        names, positions = _shard_order(clips), clip_positions(files)
+        names, positions = shard_order(clips), clip_positions(files)
         if len(names) != len(positions):
             message = f"{Path(files[0]).parent}: has {len(positions)} clips of a split with {len(names)}"
             raise UserError(message, advice="run `dvc repro`")
@@ -41,22 +31,7 @@ class Records:
         """Reads a clip without decoding its frames. Raises UserError if the files hold other clips than were named."""
         position = self._positions[clip]
         serialized = read_record(position)
-        context, lists = (_map(part) for _, part in sorted(fields(serialized)))  # of a SequenceExample
-        found = _bytes(context[CLIP_KEY]).decode()
-        if found != clip:
-            raise UserError(f"{position.file}: has {found} in the place of {clip}", advice="run `dvc repro`")
-        jpegs = [_bytes(feature) for _, feature in fields(lists[IMAGE_KEY])]
-        seconds = [varint(_bytes(feature), 0)[0] / 1e6 for _, feature in fields(lists[TIMESTAMP_KEY])]
-        return Record(serialized, jpegs, seconds)
-
-
-def _map(message: bytes) -> dict[str, bytes]:
-    """The encoded values of a map by key, of a message that consists of it (tensorflow/core/example/feature.proto)."""
-    entries = [dict(fields(entry)) for _, entry in fields(message)]
-    return {entry[1].decode(): entry[2] for entry in entries}
-
-
-def _bytes(feature: bytes) -> bytes:
-    """The bytes of a `Feature` that has a single value; if that is an integer, they are its encoding as a varint."""
-    ((_, values),) = fields(feature)
-    return next((value for _, value in fields(values)), b"")
+        stored = parse_record(serialized)
+        if stored.clip != clip:
+            raise UserError(f"{position.file}: has {stored.clip} in the place of {clip}", advice="run `dvc repro`")
+        return Record(serialized, stored.jpegs, [time / 1e6 for time in stored.timestamps])

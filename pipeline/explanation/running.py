@@ -6,7 +6,7 @@ from scipy.special import softmax
 
 from pipeline.artifacts import RunningPrediction
 from pipeline.models.family import Stream
-from pipeline.video.records import decode_frames, parse_clip_header
+from pipeline.video.parsing import decode_frames, parse_clip_header
 from pipeline.video.views import centre_square
 
 CLASSES = 4  # that are shown

@@ -21,7 +21,7 @@ from pipeline.video.decode import BrokenVideo, EncodedClip
 from pipeline.video.encoding import encode_clip
 from pipeline.video.images import encode_images
 
-CLIPS_IN_FLIGHT = 16  # per worker: enough that workers seldom wait at the end of a batch, few enough to hold in memory
+CLIPS_IN_FLIGHT = 64  # per worker: enough that workers seldom wait at the end of a batch; BYTES_IN_FLIGHT bounds large ones
 BYTES_IN_FLIGHT = 256 * 2**20  # of videos in a batch; their JPEG frames take about as much
 
 

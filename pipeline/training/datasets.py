@@ -16,7 +16,7 @@ from pipeline.settings import Augment
 from pipeline.training.balance import draw_offset
 from pipeline.training.batch_shards import BatchShard
 from pipeline.video.dataset import centred_views
-from pipeline.video.records import decode_frames, parse_clip_header, read_clips
+from pipeline.video.parsing import decode_frames, parse_clip_header, read_clips
 from pipeline.video.sampling import Sampling
 from pipeline.video.views import (
     TrainView,

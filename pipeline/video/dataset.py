@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from pipeline.artifacts import FRAMES, FramesSummary, Split
 from pipeline.settings import Augment
-from pipeline.video.records import decode_frames, parse_clip_header, read_clips
+from pipeline.video.parsing import decode_frames, parse_clip_header, read_clips
 from pipeline.video.sampling import Sampling
 from pipeline.video.views import centre_square, random_clip_indices, train_view, uniform_clip_indices
 

@@ -140,10 +140,10 @@ def _skippable(video: VideoFile) -> bool:
 def shown_frames(video: VideoFile, clock: FrameClock) -> Frames:
     """The frames that the output shows, with the tick of `clock` until which each is shown. Raises UnpredictableError."""
     context, table = video.codec_context, _Timetable(clock)
-    intra_only, packing = context.codec.intra_only, video.codec == "mpeg4"
+    only_dts, intra_only, packing = video.only_dts, context.codec.intra_only, video.codec == "mpeg4"
     # An AVI has no presentation times: a frame gets the time of the packet upon which the decoder returns it. With B-frames that
     # is a packet later, so the first packet returns none, and the end of the file one that has no time.
-    delayed, untimed = video.only_dts and context.has_b_frames, None
+    delayed, untimed = only_dts and context.has_b_frames, None
     waiting: deque[_Waiting] = deque()
     skipping = False
 
@@ -153,7 +153,7 @@ def shown_frames(video: VideoFile, clock: FrameClock) -> Frames:
         except av.error.FFmpegError:
             raise UnpredictableError from None
         for frame in frames:
-            span = table.take(frame.dts if video.only_dts else frame.pts, frame.duration)
+            span = table.take(frame.dts if only_dts else frame.pts, frame.duration)
             if frame.is_corrupt:
                 raise UnpredictableError
             if span.shown:
@@ -164,7 +164,7 @@ def shown_frames(video: VideoFile, clock: FrameClock) -> Frames:
             table.finish(untimed)
             waiting.append(_Waiting(packet, None, 0))
         else:
-            timestamp = packet.dts if video.only_dts else packet.pts
+            timestamp = packet.dts if only_dts else packet.pts
             if timestamp is None or packet.is_corrupt or len(waiting) == READ_AHEAD:
                 raise UnpredictableError
             if delayed and untimed is None:

@@ -6,14 +6,13 @@ damage, and the previous image is repeated in its place.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from .container import BrokenVideo, Damage, check_elongation
-from .decode import MICROSECONDS, EncodedClip, encode_jpegs, frame_size, resize_frame
+from .decode import EncodedClip, encode_jpegs, exact_rate, frame_size, frame_time, resize_frame
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -48,8 +47,8 @@ def sample_images(
 
     Raises BrokenVideo if fewer than half of the images can be read, if they differ in size, or for a narrow strip.
     """
-    wanted = Fraction(fps).limit_denominator(MICROSECONDS)
-    step = wanted if rate is None else Fraction(rate).limit_denominator(MICROSECONDS)
+    wanted = exact_rate(fps)
+    step = wanted if rate is None else exact_rate(rate)
     unreadable: list[int] = []
     read = 0
     shape = image = None
@@ -75,7 +74,7 @@ def sample_images(
             waiting += 1
             continue
         for earlier in range(k - waiting, k + 1):
-            yield round(earlier / wanted * MICROSECONDS), image
+            yield frame_time(earlier, wanted), image
         waiting = 0
     if read < len(unreadable) or not read:
         what = f"{paths[unreadable[0]].name} and {len(unreadable) - 1} more" if len(unreadable) > 1 else paths[0].name

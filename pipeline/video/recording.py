@@ -25,7 +25,7 @@ import av
 import cv2
 
 from .container import BrokenVideo, Damage, Orientation, VideoFile
-from .decode import MICROSECONDS, EncodedClip, encode_jpeg, exact_rate, frame_size, resize_frame
+from .decode import EncodedClip, encode_jpeg, exact_rate, frame_size, frame_time, resize_frame
 from .gaps import skip_groups
 from .segment import Segment
 
@@ -114,7 +114,7 @@ class _Cutter:
                     cut.jpegs.append(picture.jpeg(self.video, self._target, self._orientation, self.quality))
                 except BrokenVideo as error:
                     cut.broken = error
-                cut.timestamps.append(round(len(cut.timestamps) * MICROSECONDS / self.rate))
+                cut.timestamps.append(frame_time(len(cut.timestamps), self.rate))
                 cut.due += self.clock.due
 
     def needs(self, first: int, until: float) -> bool:

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from pipeline import files
 from pipeline.console import UserError
+from pipeline.video.parsing import decode_frames, parse_clip, parse_clip_header, read_clips
 from pipeline.video.records import (
-    decode_frames,
-    parse_clip,
-    parse_clip_header,
-    read_clips,
+    clip_positions,
+    parse_record,
+    read_record,
     serialize_clip,
     shard_names,
     shard_order,
@@ -52,6 +52,49 @@ def test_a_clip_survives_serialization():
         and clip["text"].numpy().decode() == "Ä"
     )
     assert clip["timestamps"].numpy().tolist() == [0, 200_000, 400_000, 600_000, 800_000, 1_000_000]
+
+
+def test_a_record_is_what_tensorflow_serializes():
+    """Byte by byte, with values whose encodings have one and several bytes, and an empty one."""
+
+    def ints(value):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    def text(value):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    jpegs, times = [b"x", b"", b"y" * 300, b"z" * 70_000], [0, 127, 128, 4_000_000_000]
+    context = {"clip/label/index": ints(300), "clip/label/text": text("Ä".encode()), "clip/id": text(b"a/1.avi")}
+    context |= {"clip/group": text(b""), "clip/frames": ints(4)}
+    features = {"image/encoded": [text(jpeg) for jpeg in jpegs], "image/timestamp": [ints(time) for time in times]}
+    lists = {key: tf.train.FeatureList(feature=values) for key, values in features.items()}
+    example = tf.train.SequenceExample(
+        context=tf.train.Features(feature=context), feature_lists=tf.train.FeatureLists(feature_list=lists)
+    )
+    serialized = serialize_clip("a/1.avi", 300, "Ä", "", jpegs, times)
+    assert serialized == example.SerializeToString(deterministic=True)
+    assert parse_record(serialized) == ("a/1.avi", 300, "", jpegs, times)
+
+
+def test_a_file_is_what_tensorflow_writes(tmp_path):
+    clips = [record(0), record(1)]
+    write_shard(tmp_path / "ours.tfrecord", clips)
+    with tf.io.TFRecordWriter(str(tmp_path / "theirs.tfrecord")) as writer:
+        for clip in clips:
+            writer.write(clip)
+    assert (tmp_path / "ours.tfrecord").read_bytes() == (tmp_path / "theirs.tfrecord").read_bytes()
+
+
+def test_a_damaged_record_is_refused(tmp_path):
+    file = tmp_path / "a.tfrecord"
+    write_shard(file, [record(0), record(1)])
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes(content)
+    first, second = clip_positions([file])
+    assert read_record(first) == record(0)
+    with pytest.raises(UserError, match=r"a\.tfrecord: damaged \(a checksum does not match\); run `dvc repro --force extract`"):
+        read_record(second)
 
 
 def test_only_chosen_frames_are_decoded():

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.checksums import masked_crc32c
 from pipeline.models.movinet.network.variants import VARIANTS
-from pipeline.models.movinet.network.weights.bundle import VALUE, Index, NotAnIndexError, Tensor, masked_crc32c, read_index
+from pipeline.models.movinet.network.weights.bundle import VALUE, Index, NotAnIndexError, Tensor, read_index
 from pipeline.models.movinet.network.weights.layouts import (
     LAYOUTS,
     are_published_values,

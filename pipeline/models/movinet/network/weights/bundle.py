@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.checksums import masked_crc32c
 from pipeline.protobuf import fields as _fields
 from pipeline.protobuf import varint as _varint
 
@@ -59,57 +60,6 @@ class Index:
     def data_files(self, stem: str) -> list[str]:
         """The names of the data files, if `stem` is the last part of the checkpoint's prefix."""
         return [f"{stem}.data-{shard:05}-of-{self.shards:05}" for shard in range(self.shards)]
-
-
-def _crc_table() -> list[int]:
-    table = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
-        table.append(byte)
-    return table
-
-
-_CRC_TABLE = _crc_table()
-
-
-_CRC_ARRAY = np.array(_CRC_TABLE, np.uint32)
-_LANES = 2048  # parts of a large value whose checksums are computed at once
-
-
-def _mask(crc: int) -> int:
-    """As LevelDB and TensorFlow store a checksum."""
-    crc ^= 0xFFFFFFFF
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _advance(crc: int, data: bytes) -> int:
-    for byte in data:
-        crc = crc >> 8 ^ _CRC_TABLE[(crc ^ byte) & 0xFF]
-    return crc
-
-
-def masked_crc32c(data: bytes) -> int:
-    """CRC32C (Castagnoli), masked. A value of megabytes takes a tenth of a second."""
-    length = len(data) // _LANES
-    if length < 16:
-        return _mask(_advance(0xFFFFFFFF, data))
-    # A checksum is linear: that of the whole is that of each part, moved on by the length of those after it, by exclusive or.
-    parts = np.frombuffer(data, np.uint8, length * _LANES).reshape(_LANES, length).T.astype(np.uint32)
-    crcs = np.zeros(_LANES + 32, np.uint32)
-    crcs[0] = 0xFFFFFFFF
-    crcs[_LANES:] = 1 << np.arange(32)  # what each bit becomes by that length of zeros
-    for column in parts:
-        crcs[:_LANES] ^= column
-        crcs = crcs >> 8 ^ _CRC_ARRAY[crcs & 0xFF]
-    moved, crc = crcs[_LANES:].tolist(), 0
-    for part in crcs[:_LANES].tolist():
-        following = part
-        for bit in range(32):
-            if crc >> bit & 1:
-                following ^= moved[bit]
-        crc = following
-    return _mask(_advance(crc, data[length * _LANES :]))
 
 
 def block_span(handle: bytes) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.checksums import masked_crc32c
 from pipeline.models.movinet.network.weights.bundle import (
     FLOAT32,
     TRAILER,
@@ -14,7 +15,6 @@ from pipeline.models.movinet.network.weights.bundle import (
     block_entries,
     block_handles,
     block_span,
-    masked_crc32c,
     read_index,
     read_shapes,
 )
