@@ -211,6 +211,11 @@ def decode_all(clips: tuple[Labelled, ...], frames: Frames) -> float:
     return (time.perf_counter() - start) / len(clips)
 
 
+def can_read(path: str) -> bool:
+    """Whether OpenCV has a decoder for the video; if not, a loop over its frames ends at once."""
+    return cv2.VideoCapture(path, cv2.CAP_FFMPEG).grab()
+
+
 def read_bare(paths: Sequence[str], fps: float | None) -> float:
     """Seconds a clip of a loop that no decoder of all frames could beat, on one core; nothing is done with the frames.
 

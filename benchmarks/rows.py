@@ -1,13 +1,13 @@
-"""The rows of the benchmark that measure one thing at a time: decoding, forward passes, engines, training steps, input."""
+"""The rows of the benchmark that measure one thing at a time: decoding, networks, training steps, input."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import heads, networks, ours, plain
+from benchmarks import codecs, heads, networks, ours, plain
 from benchmarks.table import Row
 from benchmarks.timing import alternate
 from benchmarks.workers import ChildProcess
@@ -16,12 +16,14 @@ from pipeline.console import say
 from pipeline.models.movinet.network.variants import VARIANTS
 from pipeline.params import Params
 from pipeline.settings import Finetune
+from pipeline.sources.folders import folder_clips
 
 # Clips of a batch: the largest networks on their native frames would not fit into 24 GB with more.
 FORWARD_BATCH = {"a0": 8, "a1": 8, "a2": 8, "a3": 2, "a4": 2, "a5": 1}
 STEP_BATCH = {"a0": 8, "a1": 4, "a2": 4, "a3": 2, "a4": 2, "a5": 1}
 BACKWARD = 3  # a training step's arithmetic over a forward pass's: the gradients by input and by weights cost one each
 WORKERS = 2
+CODEC_CLIPS = 8
 HEAD_EPOCHS = 6  # of which the first is not counted
 
 
@@ -73,6 +75,21 @@ def add_decode_rows(bench: Bench, params: Params, folder: Path) -> None:
     limit = "limit: every frame grabbed, those needed retrieved, on one core"
     add("limit", "extraction, 1 worker", "one", "grabbed", limit)
     add("limit", "extraction, 1 worker", "one", "read", "limit: every frame read, on one core")
+
+
+def add_codec_rows(bench: Bench, params: Params, clips: Path, folder: Path) -> None:
+    """Extraction of the same few clips in each codec, against a loop that reads every frame of them."""
+    paths = sorted(clips / clip.source for clip in folder_clips(str(clips)).clips)
+    spaced = paths[:: max(1, len(paths) // CODEC_CLIPS)][:CODEC_CLIPS]
+    for title, files in bench.ours.run(codecs.encode_again, spaced, folder).items():
+        ways = {"ours": partial(bench.ours.run, codecs.extract_each, files, params.frames)}
+        readable = bench.ours.run(plain.can_read, str(files[0]))
+        if readable:
+            ways["read"] = partial(bench.ours.run, plain.read_bare, [str(file) for file in files], None)
+        found, _ = bench.compare(f"codec {title}", **ways)
+        note = "one process; limit: every frame read, on one core" if readable else "one process; OpenCV cannot read this codec"
+        row = Row("codecs", "limit" if readable else "time", f"extraction, {title}", "a clip", found["ours"])
+        bench.rows.append(replace(row, other=found.get("read", ()), measured=f"{len(files)} clips", note=note))
 
 
 def _add_arithmetic(bench: Bench, what: str, seconds: tuple[float, ...], gflop: float, rates: tuple[float, ...]) -> None:

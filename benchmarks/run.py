@@ -25,7 +25,7 @@ from pipeline.console import STARTS_OVER, UserError, run_command, say
 from pipeline.models.movinet.network.variants import BASE_IDS, MODEL_IDS
 from pipeline.sources.folders import folder_clips
 
-ROWS = ("decode", "forward", "engines", "step", "head", "input", "job", "trial")
+ROWS = ("decode", "codecs", "forward", "engines", "step", "head", "input", "job", "trial")
 OF_EVERY_MODEL = ("forward", "engines", "step")
 OF_BASE_MODELS = ("forward", "step")  # the others are of the first
 JOB_CLIPS = 300  # of the job; fewer are repeated, as are fewer than DECODE_CLIPS for decoding
@@ -104,6 +104,8 @@ def _compare(options: argparse.Namespace, clips: Path, work: Path, about: dict) 
             for row in chosen:
                 if row == "decode":
                     rows.add_decode_rows(bench, params, work / row)
+                elif row == "codecs":
+                    rows.add_codec_rows(bench, params, few, work / row)
                 elif row == "forward":
                     rows.add_forward_rows(bench, model, options.frames, options.size)
                 elif row == "engines":

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import growth, job, plain, table, timing, trials
+from benchmarks import codecs, growth, job, plain, table, timing, trials
 from benchmarks import run as benchmark
 from benchmarks.clips import CLASSES, render_clips, repeat_clips
 from benchmarks.configuration import compose_job
@@ -287,15 +287,39 @@ def test_tensorflow_stays_out_of_the_parent():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+def test_clips_are_encoded_again_with_every_frame(clips, tmp_path):
+    import av
+
+    source = next(clips.rglob("*.avi"))
+    with av.open(str(source)) as video:
+        expected = sum(1 for _ in video.decode(video=0))
+    for title, (file,) in codecs.encode_again([source], tmp_path / "codecs").items():
+        with av.open(str(file)) as video:
+            assert abs(sum(1 for _ in video.decode(video=0)) - expected) <= 1, title
+            assert (video.streams.video[0].height == 1080) == ("1080" in title)
+        assert codecs.extract_each([file], compose_job(clips, model="a0", weights="random", count=2, size=32).frames) > 0
+
+
 @pytest.mark.slow
 def test_a_run_with_the_smallest_settings(clips, tmp_path):
-    command = [sys.executable, "-m", "benchmarks.run", "--quick", "--rows", "decode,forward,job", "--size", "32", "--frames", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.run",
+        "--quick",
+        "--rows",
+        "decode,codecs,forward,job",
+        "--size",
+        "32",
+        "--frames",
+        "2",
+    ]
     command += ["--repeats", "1", "--job-clips", "15", "--clips", str(clips), "--out", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     content = read_json(tmp_path / "benchmark.json")
-    assert {row["section"] for row in content["rows"]} == {"decode", "forward", "arithmetic", "job"}
+    assert {row["section"] for row in content["rows"]} == {"decode", "codecs", "forward", "arithmetic", "job"}
     assert all(row["repeats"] == 1 and row["ours_median"] > 0 for row in content["rows"])
     difference = next(row["note"] for row in content["rows"] if row["section"] == "forward").split()[3]
     assert float(difference) < 1e-4
