@@ -19,7 +19,7 @@ from pipeline.settings import Finetune
 from pipeline.sources.folders import folder_clips
 
 # Clips of a batch: the largest networks on their native frames would not fit into 24 GB with more.
-FORWARD_BATCH = {"a0": 8, "a1": 8, "a2": 8, "a3": 2, "a4": 2, "a5": 1}
+FORWARD_BATCH = {"a0": 8, "a1": 8, "a2": 8, "a3": 2, "a4": 2, "a5": 2}
 STEP_BATCH = {"a0": 8, "a1": 4, "a2": 4, "a3": 2, "a4": 2, "a5": 1}
 BACKWARD = 3  # a training step's arithmetic over a forward pass's: the gradients by input and by weights cost one each
 WORKERS = 2
