@@ -4,7 +4,8 @@ A graph is for one view, or for one frame of a stream. It is in the form that Op
 
 - a bias, an activation or a residual sum follows its convolution at once, and is computed with it;
 - a depthwise convolution over kt frames is a sum of kt convolutions without temporal extent, shifted in time, as in `fast_conv`:
-  OpenVINO's own 3D kernels for them are ten times slower;
+  OpenVINO's own 3D kernels for them are ten times slower. Of large frames the sum is formed for each frame by itself, which reads
+  them from the processor's cache, without copies that are shifted;
 - the fully connected layers of squeeze-and-excitation are pointwise convolutions;
 - for one frame, a convolution over time is a sum of products with the frames before, each an input of the graph.
 """
@@ -12,12 +13,15 @@ A graph is for one view, or for one frame of a stream. It is in the form that Op
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from openvino import Model, Node
+from openvino import Model, Node, Output
 from openvino import opset13 as ops
 
 from pipeline.models.movinet.apply import HeadValues
 from pipeline.models.movinet.network.folded import FoldedNetwork, encoding_frequencies, positional_encoding
 from pipeline.models.movinet.network.variants import Variant
+
+LARGE_FRAME = 2**18  # bytes; with smaller ones, compiling the graph takes longer and computing it no less
+Tap = tuple[int, np.ndarray]  # see `FoldedNetwork._taps`
 
 _ACTIVATIONS: dict[str, Callable[[Node], Node]] = {
     "swish": ops.swish,
@@ -44,7 +48,7 @@ def build_frame_graph(values: Mapping[str, np.ndarray], head: HeadValues, varian
     graph = _FrameGraph(values, variant, number)
     features = graph.features(_with_channels_first(ops.reshape(image, [1, 1, size, size, 3], special_zero=False)))
     hidden = ops.add(ops.matmul(features, np.ascontiguousarray(head.projection.T), False, True), head.projection_bias)
-    hidden = _ACTIVATIONS[variant.activation](hidden)
+    hidden = _activate(hidden, variant.activation)
     logits = ops.add(ops.matmul(hidden, np.ascontiguousarray(head.classifier.T), False, True), head.classifier_bias)
     states = [state for states, _ in graph.states for state in states]
     model = Model([logits, *(new for _, new in graph.states)], [image, number, *states], f"{variant.id}_frame")
@@ -61,25 +65,48 @@ def _same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+def _convolve_frames(x: Output, tap: np.ndarray, stride: int, before: int = 0, after: int = 0) -> Node:
+    """Convolves each frame of a map. tap: (kh, kw, in, out). before, after: number of frames of zeros to add."""
+    height, width = list(x.get_shape())[3:]
+    above, below = _same_padding(height, tap.shape[0], stride)
+    left, right = _same_padding(width, tap.shape[1], stride)
+    weights = np.float32(tap.transpose(3, 2, 0, 1)[:, :, np.newaxis])  # (out, in, 1, kh, kw)
+    padding = [before, above, left], [after, below, right]
+    if tap.shape[2] == 1:
+        return ops.group_convolution(x, weights[:, np.newaxis], [1, stride, stride], *padding, [1, 1, 1])
+    return ops.convolution(x, weights, [1, stride, stride], *padding, [1, 1, 1])
+
+
+def _activate(x: Node, activation: str | None) -> Node:
+    return x if activation is None else _ACTIVATIONS[activation](x)
+
+
 class _ViewGraph(FoldedNetwork[Node]):
     """Feature maps are (1, C, T, H, W), which OpenVINO stores with the channels last; pooled over space, (1, C, T, 1, 1)."""
 
     def _convolve(self, x: Node, kernel: np.ndarray, bias: np.ndarray, activation: str | None, stride: int) -> Node:
-        height, width = x.get_output_shape(0)[3:]
-        above, below = _same_padding(height, kernel.shape[1], stride)
-        left, right = _same_padding(width, kernel.shape[2], stride)
+        taps, shifted = self._taps(kernel), np.float32(bias).reshape(1, -1, 1, 1, 1)
+        _, channels, _, height, width = x.get_output_shape(0)
+        if len(taps) > 1 and 4 * channels * height * width >= LARGE_FRAME:
+            frames = ops.split(x, 2, self._count).outputs()
+            return ops.concat([self._sum(frames, number, taps, shifted, activation, stride) for number in range(self._count)], 2)
         y = None
-        for offset, tap in self._taps(kernel):
-            weights = np.float32(tap.transpose(3, 2, 0, 1)[:, :, np.newaxis])  # (out, in, 1, kh, kw)
-            start, end = [max(-offset, 0), above, left], [max(offset, 0), below, right]
-            if tap.shape[2] == 1:
-                part = ops.group_convolution(x, weights[:, np.newaxis], [1, stride, stride], start, end, [1, 1, 1])
-            else:
-                part = ops.convolution(x, weights, [1, stride, stride], start, end, [1, 1, 1])
+        for offset, tap in taps:
+            part = _convolve_frames(x.output(0), tap, stride, max(-offset, 0), max(offset, 0))
             if offset:
                 part = ops.slice(part, [max(offset, 0)], [max(offset, 0) + self._count], [1], [2])
-            y = ops.add(part, np.float32(bias).reshape(1, -1, 1, 1, 1) if y is None else y)
-        return y if activation is None else _ACTIVATIONS[activation](y)
+            y = ops.add(part, shifted if y is None else y)
+        return _activate(y, activation)
+
+    def _sum(
+        self, frames: list[Output], number: int, taps: list[Tap], bias: np.ndarray, activation: str | None, stride: int
+    ) -> Node:
+        """One frame of a convolution over time."""
+        y = bias
+        for offset, tap in taps:
+            if 0 <= number + offset < self._count:
+                y = ops.add(_convolve_frames(frames[number + offset], tap, stride), y)
+        return _activate(y, activation)
 
     def _average_pool(self, x: Node) -> Node:
         return ops.avg_pool(x, [1, 2, 2], [0, 0, 0], [0, 0, 0], [1, 3, 3], True, "floor", "same_upper")
@@ -143,4 +170,4 @@ class _FrameGraph(_ViewGraph):
         y = ops.constant(np.float32(bias))
         for frame, tap in reversed(list(zip([*past, x], kernel, strict=True))):
             y = ops.add(ops.multiply(frame, np.float32(tap).reshape(-1)), y)
-        return ops.transpose(_ACTIVATIONS[activation](y), [0, 4, 1, 2, 3])
+        return ops.transpose(_activate(y, activation), [0, 4, 1, 2, 3])
