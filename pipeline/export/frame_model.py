@@ -11,10 +11,12 @@ import tensorflow as tf
 from pipeline.inference.lite import IMAGE, LOGITS
 from pipeline.models.family import Stream
 
+SIGNATURE = "call"
+
 
 @contextmanager
 def frame_model(classifier: Stream) -> Iterator[Path]:
-    """Saves the network as a SavedModel with the signature `call` for one frame, in a temporary folder."""
+    """Saves the network as a SavedModel with the signature SIGNATURE for one frame, in a temporary folder."""
     side = classifier.size
     specs = {IMAGE: tf.TensorSpec([1, 1, side, side, 3], tf.float32, name=IMAGE)} | classifier.state_specs
 
@@ -26,19 +28,19 @@ def frame_model(classifier: Stream) -> Iterator[Path]:
     module = tf.Module()
     module.call = tf.function(call, autograph=False)
     with TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures={"call": module.call.get_concrete_function(**specs)})
+        tf.saved_model.save(module, folder, signatures={SIGNATURE: module.call.get_concrete_function(**specs)})
         yield Path(folder)
 
 
 def make_converter(folder: Path) -> tf.lite.TFLiteConverter:
     """A converter of the SavedModel in `folder`, restricted to builtin operations."""
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["call"])
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return converter
 
 
 def stream_inputs(classifier: Stream, clips: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the inputs of `call` for each frame of clips float32 (T, size, size, 3): the image and the current states."""
+    """Yields the inputs of the signature for each frame of clips float32 (T, size, size, 3): the image and the current states."""
     for clip in clips:
         states = classifier.init_states()
         for frame in clip:

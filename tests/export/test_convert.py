@@ -9,7 +9,10 @@ import pytest
 
 from pipeline.console import UserError
 from pipeline.export.convert import convert
+from pipeline.export.flatbuffer import pack, text, unpack
+from pipeline.export.frame_model import stream_inputs
 from pipeline.export.measure import stream_logits
+from pipeline.export.quantise import calibrate
 from pipeline.inference.lite import LiteClassifier, read_metadata
 from pipeline.settings import EXPORT_FORMATS
 from pipeline.video.sampling import Sampling
@@ -121,8 +124,8 @@ def test_labels_are_stored_as_the_metadata_standard_requires(files):
     (entry,) = [item for item in model.metadata if item.name == b"TFLITE_METADATA"]
     content = bytes(model.buffers[entry.buffer].data)
     assert content[4:8] == b"M001"
-    for text in (b"a0_stream_relu6", b"labels.txt", b"logits", b"state_head_pool_buffer", b"1.0.0"):
-        assert text in content
+    for part in (b"a0_stream_relu6", b"labels.txt", b"logits", b"state_head_pool_buffer", b"1.0.0"):
+        assert part in content
 
 
 def test_reset_clears_the_states(files):
@@ -233,3 +236,26 @@ def test_the_saved_model_holds_the_weights_once(network, files, tmp_path):
     save_streaming(network, tmp_path / "saved")
     written = sum(path.stat().st_size for path in (tmp_path / "saved").rglob("*") if path.is_file())
     assert written < 1.2 * (files / "float32.tflite").stat().st_size
+
+
+def test_ranges_are_those_of_what_an_operation_computes(network):
+    """Of the operands of sums and products, which the interpreter overwrites in place: each is made an output, which it keeps."""
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    calibrated = unpack(calibrate(network, clips(2, seed=3)))
+    graph, inputs = calibrated.subgraphs[0], list(stream_inputs(network, clips(2, seed=3)))
+    codes = [calibrated.operatorCodes[one.opcodeIndex].builtinCode for one in graph.operators]
+    kinds = (BuiltinOperator.ADD, BuiltinOperator.MUL)
+    overwriting = [one for one, code in zip(graph.operators, codes, strict=True) if code in kinds]
+    computed = {one.outputs[0] for one in graph.operators}
+    operands = sorted(computed & {index for one in overwriting for index in one.inputs})
+    assert len(operands) > 5
+    (logits,) = [one for one in calibrated.signatureDefs[0].outputs if text(one.name) == "logits"]
+    for index in operands:
+        found = graph.tensors[index].quantization
+        logits.tensorIndex, graph.outputs = index, np.append(graph.outputs, np.int32(index))
+        run = Interpreter(model_content=pack(calibrated)).get_signature_runner("call")
+        values = np.concatenate([run(**frame)["logits"].reshape(-1) for frame in inputs])
+        assert found.min[0] == pytest.approx(values.min(), rel=1e-3, abs=1e-5), text(graph.tensors[index].name)
+        assert found.max[0] == pytest.approx(values.max(), rel=1e-3, abs=1e-5), text(graph.tensors[index].name)
