@@ -37,7 +37,7 @@ def locate_weights(weights: str, model: str, folder: Path) -> str:
     import tensorflow as tf
 
     from pipeline.models.movinet.network.variants import VARIANTS
-    from pipeline.models.movinet.network.weights.checkpoints import find_weights
+    from pipeline.models.movinet.network.weights.finding import find_weights
 
     prefix = find_weights(weights, VARIANTS[model])
     if prefix is not None:

@@ -78,7 +78,8 @@ def frame_seconds(stream: "Stream", seconds: float) -> list[float]:
 def _network(model: str, weights: str) -> "tf_keras.Model":
     """With Kinetics-600's number of classes. What a frame costs does not depend on the weights, as long as they are not zero."""
     from pipeline.models.movinet.network.build import build_backbone, build_classifier
-    from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
+    from pipeline.models.movinet.network.weights.checkpoints import restore
+    from pipeline.models.movinet.network.weights.finding import find_weights
 
     variant = VARIANTS[model]
     prefix = find_weights(weights, variant)

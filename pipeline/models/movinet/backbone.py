@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.console import say
-from pipeline.models.movinet.network.weights.checkpoints import find_weights, weights_digest, write_with_new_head
+from pipeline.models.movinet.network.weights.checkpoints import write_with_new_head
 from pipeline.models.movinet.network.weights.copying import write_checkpoint_state
+from pipeline.models.movinet.network.weights.finding import find_weights, weights_digest
 from pipeline.models.movinet.network.weights.values import backbone_values
 from pipeline.models.movinet.settings import Settings
 from pipeline.video.sampling import Sampling

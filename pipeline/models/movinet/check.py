@@ -1,6 +1,6 @@
 """Checks that `model.weights` exists and fits `model.id`, without TensorFlow and without fetching it.
 
-Sources are searched in the same order as in `network/weights/checkpoints.py`, which fetches and restores.
+Sources are searched in the same order as in `network/weights/finding.py`, which fetches.
 """
 
 from pathlib import Path

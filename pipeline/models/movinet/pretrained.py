@@ -10,7 +10,8 @@ from pipeline.models.family import Pretrained
 from pipeline.models.movinet.kinetics import kinetics_labels
 from pipeline.models.movinet.network.build import build_backbone, build_classifier
 from pipeline.models.movinet.network.variants import VARIANTS
-from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
+from pipeline.models.movinet.network.weights.checkpoints import restore
+from pipeline.models.movinet.network.weights.finding import find_weights
 from pipeline.models.movinet.stream import pretrained_streaming
 
 

@@ -18,7 +18,8 @@ from pipeline.artifacts import ClassifierDescription, Decision
 from pipeline.console import UserError
 from pipeline.models.movinet.network.build import build_backbone, build_classifier
 from pipeline.models.movinet.network.variants import KINETICS_CLASSES, VARIANTS, Variant
-from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
+from pipeline.models.movinet.network.weights.checkpoints import restore
+from pipeline.models.movinet.network.weights.finding import find_weights
 from pipeline.models.movinet.settings import check_stream, check_stream_variant
 from pipeline.video.sampling import Sampling
 

@@ -14,12 +14,9 @@ from pipeline.models.movinet.network.classifier import initial_classifier
 from pipeline.models.movinet.network.head import head_values
 from pipeline.models.movinet.network.saved_head import head_keys, read_head
 from pipeline.models.movinet.network.serving import Classifier, FrozenBackbone, save_classifier
-from pipeline.models.movinet.network.weights.checkpoints import (
-    find_weights,
-    variable_keys,
-    weights_digest,
-)
+from pipeline.models.movinet.network.weights.checkpoints import variable_keys
 from pipeline.models.movinet.network.weights.copying import count_parameters, write_checkpoint_state
+from pipeline.models.movinet.network.weights.finding import find_weights, weights_digest
 from pipeline.models.movinet.network.weights.values import backbone_values
 from pipeline.models.movinet.settings import Settings
 from pipeline.settings import Finetune

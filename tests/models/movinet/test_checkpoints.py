@@ -14,13 +14,9 @@ from pipeline.console import UserError
 from pipeline.models.movinet.network.variants import VARIANTS
 from pipeline.models.movinet.network.weights.bundle import VALUE
 from pipeline.models.movinet.network.weights.checkpoint_files import read_prefix
-from pipeline.models.movinet.network.weights.checkpoints import (
-    find_weights,
-    restore,
-    variable_keys,
-    weights_digest,
-)
+from pipeline.models.movinet.network.weights.checkpoints import restore, variable_keys
 from pipeline.models.movinet.network.weights.copying import replace_values
+from pipeline.models.movinet.network.weights.finding import find_weights, weights_digest
 from tests.models.movinet.small import WITHOUT_GRADIENTS, HubLayer, saved, small_model, small_movinet, tarball
 
 A0 = VARIANTS["a0"]

@@ -13,8 +13,8 @@ import requests
 
 from pipeline.console import UserError
 from pipeline.models.movinet.network.variants import VARIANTS
-from pipeline.models.movinet.network.weights import checkpoints
-from pipeline.models.movinet.network.weights.checkpoints import find_weights
+from pipeline.models.movinet.network.weights import finding
+from pipeline.models.movinet.network.weights.finding import find_weights
 from tests.models.movinet.small import saved, small_model, tarball
 from tests.range_server import RangeServer
 
@@ -55,7 +55,7 @@ def kaggle(tmp_path, monkeypatch):
     """A fake kagglehub with the cache layout of version 1.0.2: `models/<handle>/<version>/`, and `<version>.complete`."""
     monkeypatch.setenv("KAGGLEHUB_CACHE", "")  # so that a value that the code sets is removed at the end
     monkeypatch.delenv("KAGGLEHUB_CACHE")
-    monkeypatch.setattr(checkpoints, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(finding, "WAITS", (0.0, 0.0))
     fake = SimpleNamespace(requests=[], failures=[])
 
     def model_download(handle: str) -> str:
@@ -82,7 +82,7 @@ def test_published_sources_are_tried_in_order(tmp_path, monkeypatch, capsys, kag
     archive = tarball(tmp_path / "w.tar.gz", saved(tmp_path / "w", small_model()))
     a1 = VARIANTS["a1"]
     with RangeServer({A0.checkpoint: archive.read_bytes()}) as server:
-        monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", server.url("").rstrip("/"))
+        monkeypatch.setattr(finding, "PUBLISHED_ROOT", server.url("").rstrip("/"))
         find_weights("pretrained", A0)
         assert kaggle.requests == []
         kaggle.failures = [requests.ConnectionError("reset")]
@@ -107,7 +107,7 @@ def test_if_a_published_file_has_changed_the_next_source_is_used(tmp_path, monke
     known = {A0.checkpoint: (len(archive), hashlib.sha256(archive).hexdigest())}
     monkeypatch.setattr("pipeline.models.movinet.network.weights.published.PUBLISHED_FILES", known)
     with RangeServer({A0.checkpoint: archive[:-1] + b"x"}) as server:
-        monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", server.url("").rstrip("/"))
+        monkeypatch.setattr(finding, "PUBLISHED_ROOT", server.url("").rstrip("/"))
         assert "kaggle" in str(find_weights("pretrained", A0))
         assert "the content is not the published file" in capsys.readouterr().err
         assert not list((tmp_path / ".cache/weights").glob("*/*.tar.gz"))
@@ -123,7 +123,7 @@ def test_if_a_published_file_has_changed_the_next_source_is_used(tmp_path, monke
 def test_if_all_sources_fail_each_reason_is_reported(monkeypatch, kaggle):
     kaggle.failures = [OSError("no route to Kaggle")]
     monkeypatch.setattr("pipeline.models.movinet.network.weights.fetching.WAITS", ())
-    monkeypatch.setattr(checkpoints, "PUBLISHED_ROOT", "http://127.0.0.1:9")
+    monkeypatch.setattr(finding, "PUBLISHED_ROOT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"cannot be fetched.*no route to Kaggle.*; fetch movinet_a0_base.tar.gz by other means"):
         find_weights("pretrained", A0)
     with pytest.raises(UserError, match="no weights of a0_stream_relu6 are published"):

@@ -12,7 +12,8 @@ from pipeline.console import UserError
 from pipeline.models.movinet.network.build import build_backbone, build_classifier
 from pipeline.models.movinet.network.variants import VARIANTS
 from pipeline.models.movinet.network.weights.checkpoint_files import read_prefix
-from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore, variable_keys
+from pipeline.models.movinet.network.weights.checkpoints import restore, variable_keys
+from pipeline.models.movinet.network.weights.finding import find_weights
 from pipeline.models.movinet.network.weights.layouts import contents_of
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

@@ -14,7 +14,8 @@ import pytest
 from pipeline.console import UserError
 from pipeline.models.movinet.network.variants import VARIANTS
 from pipeline.models.movinet.network.weights.checkpoint_files import read_checkpoint
-from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
+from pipeline.models.movinet.network.weights.checkpoints import restore
+from pipeline.models.movinet.network.weights.finding import find_weights
 from pipeline.models.movinet.network.weights.pytorch import is_pytorch, read_pytorch
 from tests.models.movinet.small import small_movinet
 

@@ -8,7 +8,8 @@ from official.projects.movinet.modeling.movinet_model import MovinetClassifier
 from pipeline.console import say
 from pipeline.models.movinet.network.build import KERAS_BATCH_NORM_MOMENTUM, build_backbone, build_classifier, set_rezero
 from pipeline.models.movinet.network.variants import Variant
-from pipeline.models.movinet.network.weights.checkpoints import find_weights, restore
+from pipeline.models.movinet.network.weights.checkpoints import restore
+from pipeline.models.movinet.network.weights.finding import find_weights
 
 
 def initial_classifier(

@@ -1,6 +1,6 @@
 """Finds the checkpoint that a user's path stands for: a folder, a tarball, a prefix, or one of a checkpoint's files.
 
-The doctor reads a checkpoint's index in place; `checkpoints.py` unpacks and restores it. Both use these rules. Does not import
+The doctor reads a checkpoint's index in place; `finding.py` unpacks it. Both use these rules. Does not import
 TensorFlow.
 """
 
