@@ -17,19 +17,19 @@ from pipeline.engines.openvino_core import compile_graph
 class OpenvinoNetwork:
     """See `engine.Network`. A graph is compiled for each number of frames that occurs.
 
-    Args: see `engine.NetworkFiles` and `engine.open_network`.
+    Args: see `engine.NetworkFiles` and `engine.open_network`. count: None: no graph is compiled before the first views come.
     """
 
     def __init__(
         self,
         graph: Callable[[int], openvino.Model],
         top: Callable[[np.ndarray], np.ndarray] | None,
-        count: int,
-        threads: int | None,
+        count: int | None = None,
+        threads: int | None = None,
     ):
         self._graph, self._top, self._threads = graph, top, threads or joblib.cpu_count()
         self.key = {"openvino": openvino.__version__}
-        self._queues = {count: self._compile(count)}
+        self._queues = {} if count is None else {count: self._compile(count)}
 
     def _compile(self, count: int) -> openvino.AsyncInferQueue:
         return openvino.AsyncInferQueue(compile_graph(self._graph(count), self._threads), self._threads)

@@ -5,16 +5,18 @@ TensorFlow is imported only when it is needed; TFLite files run without it.
 
 import os
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.artifacts import CLASSIFIER, ClassifierDescription
 from pipeline.console import UserError, say
-from pipeline.engines.engine import TensorflowNetwork, open_in_engine
+from pipeline.engines.engine import StreamGraph, TensorflowNetwork, open_in_engine
 from pipeline.inference.models import ClipPredictor, Predictor, StatefulStepper, StreamingPredictor, one_view_at_a_time
 from pipeline.inference.stepper import Stepper
 from pipeline.models.class_names import read_labels
-from pipeline.models.family import frame_graph, open_pretrained, open_probabilities, open_stream
+from pipeline.models.family import Stream, frame_graph, open_pretrained, open_probabilities, open_stream
 from pipeline.models.movinet.kinetics import kinetics_labels
 from pipeline.settings import EngineName
 from pipeline.video.sampling import Sampling
@@ -39,7 +41,7 @@ def open_model(
       pretrained: the id of a published model.
       weights: where its weights are, with the values of `model.weights`; None: the published sources.
       labels: a file with the names of the classes, for models that do not contain them.
-      engine: of classifiers in the folders that finetune writes; see `open_network`.
+      engine: of published weights and of the folders that finetune writes; see `open_network`.
 
     Raises:
       UserError: if there is no such model, or it cannot be read or is of an unknown format.
@@ -49,7 +51,7 @@ def open_model(
             return _open_folder(CLASSIFIER, labels, engine)
         say(f"{CLASSIFIER} does not exist: using the published Kinetics-600 weights of {DEFAULT_PRETRAINED}")
     if model is None:
-        return _open_published(pretrained or DEFAULT_PRETRAINED, weights or "pretrained", labels)
+        return _open_published(pretrained or DEFAULT_PRETRAINED, weights or "pretrained", labels, engine)
     if _MLFLOW_URI.match(model):
         return _open_registered(model, labels, engine)
     path = Path(model).expanduser()
@@ -101,7 +103,7 @@ def _open_classifier(home: Path, name: str, engine: EngineName) -> Predictor:
 
     def stream() -> Stepper:
         try:
-            return _open_stepper(home, name, description, engine)
+            return _stepper(name, partial(open_stream, home, description), frame_graph(home, description), engine)
         except UserError as error:
             raise UserError(f"{name}: {error.message}", advice=error.advice) from error
 
@@ -120,12 +122,13 @@ def _open_classifier(home: Path, name: str, engine: EngineName) -> Predictor:
     )
 
 
-def _open_stepper(home: Path, name: str, description: ClassifierDescription, engine: EngineName) -> Stepper:
+def _stepper(name: str, stream: Callable[[], Stream], graph: Callable[[], StreamGraph] | None, engine: EngineName) -> Stepper:
+    """Opens a network frame by frame. stream: in TensorFlow. graph: for OpenVINO, if it can run there."""
+
     def in_tensorflow() -> Stepper:
-        network = open_stream(home, description)
+        network = stream()
         return StatefulStepper(network.call, network.init_states)
 
-    graph = frame_graph(home, description)
     if graph is None:
         return in_tensorflow()
 
@@ -183,20 +186,21 @@ def _open_lite(path: Path, labels: Path | None) -> Predictor:
     )
 
 
-def _open_published(name: str, weights: str, labels: Path | None) -> Predictor:
+def _open_published(name: str, weights: str, labels: Path | None, engine: EngineName) -> Predictor:
     try:
         found = open_pretrained(name, weights, labels)
+        expected_input = {"fps": found.fps, "size": found.size}
+        if found.network is None:
+            stepper = _stepper(found.about, found.stream, found.graph, engine)
+            return StreamingPredictor(stepper, found.about, found.classes, **expected_input)
+        network = found.network(engine)
     except UserError as error:
         raise UserError(_as_options(error.message), advice=_as_options(error.advice)) from error
-    expected_input = {"fps": found.fps, "size": found.size}
-    if found.stream is not None:
-        stepper = StatefulStepper(found.stream.call, found.stream.init_states)
-        return StreamingPredictor(stepper, found.about, found.classes, **expected_input)
 
     def stream() -> Stepper:
         raise UserError(f"{name} takes whole clips", advice=f"to run frame by frame, use {found.streaming_advice}")
 
-    return ClipPredictor(one_view_at_a_time(found.probabilities), stream, found.about, found.classes, **expected_input)
+    return ClipPredictor(network, stream, found.about, found.classes, **expected_input)
 
 
 def _as_options(text: str) -> str:

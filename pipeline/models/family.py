@@ -191,8 +191,8 @@ class Pretrained(NamedTuple):
       about: description for the user.
       classes: names in the order of the outputs.
       fps: frames per second. size: side of a frame in pixels.
-      stream: None if it runs on views.
-      probabilities: views float32 (V, T, size, size, 3) -> float32 (V, N); None if it runs frame by frame.
+      stream, graph: open it frame by frame, in TensorFlow and for OpenVINO; None if it runs on views.
+      network: opens it in an engine: views float32 (V, T, size, size, 3) -> float32 (V, N); None if it runs frame by frame.
       streaming_advice: options of predict that select a network that runs frame by frame; empty if this one does.
     """
 
@@ -200,8 +200,9 @@ class Pretrained(NamedTuple):
     classes: list[str]
     fps: float
     size: int
-    stream: Stream | None
-    probabilities: Callable[[np.ndarray], np.ndarray] | None
+    stream: Callable[[], Stream] | None = None
+    graph: Callable[[], StreamGraph] | None = None
+    network: Callable[[EngineName], Callable[[np.ndarray], np.ndarray]] | None = None
     streaming_advice: str = ""
 
 

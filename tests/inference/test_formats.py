@@ -55,13 +55,13 @@ def test_the_pipelines_classifier_has_priority_over_published_weights(classifier
     opened = []
     monkeypatch.setattr(formats, "_open_published", lambda *given: opened.append(given))
     open_model()
-    assert opened == [("a0_stream", "pretrained", None)]
+    assert opened == [("a0_stream", "pretrained", None, "auto")]
     assert "models/classifier does not exist: using the published Kinetics-600 weights of a0_stream" in capsys.readouterr().err
     shutil.copytree(classifier, "models/classifier")
     assert open_model().classes == CLASSES
     open_model(pretrained="a2")
     open_model(weights="w.tar.gz", labels=Path("l.txt"))
-    assert opened[1:] == [("a2", "pretrained", None), ("a0_stream", "w.tar.gz", Path("l.txt"))]
+    assert opened[1:] == [("a2", "pretrained", None, "auto"), ("a0_stream", "w.tar.gz", Path("l.txt"), "auto")]
 
 
 @pytest.mark.parametrize(

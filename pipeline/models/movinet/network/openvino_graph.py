@@ -20,7 +20,10 @@ from pipeline.models.movinet.apply import HeadValues
 from pipeline.models.movinet.network.folded import FoldedNetwork, encoding_frequencies, positional_encoding
 from pipeline.models.movinet.network.variants import Variant
 
-LARGE_FRAME = 2**18  # bytes; with smaller ones, compiling the graph takes longer and computing it no less
+# A convolution over time is computed frame by frame where it pays: with smaller frames it is no faster, and with more frames
+# compiling takes long, 2.4 s for A5 and 16 frames.
+LARGE_FRAME = 2**18  # bytes
+MOST_FRAMES = 32
 Tap = tuple[int, np.ndarray]  # see `FoldedNetwork._taps`
 
 _ACTIVATIONS: dict[str, Callable[[Node], Node]] = {
@@ -87,7 +90,7 @@ class _ViewGraph(FoldedNetwork[Node]):
     def _convolve(self, x: Node, kernel: np.ndarray, bias: np.ndarray, activation: str | None, stride: int) -> Node:
         taps, shifted = self._taps(kernel), np.float32(bias).reshape(1, -1, 1, 1, 1)
         _, channels, _, height, width = x.get_output_shape(0)
-        if len(taps) > 1 and 4 * channels * height * width >= LARGE_FRAME:
+        if len(taps) > 1 and 4 * channels * height * width >= LARGE_FRAME and self._count <= MOST_FRAMES:
             frames = ops.split(x, 2, self._count).outputs()
             return ops.concat([self._sum(frames, number, taps, shifted, activation, stride) for number in range(self._count)], 2)
         y = None

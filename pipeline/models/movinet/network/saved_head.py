@@ -5,6 +5,7 @@ convolutions, and as `head_variables` in the SavedModel (`serving.Classifier`). 
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,13 @@ def _shapes(prefix: Path) -> dict[str, tuple[int, ...]]:
 
 def read_head(prefix: Path) -> HeadValues:
     """Reads the head's weights from a classifier's checkpoint."""
-    arrays = read_values(prefix, head_keys(_shapes(prefix)))
+    keys = head_keys(_shapes(prefix))
+    return head_values(read_values(prefix, {key: key for key in keys.values()}))
+
+
+def head_values(values: Mapping[str, np.ndarray]) -> HeadValues:
+    """The head's weights among the values of a checkpoint's variables, by key."""
+    arrays = {field: values[key] for field, key in head_keys(values).items()}
     return HeadValues(**{field: array.reshape(array.shape[-2:] if array.ndim > 1 else -1) for field, array in arrays.items()})
 
 

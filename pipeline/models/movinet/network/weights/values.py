@@ -1,12 +1,16 @@
 """Reads the values of a checkpoint's variables without TensorFlow."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.models.movinet.network.weights.bundle import VALUE
+from pipeline.checksums import masked_crc32c
+from pipeline.console import UserError
+from pipeline.models.movinet.network.variants import Variant
+from pipeline.models.movinet.network.weights.bundle import VALUE, Index
 from pipeline.models.movinet.network.weights.checkpoint_files import read_prefix
-from pipeline.models.movinet.network.weights.layouts import contents_of
+from pipeline.models.movinet.network.weights.layouts import LAYOUTS, contents_of, find_mismatch, find_other_types, layout_of
 
 _BACKBONE = "model/layer_with_weights-0/"
 
@@ -15,18 +19,45 @@ def backbone_values(prefix: Path) -> dict[str, np.ndarray]:
     """The float32 values of the backbone's variables by key, relative to the backbone and without suffix.
 
     Raises:
-      UserError: the checkpoint cannot be read. Checksums of values are not checked.
+      UserError: the checkpoint cannot be read, or it is damaged.
     """
-    checkpoint = read_prefix(Path(prefix))
-    index = checkpoint.index
-    files = [Path(prefix).parent / name for name in index.data_files(Path(prefix).name)]
-    maps = [np.memmap(file, np.uint8, "r") for file in files]
+    prefix = Path(prefix)
+    checkpoint = read_prefix(prefix)
+    stored = contents_of(checkpoint.index.shapes, checkpoint.names).variables
+    return values_of_backbone(_read(prefix, checkpoint.index, {key: stored[key] for key in stored if key.startswith(_BACKBONE)}))
+
+
+def published_values(prefix: Path, variant: Variant) -> dict[str, np.ndarray]:
+    """The float32 values of all variables of published weights of `variant`, by key in the published layout.
+
+    Raises:
+      UserError: the checkpoint cannot be read, is damaged, or is of another network.
+    """
+    checkpoint = read_prefix(prefix)
+    contents = contents_of(checkpoint.index.shapes, checkpoint.names)
+    mismatch = find_mismatch(layout_of(contents), LAYOUTS[variant.id])
+    if mismatch is not None:
+        raise UserError(mismatch[0], advice=mismatch[1])
+    if find_other_types(contents, checkpoint.index):
+        raise UserError(f"{prefix}: not float32", advice="give float32 weights")
+    return _read(prefix, checkpoint.index, contents.variables)
+
+
+def values_of_backbone(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of the backbone's variables, with keys as in `backbone_values`. values: by key in the published layout."""
+    own = {key: value for key, value in values.items() if key.startswith(_BACKBONE)}
+    return {key.removeprefix(_BACKBONE).removesuffix(VALUE): value for key, value in own.items()}
+
+
+def _read(prefix: Path, index: Index, stored: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """The values by key. stored: their keys in the checkpoint."""
+    maps = [np.memmap(prefix.parent / name, np.uint8, "r") for name in index.data_files(prefix.name)]
     values = {}
-    for key, stored in contents_of(index.shapes, checkpoint.names).variables.items():
-        if key.startswith(_BACKBONE):
-            tensor = index.tensors[stored]
-            content = maps[tensor.shard][tensor.offset : tensor.offset + tensor.size]
-            values[key.removeprefix(_BACKBONE).removesuffix(VALUE)] = np.frombuffer(content.tobytes(), "<f4").reshape(
-                tensor.shape
-            )
+    for key, name in stored.items():
+        tensor = index.tensors[name]
+        content = maps[tensor.shard][tensor.offset : tensor.offset + tensor.size].tobytes()
+        if masked_crc32c(content) != tensor.crc32c:
+            message = f"{prefix}: damaged (the checksum of {key.removesuffix(VALUE)} does not match)"
+            raise UserError(message, advice="fetch the weights again, or `dvc repro` for a classifier of this pipeline")
+        values[key] = np.frombuffer(content, "<f4").reshape(tensor.shape)
     return values
