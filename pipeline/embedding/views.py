@@ -4,8 +4,10 @@ Invariant: a view depends on the clip's frames, the recipe and the view's number
 nor on other clips. So the same clip has the same features in every split and data set.
 """
 
+import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,14 +113,24 @@ class ViewPlan:
 
 def view_dataset(views: Sequence[View], recipe: ViewRecipe) -> tf.data.Dataset:
     """The pixels of views, in order: `image` float32 (count, size, size, 3) in [0, 1], and `mirrored`, a bool."""
-
-    recorded = tuple(range(recipe.sampling.count))
+    recorded, cut_out = tuple(range(recipe.sampling.count)), _cut_out(pickle.dumps(recipe))
 
     def records() -> Iterator[tuple]:
         for view in views:
             yield read_record(view.position), view.number, view.of, view.seed, view.mirrors, view.positions or recorded
 
-    @tf.autograph.experimental.do_not_convert  # there is nothing to convert, which takes seconds
+    dataset = tf.data.Dataset.from_generator(records, output_signature=cut_out.input_signature)
+    return dataset.map(cut_out, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+@functools.lru_cache(maxsize=2)
+def _cut_out(pickled: bytes) -> Callable:
+    """The function from a record to its view, which is traced once for all splits and chunks of a cluster.
+
+    pickled: the recipe, as an argument by which results can be cached.
+    """
+    recipe: ViewRecipe = pickle.loads(pickled)
+
     def cut_out(
         serialized: tf.Tensor, number: tf.Tensor, of: tf.Tensor, seed: tf.Tensor, mirrors: tf.Tensor, positions: tf.Tensor
     ) -> dict:
@@ -138,5 +150,4 @@ def view_dataset(views: Sequence[View], recipe: ViewRecipe) -> tf.data.Dataset:
         tf.TensorSpec((), tf.bool),
         tf.TensorSpec((recipe.sampling.count,), tf.int32),
     )
-    dataset = tf.data.Dataset.from_generator(records, output_signature=signature)
-    return dataset.map(cut_out, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return tf.function(cut_out, input_signature=signature, autograph=False)  # there is nothing for AutoGraph, which takes seconds
