@@ -191,6 +191,8 @@ def test_equal_networks_give_equal_files(network, files):
 
 
 def test_int8_without_clips_and_unknown_formats_are_refused(network):
+    with pytest.raises(ValueError, match="no frames"):
+        convert(network, "int8", [])
     with pytest.raises(ValueError, match="calibrate"):
         convert(network, "int8")
     with pytest.raises(ValueError, match="no format"):

@@ -88,17 +88,17 @@ class _ViewGraph(FoldedNetwork[Node]):
     """Feature maps are (1, C, T, H, W), which OpenVINO stores with the channels last; pooled over space, (1, C, T, 1, 1)."""
 
     def _convolve(self, x: Node, kernel: np.ndarray, bias: np.ndarray, activation: str | None, stride: int) -> Node:
-        taps, shifted = self._taps(kernel), np.float32(bias).reshape(1, -1, 1, 1, 1)
+        taps, bias = self._taps(kernel), np.float32(bias).reshape(1, -1, 1, 1, 1)
         _, channels, _, height, width = x.get_output_shape(0)
         if len(taps) > 1 and 4 * channels * height * width >= LARGE_FRAME and self._count <= MOST_FRAMES:
             frames = ops.split(x, 2, self._count).outputs()
-            return ops.concat([self._sum(frames, number, taps, shifted, activation, stride) for number in range(self._count)], 2)
+            return ops.concat([self._sum(frames, number, taps, bias, activation, stride) for number in range(self._count)], 2)
         y = None
         for offset, tap in taps:
             part = _convolve_frames(x.output(0), tap, stride, max(-offset, 0), max(offset, 0))
             if offset:
                 part = ops.slice(part, [max(offset, 0)], [max(offset, 0) + self._count], [1], [2])
-            y = ops.add(part, shifted if y is None else y)
+            y = ops.add(part, bias if y is None else y)
         return _activate(y, activation)
 
     def _sum(
