@@ -54,13 +54,12 @@ def measure_ranges(model: bytes, inputs: Iterable[dict[str, np.ndarray]]) -> dic
     interpreter = Interpreter(model_content=model, experimental_op_resolver_type=kernels, experimental_preserve_all_tensors=True)
     run = interpreter.get_signature_runner(SIGNATURE)
     ranges = dict.fromkeys(floats, (np.inf, -np.inf))
-    frames = 0
-    for frames, values in enumerate(inputs, 1):
+    for values in inputs:
         run(**values)
         for index in floats:
             tensor, (low, high) = interpreter.get_tensor(index), ranges[index]
             ranges[index] = min(low, float(tensor.min())), max(high, float(tensor.max()))
-    if not frames:
+    if not all(np.isfinite(low) for low, _ in ranges.values()):
         raise ValueError("no frames to measure the ranges of activations on")
     return ranges
 
