@@ -60,7 +60,7 @@ def measure_ranges(model: bytes, inputs: Iterable[dict[str, np.ndarray]]) -> dic
             tensor, (low, high) = interpreter.get_tensor(index), ranges[index]
             ranges[index] = min(low, float(tensor.min())), max(high, float(tensor.max()))
     if not all(np.isfinite(low) for low, _ in ranges.values()):
-        raise ValueError("no frames to measure the ranges of activations on")
+        raise ValueError("activations without finite values: no frames to calibrate on, or a network that diverged")
     return ranges
 
 
