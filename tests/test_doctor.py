@@ -150,7 +150,7 @@ def test_two_values_that_do_not_fit_the_schema_are_both_the_message(repository):
 
 
 def test_a_run_of_days_is_a_warning(repository):
-    change(repository, "model=a5", "finetune=full", "finetune.epochs=500", "frames.count=120")
+    change(repository, "model=a5", "finetune=full", "finetune.epochs=5000", "frames.count=120")
     _, found = results(repository)
     assert found["time"][0]["status"] == "warning" and " days from extract to report" in found["time"][0]["message"]
     assert found["memory"][0]["status"] in ("warning", "problem")
