@@ -102,9 +102,12 @@ class Predictor:
         return Answer(self.classes[label], float(found.confidences[0]), bool(score < self.rule.threshold))
 
     def check_outputs(self, outputs: np.ndarray) -> None:
-        """Raises UserError if the number of outputs (..., N) is not that of the class names."""
+        """Raises UserError if the number of outputs (..., N) is not that of the class names, or if one is not finite."""
         if outputs.shape[-1] != len(self.classes):
             raise UserError(f"{self.about}: has {outputs.shape[-1]} outputs, but there are {len(self.classes)} class names")
+        if not np.isfinite(outputs).all():
+            message = f"{self.about}: its outputs are not finite numbers"
+            raise UserError(message, advice="its weights are damaged or its training diverged: take others or train again")
 
 
 class StreamingPredictor(Predictor):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.console import UserError
-from pipeline.inference.models import MAX_VIEWS, Predictor, StreamingPredictor, UnknownRule
+from pipeline.inference.models import MAX_VIEWS, ClipPredictor, Predictor, StreamingPredictor, UnknownRule
 from pipeline.video.sampling import Sampling
 from tests.inference.small import (
     CLASSES,
@@ -88,3 +88,10 @@ def test_an_answer_is_unknown_below_the_threshold_and_for_the_background(probabi
     assert predictor.answer(np.array(probabilities)) == (name, pytest.approx(probability), unknown)
     predictor.rule = None
     assert predictor.answer(np.array(probabilities)) is None
+
+
+def test_outputs_that_are_not_numbers_are_an_error():
+    """As those of a network whose training diverged."""
+    broken = ClipPredictor(lambda given: np.full((len(given), 3), np.nan, np.float32), None, "broken", CLASSES, **EXPECTED_INPUT)
+    with pytest.raises(UserError, match=r"broken: its outputs are not finite numbers; its weights are damaged or"):
+        broken.clip_probabilities(views(0.1))
