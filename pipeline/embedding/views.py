@@ -127,7 +127,7 @@ def view_dataset(views: Sequence[View], recipe: ViewRecipe) -> tf.data.Dataset:
 def _cut_out(pickled: bytes) -> Callable:
     """The function from a record to its view, which is traced once for all splits and chunks of a cluster.
 
-    pickled: the recipe, as an argument by which results can be cached.
+    pickled: the recipe, as bytes because `lru_cache` needs hashable arguments.
     """
     recipe: ViewRecipe = pickle.loads(pickled)
 

@@ -125,10 +125,10 @@ class Run:
             self.client.log_artifacts(self.run_id, str(directory), folder)
 
     def log_inputs(self, inputs: "list[mlflow.entities.DatasetInput]") -> None:
-        # MLflow looks a data set up and inserts it in two steps; who loses the race to another process finds it the next time.
-        again = Retrying(retry=retry_if_exception(lost_race), stop=stop_after_attempt(1 + len(inputs)), reraise=True)
+        # MLflow looks a data set up and inserts it in two steps. A process that loses the race finds it on the next attempt.
+        retrying = Retrying(retry=retry_if_exception(lost_race), stop=stop_after_attempt(1 + len(inputs)), reraise=True)
         with readable_errors(self.tracking_uri):
-            again(self.client.log_inputs, self.run_id, datasets=inputs)
+            retrying(self.client.log_inputs, self.run_id, datasets=inputs)
 
     def set_tags(self, tags: dict[str, str]) -> None:
         from mlflow.entities import RunTag

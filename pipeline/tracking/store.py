@@ -144,7 +144,7 @@ def already_exists(error: Exception) -> bool:
 
 
 def lost_race(error: BaseException) -> bool:
-    """Whether another process inserted the same row first, in the words of SQLite, PostgreSQL and MySQL, here or on a server."""
+    """Whether another process inserted the same row first, by the messages of SQLite, PostgreSQL and MySQL."""
     return re.search(r"UNIQUE constraint failed|duplicate key value|Duplicate entry", str(error)) is not None
 
 

@@ -4,8 +4,8 @@ A graph is for one view, or for one frame of a stream. It is in the form that Op
 
 - a bias, an activation or a residual sum follows its convolution at once, and is computed with it;
 - a depthwise convolution over kt frames is a sum of kt convolutions without temporal extent, shifted in time, as in `fast_conv`:
-  OpenVINO's own 3D kernels for them are ten times slower. Of large frames the sum is formed for each frame by itself, which reads
-  them from the processor's cache, without copies that are shifted;
+  OpenVINO's own 3D kernels for them are ten times slower. For large frames the sum is computed one frame at a time, which
+  keeps its operands in the processor's cache and needs no shifted copies;
 - the fully connected layers of squeeze-and-excitation are pointwise convolutions;
 - for one frame, a convolution over time is a sum of products with the frames before, each an input of the graph.
 """
@@ -20,8 +20,8 @@ from pipeline.models.movinet.apply import HeadValues
 from pipeline.models.movinet.network.folded import FoldedNetwork, encoding_frequencies, positional_encoding
 from pipeline.models.movinet.network.variants import Variant
 
-# A convolution over time is computed frame by frame where it pays: with smaller frames it is no faster, and with more frames
-# compiling takes long, 2.4 s for A5 and 16 frames.
+# Convolutions over time are computed one frame at a time if frames are at least this large and at most this many: smaller frames
+# gain nothing, and more frames take long to compile (A5 with 16 frames: 2.4 s).
 LARGE_FRAME = 2**18  # bytes
 MOST_FRAMES = 32
 Tap = tuple[int, np.ndarray]  # see `FoldedNetwork._taps`
@@ -92,7 +92,9 @@ class _ViewGraph(FoldedNetwork[Node]):
         _, channels, _, height, width = x.get_output_shape(0)
         if len(taps) > 1 and 4 * channels * height * width >= LARGE_FRAME and self._count <= MOST_FRAMES:
             frames = ops.split(x, 2, self._count).outputs()
-            return ops.concat([self._sum(frames, number, taps, bias, activation, stride) for number in range(self._count)], 2)
+            return ops.concat(
+                [self._convolve_frame(frames, number, taps, bias, activation, stride) for number in range(self._count)], 2
+            )
         y = None
         for offset, tap in taps:
             part = _convolve_frames(x.output(0), tap, stride, max(-offset, 0), max(offset, 0))
@@ -101,7 +103,7 @@ class _ViewGraph(FoldedNetwork[Node]):
             y = ops.add(part, bias if y is None else y)
         return _activate(y, activation)
 
-    def _sum(
+    def _convolve_frame(
         self, frames: list[Output], number: int, taps: list[Tap], bias: np.ndarray, activation: str | None, stride: int
     ) -> Node:
         """One frame of a convolution over time."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.checksums import masked_crc32c
+from pipeline.console import UserError
 from pipeline.protobuf import fields as _fields
 from pipeline.protobuf import varint as _varint
 
@@ -173,12 +174,16 @@ def read_values(prefix: Path, keys: Mapping[str, str]) -> dict[str, np.ndarray]:
 
     Raises:
       KeyError: the checkpoint has no such key.
+      UserError: a value is damaged.
     """
     index = read_index(Path(f"{prefix}.index").read_bytes())
-    files, values = index.data_files(prefix.name), {}
+    maps = [np.memmap(prefix.parent / name, np.uint8, "r") for name in index.data_files(prefix.name)]
+    values = {}
     for name, key in keys.items():
         tensor = index.tensors[key]
-        with open(prefix.parent / files[tensor.shard], "rb") as file:
-            file.seek(tensor.offset)
-            values[name] = np.frombuffer(file.read(tensor.size), "<f4").reshape(tensor.shape)
+        content = maps[tensor.shard][tensor.offset : tensor.offset + tensor.size].tobytes()
+        if masked_crc32c(content) != tensor.crc32c:
+            message = f"{prefix}: damaged (the checksum of {name.removesuffix(VALUE)} does not match)"
+            raise UserError(message, advice="fetch the weights again, or `dvc repro` for a classifier of this pipeline")
+        values[name] = np.frombuffer(content, "<f4").reshape(tensor.shape)
     return values

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.checksums import masked_crc32c
 from pipeline.console import UserError
 from pipeline.models.movinet.network.variants import Variant
-from pipeline.models.movinet.network.weights.bundle import VALUE, Index
+from pipeline.models.movinet.network.weights.bundle import VALUE, read_values
 from pipeline.models.movinet.network.weights.checkpoint_files import read_prefix
 from pipeline.models.movinet.network.weights.layouts import LAYOUTS, contents_of, find_mismatch, find_other_types, layout_of
 
@@ -24,7 +23,7 @@ def backbone_values(prefix: Path) -> dict[str, np.ndarray]:
     prefix = Path(prefix)
     checkpoint = read_prefix(prefix)
     stored = contents_of(checkpoint.index.shapes, checkpoint.names).variables
-    return values_of_backbone(_read(prefix, checkpoint.index, {key: stored[key] for key in stored if key.startswith(_BACKBONE)}))
+    return values_of_backbone(read_values(prefix, {key: stored[key] for key in stored if key.startswith(_BACKBONE)}))
 
 
 def published_values(prefix: Path, variant: Variant) -> dict[str, np.ndarray]:
@@ -40,24 +39,10 @@ def published_values(prefix: Path, variant: Variant) -> dict[str, np.ndarray]:
         raise UserError(mismatch[0], advice=mismatch[1])
     if find_other_types(contents, checkpoint.index):
         raise UserError(f"{prefix}: not float32", advice="give float32 weights")
-    return _read(prefix, checkpoint.index, contents.variables)
+    return read_values(prefix, contents.variables)
 
 
 def values_of_backbone(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Those of the backbone's variables, with keys as in `backbone_values`. values: by key in the published layout."""
     own = {key: value for key, value in values.items() if key.startswith(_BACKBONE)}
     return {key.removeprefix(_BACKBONE).removesuffix(VALUE): value for key, value in own.items()}
-
-
-def _read(prefix: Path, index: Index, stored: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """The values by key. stored: their keys in the checkpoint."""
-    maps = [np.memmap(prefix.parent / name, np.uint8, "r") for name in index.data_files(prefix.name)]
-    values = {}
-    for key, name in stored.items():
-        tensor = index.tensors[name]
-        content = maps[tensor.shard][tensor.offset : tensor.offset + tensor.size].tobytes()
-        if masked_crc32c(content) != tensor.crc32c:
-            message = f"{prefix}: damaged (the checksum of {key.removesuffix(VALUE)} does not match)"
-            raise UserError(message, advice="fetch the weights again, or `dvc repro` for a classifier of this pipeline")
-        values[key] = np.frombuffer(content, "<f4").reshape(tensor.shape)
-    return values
